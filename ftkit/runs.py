@@ -1,0 +1,183 @@
+"""The run folder: a Hugging Face folder plus `run/`, which appears whole or says that it is not.
+
+While work goes on a run holds `run/` alone: run.toml, log.jsonl and checkpoints. The Hugging Face
+files come at the end, the weights last, then `run/done`; readers refuse a folder without it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ftkit.config import dump_toml, read_toml
+from ftkit.errors import FtkitError
+
+WEIGHTS = ".safetensors"
+# What makes two folders the same model: shape, tokens and weights, not notes or templates' copies.
+IDENTITY = ("config.json", "adapter_config.json", "tokenizer.json")
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or all of the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with aside.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash what makes a Hugging Face folder this model: configuration, tokenizer and weights.
+
+    Args:
+        folder: a model or adapter folder, ours or not.
+
+    Returns:
+        64 hexadecimal digits; equal for copies of a folder, wherever they lie.
+    """
+    files = [folder / name for name in IDENTITY if (folder / name).is_file()]
+    files += sorted(folder.glob(f"*{WEIGHTS}"))
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(f"{file.name} {sha256(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def free_name(path: Path) -> Path:
+    """Return the path, or with -2, -3 ... behind it the first that does not exist yet."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+class Run:
+    """One piece of work in its folder: settings, log, checkpoints and in the end the model."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inner = path / "run"
+        self.checkpoints = self.inner / "checkpoints"
+
+    @staticmethod
+    def create(out: Path, settings: Mapping[str, Any]) -> "Run":
+        """Begin a run in a folder that does not exist yet or is empty.
+
+        Args:
+            out: the run folder; its parents are made as needed.
+            settings: the tables of run.toml; `ftkit tune --config run.toml` runs them again.
+
+        Raises:
+            FtkitError: when the folder holds something already or cannot be made.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise FtkitError(f"{out} exists and is not empty: choose another --out")
+        run = Run(out)
+        try:
+            run.inner.mkdir(parents=True)
+        except OSError as problem:
+            raise FtkitError(f"{out} cannot be made: {problem.strerror}") from None
+        run.update(settings)
+        return run
+
+    @staticmethod
+    def resume(out: Path) -> "Run":
+        """Take up a run that was begun and not finished.
+
+        Raises:
+            FtkitError: when the folder is no run or its run is finished already.
+        """
+        run = Run(out)
+        if not (run.inner / "run.toml").is_file():
+            raise FtkitError(f"{out} holds no run to resume: there is no {run.inner / 'run.toml'}")
+        if (run.inner / "done").is_file():
+            raise FtkitError(f"{out} is finished already: there is nothing to resume")
+        return run
+
+    @staticmethod
+    def open(path: Path) -> "Run":
+        """Open a finished run.
+
+        Raises:
+            FtkitError: when the folder is no run or its run is not finished.
+        """
+        run = Run(path)
+        if not (run.inner / "run.toml").is_file():
+            raise FtkitError(f"{path} is no run folder: there is no {run.inner / 'run.toml'}")
+        if not (run.inner / "done").is_file():
+            raise FtkitError(f"{path} is not finished: go on with --resume --out {path}")
+        return run
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The tables of run.toml."""
+        return read_toml(self.inner / "run.toml")
+
+    def update(self, settings: Mapping[str, Any]) -> None:
+        """Write run.toml anew, whole."""
+        write_whole(self.inner / "run.toml", dump_toml(settings))
+
+    @property
+    def done(self) -> dict[str, Any]:
+        """What the finished run says of itself: fingerprint, file hashes and its facts."""
+        facts: dict[str, Any] = json.loads((self.inner / "done").read_text(encoding="utf-8"))
+        return facts
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one record to the log; it is on disk when this returns, but for the system's cache."""
+        with (self.inner / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read the log back; a last line torn by a kill is left out."""
+        path = self.inner / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def truncate_log(self, step: int) -> None:
+        """Drop what was logged after a step, so that a resumed run does not log it twice."""
+        kept = [record for record in self.records() if record.get("step", 0) <= step]
+        lines = "".join(json.dumps(record) + "\n" for record in kept)
+        write_whole(self.inner / "log.jsonl", lines)
+
+    def publish(self, write: Callable[[Path], None], facts: Mapping[str, Any]) -> None:
+        """Put the finished Hugging Face files into the run, the weights last, then mark it done.
+
+        Args:
+            write: puts the files into the empty folder that it is given.
+            facts: what `done` keeps beside the fingerprint and the file hashes, such as seconds.
+        """
+        aside = self.inner / "publishing"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        write(aside)
+        files = sorted(aside.iterdir(), key=lambda file: (file.suffix == WEIGHTS, file.name))
+        hashes = {file.name: sha256(file) for file in files}
+        for file in files:
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+            os.replace(file, self.path / file.name)
+        aside.rmdir()
+        done = {"fingerprint": fingerprint(self.path), "files": hashes, **facts}
+        write_whole(self.inner / "done", json.dumps(done, indent=1) + "\n")
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """List the finished runs that lie directly in a folder, oldest first."""
+    marks = folder.glob("*/run/done")
+    return [
+        Run(mark.parent.parent) for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime)
+    ]
