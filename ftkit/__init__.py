@@ -1,4 +1,4 @@
-"""ftkit: a from-scratch base model and the tools that adapt, compare and ship what grows from it."""
+"""ftkit: a from-scratch base model and what adapts it, compares the results and ships one."""
 
 from pathlib import Path
 

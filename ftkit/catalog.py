@@ -1,4 +1,4 @@
-"""The folder is the registry: a plain file name in a floor is a plug-in, `_name.py` is machinery."""
+"""The folder is the registry: a plain file name is a plug-in, `_name.py` is machinery."""
 
 import difflib
 import importlib

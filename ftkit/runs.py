@@ -136,7 +136,7 @@ class Run:
         return facts
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one record to the log; it is on disk when this returns, but for the system's cache."""
+        """Append one record to the log; a killed process loses at most this line."""
         with (self.inner / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
