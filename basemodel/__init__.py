@@ -1,0 +1,19 @@
+"""The base model, built by hand: tokenizer, corpus, GPT, training loop, generation, export."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import GPTConfig
+    from .model import GPT
+
+__all__ = ["GPT", "GPTConfig"]
+
+_HOMES = {"GPT": "model", "GPTConfig": "config"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `import ftkit.basemodel` loads no PyTorch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

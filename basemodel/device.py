@@ -1,0 +1,168 @@
+"""Where and how a run computes: device, precision, compilation and threads, decided once, why."""
+
+import dataclasses
+import resource
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+import torch
+
+Callee = TypeVar("Callee")
+
+# Floating point operations a second that training reaches, per CPU thread or per accelerator.
+# Rough on purpose: they only tell runs of seconds from runs of hours.
+FLOPS = {"cpu float32": 0.07e12, "cpu bfloat16": 0.15e12, "cuda": 50e12, "mps": 2e12}
+COMPILE_SECONDS = 30.0  # what compiling a training step costs before the first step
+COMPILE_GAIN = 0.13  # the share of the remaining time that it then saves
+NARROW = 192  # below this width call overhead rules and bfloat16 does not pay on a CPU
+
+
+@dataclass(frozen=True)
+class Device:
+    """What was decided, with a reason for each choice; kept in run.toml and read on resume."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    compile: bool = False
+    threads: int = 1
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as PyTorch's type."""
+        return torch.device(self.device)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Open a block whose matrix products run in bfloat16, or a block that changes nothing."""
+        if self.dtype != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.torch_device.type, dtype=torch.bfloat16)
+
+    def use(self) -> None:
+        """Make the process follow the decision; compiled code is held to deterministic kernels."""
+        torch.set_num_threads(self.threads)
+        # Compiled embedding gradients are summed with atomic additions, in any order, otherwise.
+        torch.use_deterministic_algorithms(self.compile, warn_only=True)
+
+    def compiled(self, function: Callee) -> Callee:
+        """Return the function or module compiled where that was decided, else as it is."""
+        return cast(Callee, torch.compile(function)) if self.compile else function
+
+    @staticmethod
+    def read(decided: Mapping[str, Any]) -> "Device":
+        """Take up the decision of an earlier session from the `[decided]` table of run.toml."""
+        names = {item.name for item in dataclasses.fields(Device)}
+        return Device(**{name: value for name, value in decided.items() if name in names})
+
+
+def decide(*, parameters: int, tokens: int | None = None, width: int | None = None) -> Device:
+    """Choose device, precision, compilation and threads for a piece of work.
+
+    Args:
+        parameters: the model's size.
+        tokens: how many tokens will be trained on; None when nothing will be trained.
+        width: the model's hidden size; None when unknown.
+    """
+    device, why = _device()
+    reasons = {"device": why}
+    dtype, reasons["dtype"] = _dtype(device, width)
+    threads = torch.get_num_threads()
+    reasons["threads"] = f"PyTorch uses {threads} here (OMP_NUM_THREADS changes that)"
+    compiles, reasons["compile"] = _compile(device, dtype, threads, parameters, tokens)
+    return Device(device, dtype, compiles, threads, reasons)
+
+
+def _device() -> tuple[str, str]:
+    if torch.cuda.is_available():
+        return "cuda", f"{torch.cuda.get_device_name()} is there"
+    if torch.backends.mps.is_available():
+        return "mps", "Apple's GPU is there"
+    return "cpu", "there is no CUDA or Apple GPU"
+
+
+def _dtype(device: str, width: int | None) -> tuple[str, str]:
+    if device == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return "bfloat16", "the GPU multiplies bfloat16"
+        return "float32", "the GPU has no bfloat16"
+    if device == "mps":
+        return "float32", "Apple GPUs gain little from bfloat16 at these sizes"
+    able = {name for name, there in torch.cpu.get_capabilities().items() if there is True}
+    unit = next((name for name in ("amx_bf16", "avx512_bf16") if name in able), None)
+    if unit is None:
+        return "float32", "the processor has no bfloat16 arithmetic"
+    if width is not None and width < NARROW:
+        return "float32", f"the processor has {unit}, but {width} wide is too narrow to gain by it"
+    return "bfloat16", f"the processor has {unit}"
+
+
+def _compile(
+    device: str, dtype: str, threads: int, parameters: int, tokens: int | None
+) -> tuple[bool, str]:
+    if tokens is None:
+        return False, "nothing is trained"
+    if device == "mps":
+        return False, "compilation for Apple GPUs is not settled yet"
+    if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        return False, "there is no C++ compiler"
+    rate = FLOPS[f"cpu {dtype}"] * threads if device == "cpu" else FLOPS[device]
+    seconds = 6 * parameters * tokens / rate  # 2 forward and 4 backward for each weight and token
+    if seconds * COMPILE_GAIN < COMPILE_SECONDS:
+        return False, f"about {seconds:.0f} s of work do not pay {COMPILE_SECONDS:.0f} s back"
+    return True, f"about {seconds:.0f} s of work pay {COMPILE_SECONDS:.0f} s back"
+
+
+class PeakMemory:
+    """Measure the highest memory use of this process, and of its GPU, inside a `with` block.
+
+    On Linux the kernel's high-water mark is set back at the start, so blocks measure themselves
+    and not what came before; blocks may lie in one another. Elsewhere it is the mark since the
+    process began. `bytes` is the process's resident memory plus what PyTorch held on the GPU.
+    """
+
+    _open: ClassVar[list["PeakMemory"]] = []
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    @property
+    def bytes(self) -> int:
+        """The highest use so far, or of the whole block when it has ended."""
+        if self in self._open:
+            self._seen = max(self._seen, _high_water())
+        return self._seen
+
+    def __enter__(self) -> "PeakMemory":
+        for block in self._open:  # they would lose their mark when it is set back
+            block._seen = max(block._seen, _high_water())
+        _reset_high_water()
+        self._open.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seen = self.bytes
+        self._open.remove(self)
+
+
+def _reset_high_water() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def _high_water() -> int:
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    status = Path("/proc/self/status")
+    if status.exists():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        if "VmHWM" in fields:
+            return gpu + int(fields["VmHWM"].split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return gpu + (peak if sys.platform == "darwin" else peak * 1024)

@@ -1,0 +1,153 @@
+"""The one training loop: accumulate, divide by tokens, clip, schedule, update, yield the step."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from ftkit.errors import FtkitError, WorkError
+
+from .device import Device
+from .optim import Group, Optimizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how carefully to train.
+
+    Args:
+        steps: optimizer updates, at least 1.
+        accumulate: micro-batches that make one update.
+        clip: largest norm of the whole gradient; 0 leaves it as it is.
+        warmup: share of the steps over which the learning rate rises from 0.
+        decay: share of the steps, the last ones, over which it falls in a straight line.
+        floor: what it falls to, as a share of the full rate.
+    """
+
+    steps: int
+    accumulate: int = 1
+    clip: float = 1.0
+    warmup: float = 0.02
+    decay: float = 0.6
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("accumulate", 1), ("clip", 0)):
+            if getattr(self, name) < least:
+                raise FtkitError(f"plan.{name} is {getattr(self, name)}: it must be >= {least}")
+        for name in ("warmup", "decay", "floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FtkitError(f"plan.{name} is {getattr(self, name)}: it must lie in 0 to 1")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer update, as `fit` yields it.
+
+    `number` counts from 1, so it is also the `start` with which to go on. `loss` is the mean over
+    the update's supervised tokens, in nats, before the update. `lr` is the first group's rate.
+    `tokens` and `seconds` count from where this call of `fit` began.
+    """
+
+    number: int
+    loss: float
+    lr: float
+    tokens: int
+    seconds: float
+
+
+class Batch(Protocol):
+    """What `fit` asks of a batch; a `where` attribute, if there, names its rows in errors."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens have a label."""
+
+
+Rows = TypeVar("Rows", bound=Batch)
+
+
+def fit(
+    model: Module,
+    batches: Callable[[int], Rows],
+    loss: Callable[[Module, Rows], Tensor],
+    plan: Plan,
+    groups: Sequence[Group] | Optimizer,
+    device: Device,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Train; the caller logs, validates, saves and stops between the steps.
+
+    Args:
+        model: in training mode if it has any dropout, and on the device already.
+        batches: micro-batch number -> batch. A pure function, so going on needs no replay: step n
+            takes the numbers n * accumulate up to (n + 1) * accumulate.
+        loss: the SUM over the batch's supervised tokens of the negative log-likelihood, in nats.
+        plan: length, accumulation, clipping, schedule.
+        groups: what to train, by which rule; or an optimizer that has steps behind it.
+        device: precision and threads.
+        start: how many steps lie behind already.
+
+    Yields:
+        A Step after each update.
+
+    Raises:
+        WorkError: when a loss or gradient is not finite; the weights are those of the step before.
+    """
+    optimizer = groups if isinstance(groups, Optimizer) else Optimizer(groups)
+    device.use()
+    began, seen = time.perf_counter(), 0
+    for number in range(start, plan.steps):
+        first = number * plan.accumulate
+        window = [batches(first + i) for i in range(plan.accumulate)]
+        # Dividing by the tokens of the whole window makes 4 micro-batches equal 1 of 4 times the
+        # size, whatever their lengths; averaging averages does not.
+        tokens = max(1, sum(batch.tokens for batch in window))
+        total = 0.0
+        for batch in window:
+            with device.autocast():
+                nats = loss(model, batch) / tokens
+            nats.backward()  # type: ignore[no-untyped-call]
+            total += _finite(nats.item(), "the loss", number + 1, window)
+        norm = _clip(optimizer, plan.clip)
+        _finite(norm, "the gradient", number + 1, window)
+        scale = schedule(number, plan)
+        optimizer.step(scale)
+        optimizer.zero_grad()
+        seen += tokens
+        yield Step(number + 1, total, optimizer.lr * scale, seen, time.perf_counter() - began)
+
+
+def schedule(step: int, plan: Plan) -> float:
+    """Return the learning rate of an update, as a share of the full rate.
+
+    Args:
+        step: updates made before this one, from 0.
+        plan: the length and the shares of warm-up and decay.
+
+    >>> [schedule(step, Plan(steps=10, warmup=0.2, decay=0.5)) for step in (0, 1, 4, 5, 7, 9)]
+    [0.5, 1.0, 1.0, 1.0, 0.6, 0.2]
+    """
+    rise = (step + 1) / max(1, round(plan.warmup * plan.steps))
+    fall = (plan.steps - step) / max(1, round(plan.decay * plan.steps))
+    return min(1.0, rise, plan.floor + (1 - plan.floor) * min(1.0, fall))
+
+
+def _clip(optimizer: Optimizer, most: float) -> float:
+    limit = most if most > 0 else math.inf
+    return float(torch.nn.utils.clip_grad_norm_(optimizer.parameters, limit))
+
+
+def _finite(value: float, what: str, step: int, window: Sequence[Batch]) -> float:
+    if math.isfinite(value):
+        return value
+    places = [str(where) for batch in window if (where := getattr(batch, "where", ""))]
+    rows = f" (rows: {', '.join(places)})" if places else ""
+    raise WorkError(
+        f"{what} is {value} at step {step}{rows}: a smaller learning rate usually helps"
+    )
