@@ -1,0 +1,76 @@
+"""The forward that training and scoring share: hidden states first, the head where it is needed.
+
+Rows are packed examples. The base is called without cache and without attention mask, and then
+transformers keeps examples apart wherever positions restart; with either, they leak in silence.
+"""
+
+# B rows, T positions, D width, N chosen places, V vocabulary
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._method import Method
+
+
+def causal(model: Any) -> Any:
+    """Return the transformers model inside: PEFT's wrapping taken off, injected layers kept."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One model with one method, ready to be called on rows.
+
+    Args:
+        model: what `Method.attach` returned, or PEFT's wrapping read from a folder.
+        method: fills the slots.
+        plain_head: the logits are the output embedding of the last hidden state and no more.
+    """
+
+    model: Any
+    method: Method
+    plain_head: bool
+
+    @staticmethod
+    def of(model: Any, method: Method) -> "Forward":
+        """Look at the model's head: some families scale or bound their logits behind it."""
+        inner = causal(model)
+        head, device = inner.get_output_embeddings(), inner.device
+        if head is None or not isinstance(getattr(inner, "base_model", None), nn.Module):
+            return Forward(model, method, False)
+        ids_BT = torch.arange(4, device=device)[None]
+        training = inner.training
+        inner.eval()
+        with torch.no_grad():
+            whole = inner(input_ids=ids_BT, use_cache=False).logits
+            parts = head(inner.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
+        inner.train(training)
+        return Forward(model, method, whole.shape == parts.shape and torch.equal(whole, parts))
+
+    def logits(
+        self, ids_BT: Tensor, positions_BT: Tensor, slots_BT: Tensor | None, where_N: Tensor
+    ) -> Tensor:
+        """Compute logits at chosen places only: most tokens of a prompt have no label.
+
+        Args:
+            ids_BT: token ids, any id in a slot.
+            positions_BT: positions, restarting at 0 where an example begins.
+            slots_BT: number of the virtual token in each slot, -1 elsewhere; None without slots.
+            where_N: places, counted through the flattened rows.
+
+        Returns:
+            The logits at those places, N x V.
+        """
+        inner = causal(self.model)
+        inputs = self.method.inputs(self.model, ids_BT, slots_BT)
+        called = inner.base_model if self.plain_head else inner
+        out = called(**inputs, position_ids=positions_BT, use_cache=False)
+        if not self.plain_head:
+            z_NV: Tensor = out.logits.flatten(0, 1)[where_N]
+            return z_NV
+        x_ND = out.last_hidden_state.flatten(0, 1)[where_N]
+        z_NV = inner.get_output_embeddings()(x_ND)
+        return z_NV

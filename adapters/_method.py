@@ -1,0 +1,86 @@
+"""The contract of a method: which weights move, how they enter the forward, how they are kept."""
+
+# B rows, T positions, D width, V virtual tokens
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..basemodel.optim import Group
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """Say which weights of a causal language model move; every field is a knob of `--set method.`.
+
+    Args:
+        lr: learning rate at its peak.
+        weight_decay: decoupled decay of matrices; embeddings and vectors never have any.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+    # Claims that the test suite checks for every method, or checks the refusal of.
+    mergeable: ClassVar[bool] = False  # its weights can be folded into the base's
+    identity_at_start: ClassVar[bool] = False  # step 0 answers exactly as the base does
+    packable: ClassVar[bool] = True  # several examples may share a row
+    peft_type: ClassVar[str] = ""  # PEFT's name for it, "" for a whole model
+
+    @property
+    def name(self) -> str:
+        """The file's name, which is the word behind `--method`."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Label-free slots that stand before each example and that the method fills."""
+        return 0
+
+    @abstractmethod
+    def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
+        """Put the method on a base; afterwards its own parameters alone need gradients.
+
+        Args:
+            model: a transformers causal language model in fp32.
+            tokenizer: the base's tokenizer.
+            seed: where every random choice comes from.
+
+        Returns:
+            The model to train: the base itself or PEFT's wrapping of it.
+        """
+
+    @abstractmethod
+    def groups(self, model: nn.Module) -> list[Group]:
+        """Sort the trainable parameters into optimizer groups."""
+
+    def inputs(self, model: nn.Module, ids_BT: Tensor, slots_BT: Tensor | None) -> dict[str, Tensor]:
+        """Make the base's inputs for token ids in which some places are slots.
+
+        Args:
+            model: what `attach` returned.
+            ids_BT: token ids; any id stands in a slot.
+            slots_BT: number 0 to V-1 of the virtual token in each slot, -1 elsewhere.
+
+        Returns:
+            `input_ids`, or `inputs_embeds` where the method fills slots itself.
+        """
+        assert slots_BT is None, f"{self.name} has no virtual tokens"
+        return {"input_ids": ids_BT}
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write what was trained, in the format that transformers or peft opens."""
+        if not self.peft_type:
+            model.save_pretrained(folder)
+            return
+        # "auto" would ask the Hub whether the vocabulary has changed; tuning never resizes it.
+        model.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """List the parameters that need gradients, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -1,0 +1,45 @@
+"""Full fine-tuning: every weight of the base moves."""
+
+# D width, T positions
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..basemodel.optim import Group
+from ._method import Method, trainable
+
+
+@dataclass(frozen=True)
+class Full(Method):
+    """Train all weights with AdamW; the result is a whole model folder."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    identity_at_start: ClassVar[bool] = True
+
+    def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
+        """Let every parameter have gradients; the seed has nothing to choose."""
+        return model.requires_grad_(True)
+
+    def groups(self, model: nn.Module) -> list[Group]:
+        """Decay the matrices, not the embeddings (rare tokens would fade) nor the vectors."""
+        embeddings = {
+            id(parameter)
+            for module in model.modules()
+            if isinstance(module, nn.Embedding)
+            for parameter in module.parameters()
+        }
+        matrices, rest = [], []
+        for parameter in trainable(model).values():
+            decays = parameter.ndim >= 2 and id(parameter) not in embeddings
+            (matrices if decays else rest).append(parameter)
+        return [
+            Group(params, lr=self.lr, weight_decay=decay)
+            for params, decay in ((matrices, self.weight_decay), (rest, 0.0))
+            if params
+        ]
+
+
+METHOD = Full()

@@ -1,0 +1,94 @@
+"""The contract of a recipe: examples, their split, their prompt, how they are asked and scored."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One dialogue that ends in the assistant's answer.
+
+    Args:
+        messages: `{"role": ..., "content": ...}` with the roles system, user and assistant.
+        meta: what graders need (gold query, database, features ...) and `unit`, what leaks.
+        where: `file:line` or the world's name of it, for messages.
+    """
+
+    messages: tuple[dict[str, str], ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    @property
+    def prompt(self) -> tuple[dict[str, str], ...]:
+        """The messages before the answer."""
+        return self.messages[:-1]
+
+    @property
+    def reference(self) -> str:
+        """The assistant's answer, which is what training teaches and eval compares with."""
+        return self.messages[-1]["content"]
+
+
+@dataclass(frozen=True)
+class Prose:
+    """An example in the plain text that a base has met in pretraining.
+
+    Args:
+        prompt: text up to where the answer begins.
+        answer: the reference as it would go on.
+        stop: a string that ends the answer.
+    """
+
+    prompt: str
+    answer: str
+    stop: str
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """Say what is taught and how it is asked; every field is a knob of `--set recipe.`.
+
+    Args:
+        data: sources, `PATH[@WEIGHT]`; none means the embedded world.
+        world_seed: where the embedded world comes from.
+        epochs: passes over the training rows.
+        length: most tokens of an example, and tokens of a packed row.
+        max_new_tokens: most tokens of an answer.
+        validation: share of the units (schemas, documents, dialogues) held out from training.
+        max_dropped: largest share of rows that may be too long before the recipe refuses.
+    """
+
+    data: tuple[str, ...] = ()
+    world_seed: int = 0
+    epochs: float = 2.0
+    length: int = 512
+    max_new_tokens: int = 64
+    validation: float = 0.05
+    max_dropped: float = 0.2
+
+    metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
+
+    @property
+    def name(self) -> str:
+        """The file's name, which is the word behind `--recipe`."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @abstractmethod
+    def examples(self, split: Split) -> list[Example]:
+        """Give a split, always the same and in the same order; no unit lies in two splits."""
+
+    def corpus(self) -> Iterator[str]:
+        """Yield plain-text documents that hold the skill as prose, for pretraining."""
+        yield from ()
+
+    def prose(self, example: Example) -> Prose | None:
+        """Ask an example in the base's own plain-text form, where there is one."""
+        return None
+
+    def answer(self, reply: str, example: Example) -> str:
+        """Take the answer from a reply, the same way for all variants and strictly."""
+        return reply.strip()
