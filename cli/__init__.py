@@ -1,0 +1,75 @@
+"""The command line: a group that finds its commands in this folder and shows errors as sentences.
+
+Commands are imported when they are named, and their heavy imports stand in their bodies, so
+`ftkit --help` answers without loading torch.
+"""
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from ftkit import __version__, catalog
+from ftkit.errors import FtkitError
+
+DEBUG = "ftkit.debug"  # the key under which --debug is kept while a command runs
+
+
+class Commands(click.Group):
+    """A group whose commands are the plain files of `cli/`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands without importing them."""
+        return catalog.names("cli")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import one command; an unknown word gets the nearest one."""
+        command = catalog.load("cli", cmd_name)
+        assert isinstance(command, click.Command), cmd_name
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what goes wrong becomes one sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException, SystemExit):
+            raise
+        except BaseException as problem:
+            if ctx.meta.get(DEBUG):
+                raise
+            click.echo(f"Error: {_sentence(problem)}", err=True)
+            ctx.exit(_code(problem))
+
+
+def _sentence(problem: BaseException) -> str:
+    """Say what went wrong in a sentence or two."""
+    if isinstance(problem, FtkitError):
+        return str(problem)
+    if isinstance(problem, KeyboardInterrupt):
+        return "stopped"
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f" ({problem.filename})" if problem.filename else ""
+        return f"{problem.strerror}{where}"
+    words = " ".join(str(problem).split()) or "no message"
+    return f"unexpected {type(problem).__name__}: {words}; --debug shows where"
+
+
+def _code(problem: BaseException) -> int:
+    """Give the exit code: 2 wrong use, 130 stopped by Ctrl-C, 1 anything else."""
+    if isinstance(problem, FtkitError):
+        return problem.exit_code
+    return 130 if isinstance(problem, KeyboardInterrupt) else 1
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ftkit")
+def ftkit() -> None:
+    """Pretrain a small language model, tune it, and see which variant to ship.
+
+    The whole job on embedded data:  ftkit demo
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(ftkit.main(prog_name="ftkit", standalone_mode=True))

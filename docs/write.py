@@ -1,0 +1,108 @@
+"""Write what documents repeat: docs/cli.md from the commands, the README's tables from results/.
+
+`python docs/write.py` writes; with --check it only says what is out of date and ends with 1.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from ftkit import catalog  # noqa: E402 (a bare clone has to find itself first)
+from ftkit.cli import ftkit  # noqa: E402
+
+TABLE = re.compile(r"(<!-- results:(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+def command_line() -> str:
+    """Render the help of every command as one page."""
+    parts = ["# The command line\n\nWritten by `make docs` from the commands themselves.\n"]
+    root = click.Context(ftkit, info_name="ftkit")
+    for name, command in [("", ftkit), *((n, catalog.load("cli", n)) for n in catalog.names("cli"))]:
+        context = click.Context(command, info_name=name, parent=root) if name else root
+        context.max_content_width = context.terminal_width = 100
+        title = f"ftkit {name}".strip()
+        parts.append(f"\n## {title}\n\n```\n{command.get_help(context)}\n```\n")
+    return "".join(parts)
+
+
+def table(result: dict[str, Any]) -> str:
+    """Render a scorecard as a Markdown table, one row a variant.
+
+    Args:
+        result: the content of a scorecard.json, with `hardware` and `notes` if known.
+    """
+    variants = result["variants"]
+    metrics = list(dict.fromkeys(name for variant in variants for name in variant["metrics"]))
+    heads = ["variant", *(name.replace("_", " ") for name in metrics)]
+    heads += ["trainable", "file", "training", "forgetting"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for variant in variants:
+        cells = [variant["name"], *(score(variant["metrics"].get(name)) for name in metrics)]
+        cells += cost(variant.get("cost") or {})
+        cells.append(forgotten(variant.get("forgetting")))
+        lines.append(f"| {' | '.join(cells)} |")
+    facts = [f"{result['n']} test items", "95 % intervals", result.get("hardware", "")]
+    facts += [result.get("notes", "")]
+    return "\n".join([*lines, "", "; ".join(filter(None, facts)) + "."]) + "\n"
+
+
+def score(value: dict[str, Any] | None) -> str:
+    """Render a share with its interval in percent, and how many seeds where that is not 1."""
+    if not value or value.get("mean") is None:
+        return "–"
+    return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
+
+
+def cost(facts: dict[str, Any]) -> list[str]:
+    """Render trainable parameters, bytes on disk and training seconds."""
+    parameters, size = facts.get("trainable_params"), facts.get("bytes")
+    seconds = facts.get("seconds")
+    return [
+        f"{parameters:,}" if parameters else "–",
+        f"{size / 2**20:.2f} MiB" if size else "–",
+        f"{seconds:.0f} s" if seconds else "–",
+    ]
+
+
+def forgotten(value: Any) -> str:
+    """Render bits per byte on the base's own text, before and after."""
+    if isinstance(value, dict) and value.get("before") is not None:
+        return f"{value['before']:.3f} → {value['after']:.3f}"
+    return f"{value:+.3f}" if isinstance(value, int | float) else "–"
+
+
+def readme(text: str) -> str:
+    """Fill every marked place of a page with the table of its result file."""
+
+    def fill(match: re.Match[str]) -> str:
+        file = ROOT / "results" / f"{match.group(2)}.json"
+        made = table(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else ""
+        return f"{match.group(1)}{made}{match.group(3)}"
+
+    return TABLE.sub(fill, text)
+
+
+def main() -> int:
+    """Write the pages, or with --check compare them."""
+    page = ROOT / "README.md"
+    wanted = {ROOT / "docs" / "cli.md": command_line()}
+    wanted[page] = readme(page.read_text(encoding="utf-8"))
+    for path, text in wanted.items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in sys.argv[1:]:
+            sys.stderr.write(f"{path.name} is out of date: run `make docs`\n")
+            return 1
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
