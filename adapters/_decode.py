@@ -1,0 +1,157 @@
+"""A decoder over any transformers model and any method, for `basemodel.generate`.
+
+A batch lies as: pads, then the soft prompt, then the text. Masks and positions are made here, once
+a batch, because for small models transformers spends more time on making them than on attention.
+"""
+
+# B rows, T text positions, S positions with the soft prompt, K places in the cache, V vocabulary
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from ._forward import causal
+from ._method import Method
+
+STEP_ROOM = 32  # places that a cache gains when it is full
+
+
+class _Room(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer in a buffer with room to grow, so that a step copies nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = 0
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append keys and values; return all of them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+        self.keys = self._append(self.keys, key_states)
+        self.values = self._append(self.values, value_states)
+        self.used += key_states.shape[2]
+        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
+
+    def _append(self, old: Tensor, new: Tensor) -> Tensor:
+        needed = self.used + new.shape[2]
+        if needed > old.shape[2]:
+            grown = new.new_empty(*new.shape[:2], needed + STEP_ROOM, new.shape[3])
+            grown[:, :, : self.used] = old[:, :, : self.used]
+            old = grown
+        old[:, :, self.used : needed] = new
+        return old
+
+    def get_seq_length(self) -> int:
+        """Say how many places are filled."""
+        return self.used
+
+    def select(self, rows: Tensor, first: int) -> None:
+        """Keep some rows, and drop the first places of all."""
+        self.keys, self.values = self.keys[rows, :, first:], self.values[rows, :, first:]
+        self.used -= first
+
+
+@dataclass
+class _State:
+    """What a batch remembers: keys and values, which places are text, each row's next position."""
+
+    cache: DynamicCache
+    mask_BK: Tensor
+    next_B: Tensor
+
+
+class TransformersDecoder:
+    """Let `generate` read a model through its method.
+
+    Args:
+        model: a transformers model or PEFT's wrapping of it.
+        method: fills the soft prompt's slots, if it has any.
+        pad: the id that fills slots and the left of short rows.
+    """
+
+    def __init__(self, model: Any, method: Method, pad: int) -> None:
+        self.model, self.method, self.pad = model, method, pad
+        self.inner = causal(model)
+        # A window is the model's own affair: it is given the plain mask and its own cache.
+        kinds = getattr(self.inner.config, "layer_types", None) or ["full_attention"]
+        self.plain = set(kinds) == {"full_attention"}
+
+    @property
+    def context(self) -> int:
+        """Tokens that fit beside the soft prompt."""
+        limit: int = getattr(self.inner.config, "max_position_embeddings", 2048)
+        return limit - self.method.virtual_tokens
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        device: torch.device = self.inner.device
+        return device
+
+    def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, _State]:
+        """Read left-padded prompts; see `basemodel.generate.Decoder`."""
+        slots_BS, size = None, self.method.virtual_tokens
+        if size:
+            pads_B1 = (~mask_BT).sum(1, keepdim=True)
+            ids_BT = torch.cat([ids_BT.new_full((len(ids_BT), size), self.pad), ids_BT], 1)
+            place_BS = torch.arange(ids_BT.shape[1], device=ids_BT.device) - pads_B1
+            slots_BS = torch.where((place_BS >= 0) & (place_BS < size), place_BS, -1)
+            mask_BT = place_BS >= 0
+        cache = DynamicCache() if self.plain else DynamicCache(config=self.inner.config)
+        if self.plain:
+            cache.layers = [_Room() for _ in range(self.inner.config.num_hidden_layers)]
+        positions_BS = (mask_BT.cumsum(1) - 1).clamp(min=0)
+        state = _State(cache, mask_BT, positions_BS[:, -1] + 1)
+        inputs = self.method.inputs(self.model, ids_BT, slots_BS)
+        return self._read(inputs, positions_BS, state), state
+
+    def step(self, ids_B1: Tensor, cache: _State) -> tuple[Tensor, _State]:
+        """Read one more token in each row."""
+        one_B1 = torch.ones_like(ids_B1, dtype=torch.bool)
+        state = _State(cache.cache, torch.cat([cache.mask_BK, one_B1], 1), cache.next_B + 1)
+        inputs = self.method.inputs(self.model, ids_B1, None)
+        return self._read(inputs, cache.next_B[:, None], state), state
+
+    def keep(self, cache: _State, rows: Tensor) -> _State:
+        """Keep some rows, and drop the pads that all of them have on the left."""
+        mask_BK = cache.mask_BK[rows]
+        first = 0
+        if self.plain:
+            first = int(mask_BK.int().argmax(1).min())
+            for layer in cache.cache.layers:
+                layer.select(rows, first)
+        else:
+            cache.cache.batch_select_indices(rows)
+        return _State(cache.cache, mask_BK[:, first:], cache.next_B[rows])
+
+    def _read(self, inputs: dict[str, Tensor], positions_BT: Tensor, state: _State) -> Tensor:
+        """Call the model on new positions and return the logits behind the last one."""
+        out = self.inner(
+            **inputs,
+            position_ids=positions_BT,
+            attention_mask=self._mask(state.mask_BK, positions_BT.shape[1]),
+            past_key_values=state.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits_BV: Tensor = out.logits[:, -1].float()
+        return logits_BV
+
+    def _mask(self, mask_BK: Tensor, length: int) -> Tensor | None:
+        """Say which places each new position sees: those before it that are no pads."""
+        if not self.plain:
+            return mask_BK.long()
+        if length == 1:
+            return None if bool(mask_BK.all()) else mask_BK[:, None, None, :]
+        causal_TT = torch.ones(length, length, dtype=torch.bool, device=mask_BK.device).tril()
+        seen_BTT = mask_BK[:, None, :] & causal_TT
+        # A pad sees itself: a row that sees nothing would be NaN.
+        eye_TT = torch.eye(length, dtype=torch.bool, device=mask_BK.device)
+        return (seen_BTT | eye_TT)[:, None]

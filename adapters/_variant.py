@@ -1,0 +1,289 @@
+"""Variants: opening a base with what was tuned on it, and asking it for text or likelihoods."""
+
+# B rows, T positions, N labelled places, V vocabulary
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from ftkit import catalog, runs
+from ftkit.config import override
+from ftkit.errors import FtkitError
+
+from ._decode import TransformersDecoder
+from ._forward import Forward, causal
+from ._method import Method
+from .full import Full
+
+TOKENS_AT_ONCE = 8192  # of a scoring batch
+
+
+@dataclass
+class Variant:
+    """A model ready to answer: a base, or a base with what a method made of it.
+
+    Args:
+        name: the folder's name.
+        method: `base`, or the name of the method in adapters/ that made it.
+        folder: where it lies.
+        model: in fp32 and evaluation mode.
+        tokenizer: the base's; tuning never changes it.
+        base_path: the folder of the base it was tuned from; its own for a base.
+        base_fingerprint: hash of that base.
+        fingerprint: hash of the variant's own folder.
+        trainable_params: how many parameters were trained.
+        bytes: size of the weight files in its folder.
+        facts: what the run says of itself (seconds, peak_memory ...); empty for foreign folders.
+    """
+
+    name: str
+    method: str
+    folder: Path
+    model: Any
+    tokenizer: Any
+    base_path: Path
+    base_fingerprint: str
+    fingerprint: str
+    trainable_params: int
+    bytes: int
+    facts: dict[str, Any]
+    how: Method
+
+    @property
+    def context(self) -> int:
+        """Tokens that fit, prompt and answer together."""
+        return self.decoder.context
+
+    @property
+    def pad(self) -> int:
+        """The id that fills what no example covers."""
+        for ids in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if ids is not None:
+                return int(ids)
+        return 0
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The ids that end an answer, as the model's own generation settings say."""
+        found = causal(self.model).generation_config.eos_token_id
+        ids = found if isinstance(found, list) else [found, self.tokenizer.eos_token_id]
+        return tuple(sorted({int(token) for token in ids if token is not None}))
+
+    @cached_property
+    def decoder(self) -> TransformersDecoder:
+        """What `basemodel.generate.generate` needs to continue text."""
+        return TransformersDecoder(self.model, self.how, self.pad)
+
+    @cached_property
+    def forward(self) -> Forward:
+        """The forward that training uses, for scoring."""
+        return Forward.of(self.model, self.how)
+
+    @torch.inference_mode()
+    def nll(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+        """Sum the negative log-likelihood of each row's labelled tokens, in nats.
+
+        Args:
+            rows: pairs of token ids and labels of the same length; a label is the id at its own
+                place, or -100 where nothing is asked.
+        """
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
+        found: dict[int, float] = {}
+        batch: list[int] = []
+        for place in order:
+            longest = len(rows[place][0]) + self.how.virtual_tokens
+            if batch and (len(batch) + 1) * longest > TOKENS_AT_ONCE:
+                found |= self._nll([(row, *rows[row]) for row in batch])
+                batch = []
+            batch.append(place)
+        if batch:
+            found |= self._nll([(row, *rows[row]) for row in batch])
+        return [found[row] for row in range(len(rows))]
+
+    def _nll(self, rows: list[tuple[int, Sequence[int], Sequence[int]]]) -> dict[int, float]:
+        """Score one batch: pads on the right, where no text sees them."""
+        size = self.how.virtual_tokens
+        longest = size + max(len(ids) for _, ids, _ in rows)
+        ids_BT = torch.full((len(rows), longest), self.pad)
+        labels_BT = torch.full((len(rows), longest), -100)
+        for place, (_, ids, labels) in enumerate(rows):
+            ids_BT[place, size : size + len(ids)] = torch.tensor(ids)
+            labels_BT[place, size : size + len(ids)] = torch.tensor(labels)
+        labels_BT[:, 0] = -100  # nothing stands before the first token
+        device = self.decoder.device
+        positions_BT = torch.arange(longest, device=device).expand(len(rows), -1)
+        slots_BT = torch.where(positions_BT < size, positions_BT, -1) if size else None
+        labelled_N = (labels_BT.flatten() != -100).nonzero()[:, 0]
+        z_NV = self.forward.logits(
+            ids_BT.to(device), positions_BT, slots_BT, (labelled_N - 1).to(device)
+        )
+        targets_N = labels_BT.flatten()[labelled_N].to(device)
+        loss_N = F.cross_entropy(z_NV.float(), targets_N, reduction="none").cpu()
+        sums_B = torch.zeros(len(rows), dtype=torch.float64)
+        sums_B.index_add_(0, labelled_N // longest, loss_N.double())
+        return {row: float(total) for (row, _, _), total in zip(rows, sums_B, strict=True)}
+
+
+def open_base(place: str | Path) -> tuple[Any, Any]:
+    """Open a causal language model and its tokenizer, in fp32 on the CPU.
+
+    Args:
+        place: a folder in the Hugging Face layout, or a Hub id such as `owner/name`.
+
+    Returns:
+        The model in evaluation mode, and the tokenizer.
+
+    Raises:
+        FtkitError: when there is none at that place, or it is an adapter or an unfinished run.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    where = _folder(place)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            where, dtype=torch.float32, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(where)
+    except (OSError, ValueError, KeyError, ImportError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise FtkitError(f"{place} is no causal language model to open: {reason}") from None
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    if wrong:
+        raise FtkitError(f"{place} lacks weights that its config.json asks for: {wrong[0]}")
+    return model.eval(), tokenizer
+
+
+def _folder(place: str | Path) -> str:
+    """Check a base's place; a local folder becomes absolute, so that adapters can name it."""
+    path = Path(place)
+    if not path.exists():
+        if len(path.parts) == 2 and not path.is_absolute() and path.parts[0] not in (".", ".."):
+            return str(place)  # a Hub id
+        raise FtkitError(f"no base model at {place}: there is no such folder")
+    if (path / "run").is_dir():
+        runs.Run.open(path)
+    if (path / "adapter_config.json").is_file():
+        raise FtkitError(f"{place} is an adapter: give the base it was tuned from")
+    if not (path / "config.json").is_file():
+        raise FtkitError(f"{place} is no base model: it has no config.json")
+    return str(path.resolve())
+
+
+def open_variant(folder: str | Path) -> Variant:
+    """Open a finished run, or any Hugging Face model folder or PEFT adapter folder.
+
+    Args:
+        folder: the variant. An adapter's base is opened from the place it names, or from a run
+            beside it with the same hash if it has moved.
+
+    Raises:
+        FtkitError: when it is none of these, or the base is gone or no longer the same.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise FtkitError(f"no model at {folder}: there is no such folder")
+    run = runs.Run.open(path) if (path / "run").is_dir() else None
+    settings = run.settings if run else {}
+    if (path / "adapter_config.json").is_file():
+        model, tokenizer, how, base = _open_adapter(path, settings)
+    else:
+        how, base = Full(), path
+        model, tokenizer = open_base(path)
+        if settings.get("command") == "tune":
+            base = Path(settings["base"]["path"])
+    facts = run.done if run else {}
+    own = facts.get("fingerprint") or runs.fingerprint(path)
+    tuned = (path / "adapter_config.json").is_file() or settings.get("command") == "tune"
+    whole = sum(parameter.numel() for parameter in model.parameters())
+    adapter = sum(p.numel() for name, p in model.named_parameters() if _is_adapter(name))
+    return Variant(
+        name=path.resolve().name,
+        method=how.name if tuned else "base",
+        folder=path,
+        model=model.eval(),
+        tokenizer=tokenizer,
+        base_path=base,
+        base_fingerprint=settings.get("base", {}).get("fingerprint") or runs.fingerprint(base),
+        fingerprint=own,
+        trainable_params=facts.get("trainable_params", adapter or (whole if tuned else 0)),
+        bytes=sum(file.stat().st_size for file in path.glob(f"*{runs.WEIGHTS}")),
+        facts=facts,
+        how=how,
+    )
+
+
+def _is_adapter(name: str) -> bool:
+    return any(mark in name for mark in ("lora_", "prompt_encoder"))
+
+
+def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Method, Path]:
+    """Open an adapter on its base."""
+    from peft import PeftConfig, PeftModel
+
+    try:
+        config = PeftConfig.from_pretrained(str(path))
+        kind = str(config.peft_type.value)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise FtkitError(f"{path / 'adapter_config.json'} is not PEFT's: {problem}") from None
+    how = _method_of(path, kind)
+    base = _find_base(path, str(config.base_model_name_or_path), settings)
+    model, tokenizer = open_base(base)
+    try:
+        tuned = PeftModel.from_pretrained(model, str(path))
+    except (OSError, ValueError, RuntimeError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise FtkitError(f"{path} does not fit its base {base}: {reason}") from None
+    if kind == "PROMPT_TUNING":
+        how = override(how, {"tokens": config.num_virtual_tokens}, "method")
+    return tuned, tokenizer, how, Path(base)
+
+
+def _method_of(path: Path, kind: str) -> Method:
+    """Find the method whose format an adapter has."""
+    for name in catalog.names("adapters"):
+        method: Method = catalog.load("adapters", name)
+        if method.peft_type == kind:
+            return method
+    known = [catalog.load("adapters", name).peft_type for name in catalog.names("adapters")]
+    there = ", ".join(filter(None, known))
+    raise FtkitError(f"{path} is an adapter of kind {kind}: ftkit opens {there}")
+
+
+def _find_base(path: Path, named: str, settings: dict[str, Any]) -> str:
+    """Find an adapter's base: where it says, else among the runs beside it by its hash."""
+    wanted = settings.get("base", {}).get("fingerprint")
+    if not wanted:
+        return named
+    if Path(named).is_dir() and runs.fingerprint(Path(named)) == wanted:
+        return named
+    for run in runs.find_runs(path.resolve().parent):
+        if run.done.get("fingerprint") == wanted:
+            return str(run.path)
+    if not Path(named).is_dir():
+        if not Path(named).is_absolute():
+            return named  # a Hub id
+        raise FtkitError(
+            f"the base of {path} is gone: neither {named} nor a run beside it has hash {wanted[:12]}"
+        )
+    raise FtkitError(
+        f"{named} is no longer the base that {path} was tuned from: its hash is "
+        f"{runs.fingerprint(Path(named))[:12]}, not {wanted[:12]}"
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON file that transformers or peft wrote."""
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
