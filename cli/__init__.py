@@ -32,7 +32,7 @@ class Commands(click.Group):
         """Run a command; what goes wrong becomes one sentence and an exit code."""
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException, SystemExit):
+        except (click.exceptions.Exit, click.Abort, SystemExit):
             raise
         except BaseException as problem:
             if ctx.meta.get(DEBUG):
@@ -45,6 +45,8 @@ def _sentence(problem: BaseException) -> str:
     """Say what went wrong in a sentence or two."""
     if isinstance(problem, FtkitError):
         return str(problem)
+    if isinstance(problem, click.ClickException):
+        return problem.format_message()
     if isinstance(problem, KeyboardInterrupt):
         return "stopped"
     if isinstance(problem, OSError) and problem.strerror:
@@ -56,12 +58,14 @@ def _sentence(problem: BaseException) -> str:
 
 def _code(problem: BaseException) -> int:
     """Give the exit code: 2 wrong use, 130 stopped by Ctrl-C, 1 anything else."""
-    if isinstance(problem, FtkitError):
+    if isinstance(problem, FtkitError | click.ClickException):
         return problem.exit_code
     return 130 if isinstance(problem, KeyboardInterrupt) else 1
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="ftkit")
 def ftkit() -> None:
     """Pretrain a small language model, tune it, and see which variant to ship.

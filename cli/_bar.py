@@ -1,4 +1,4 @@
-"""Progress as a live bar on a terminal and as plain lines elsewhere, and a Ctrl-C that waits a step."""
+"""Progress: a live bar on a terminal, plain lines elsewhere, and a Ctrl-C that waits a step."""
 
 import signal
 import time

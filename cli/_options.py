@@ -74,9 +74,7 @@ def _config(ctx: click.Context, param: click.Parameter, value: Path | None) -> N
             raise FtkitError(f"{value}: unknown option 'options.{key}'{near}")
     ctx.default_map = options
     ctx.meta[TABLES] = {
-        key: table
-        for key, table in data.items()
-        if key not in NOTES and isinstance(table, dict)
+        key: table for key, table in data.items() if key not in NOTES and isinstance(table, dict)
     }
 
 
@@ -186,5 +184,5 @@ def options(*aside: str) -> dict[str, Any]:
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in sorted(context.params.items())
-        if name not in skipped and value is not None and value not in ((), False)
+        if name not in skipped and not (value is None or value is False or value == ())
     }

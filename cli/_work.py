@@ -1,4 +1,4 @@
-"""Begin, take up and end runs for the commands: nothing half-written stays, a stop says how to go on."""
+"""Runs of the commands: refused ones leave nothing behind, stopped ones say how to go on."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,9 @@ def begin(out: Path | None, default: str, settings: Mapping[str, Any]) -> Iterat
             if refused or not _worth_keeping(run):
                 _unmake(folder, made)
                 if isinstance(problem, KeyboardInterrupt):
-                    raise Interrupted("stopped before anything was saved: nothing is left") from None
+                    raise Interrupted(
+                        "stopped before anything was saved: nothing is left"
+                    ) from None
             raise
 
 

@@ -1,8 +1,12 @@
-"""Write what documents repeat: docs/cli.md from the commands, the README's tables from results/.
+"""Write what documents repeat: docs/cli.md, the tree in ARCHITECTURE.md, the README's tables.
+
+The first comes from the commands, the second from each file's first sentence, the third from the
+files in results/.
 
 `python docs/write.py` writes; with --check it only says what is out of date and ends with 1.
 """
 
+import ast
 import json
 import re
 import sys
@@ -17,6 +21,8 @@ sys.path.insert(0, str(ROOT))
 from ftkit import catalog  # noqa: E402 (a bare clone has to find itself first)
 from ftkit.cli import ftkit  # noqa: E402
 
+FLOORS = ("ftkit", "basemodel", "adapters", "recipes", "eval", "cli")
+TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- results:(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
@@ -24,12 +30,50 @@ def command_line() -> str:
     """Render the help of every command as one page."""
     parts = ["# The command line\n\nWritten by `make docs` from the commands themselves.\n"]
     root = click.Context(ftkit, info_name="ftkit")
-    for name, command in [("", ftkit), *((n, catalog.load("cli", n)) for n in catalog.names("cli"))]:
+    for name, command in [
+        ("", ftkit),
+        *((n, catalog.load("cli", n)) for n in catalog.names("cli")),
+    ]:
         context = click.Context(command, info_name=name, parent=root) if name else root
         context.max_content_width = context.terminal_width = 100
         title = f"ftkit {name}".strip()
         parts.append(f"\n## {title}\n\n```\n{command.get_help(context)}\n```\n")
     return "".join(parts)
+
+
+def tree() -> str:
+    """List every file of the floors with the first sentence of what it says of itself."""
+    lines = ["```"]
+    for floor in FLOORS:
+        found = (
+            p
+            for p in sorted((ROOT / floor).rglob("*"), key=placed)
+            if p.is_file() and first_words(p)
+        )
+        folder = None
+        for path in found:
+            here = path.parent.relative_to(ROOT).as_posix()
+            if here != folder:
+                lines.append(f"{here}/")
+                folder = here
+            lines.append(f"  {path.name:22} {first_words(path)}")
+    return "\n".join([*lines, "```\n"])
+
+
+def placed(path: Path) -> tuple[str, str]:
+    """Sort files by folder first, then by name."""
+    return path.parent.as_posix(), path.name
+
+
+def first_words(path: Path) -> str:
+    """Return a file's first sentence: its docstring's, or the comment on its first line."""
+    if "__pycache__" in path.parts or path.suffix == ".typed":
+        return ""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        text = ast.get_docstring(ast.parse(text)) or ""
+        return " ".join(text.split("\n\n")[0].split()).rstrip(".")
+    return text.splitlines()[0].strip("{#<!-/*} ").rstrip(".") or path.name
 
 
 def table(result: dict[str, Any]) -> str:
@@ -93,6 +137,10 @@ def main() -> int:
     """Write the pages, or with --check compare them."""
     page = ROOT / "README.md"
     wanted = {ROOT / "docs" / "cli.md": command_line()}
+    plan = ROOT / "ARCHITECTURE.md"
+    wanted[plan] = TREE.sub(
+        lambda match: match.group(1) + tree() + match.group(2), plan.read_text(encoding="utf-8")
+    )
     wanted[page] = readme(page.read_text(encoding="utf-8"))
     for path, text in wanted.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:

@@ -1,4 +1,4 @@
-"""What every test shares: no network, fixed seeds, and small runs made once by the real commands."""
+"""What every test shares: no network, fixed seeds, and small runs made once by the real code."""
 
 import os
 

@@ -17,7 +17,7 @@ def test_help_imports_no_torch():
     code = (
         "import sys\nfrom ftkit.cli import ftkit\n"
         "ftkit(['--help'], standalone_mode=False)\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'rich', 'evaluate', 'matplotlib'}\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'evaluate', 'matplotlib'}\n"
         "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

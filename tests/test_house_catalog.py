@@ -19,9 +19,9 @@ def test_a_plugin_loads_and_explains_itself(floor: str, name: str):
         assert isinstance(exported, click.Command)
         assert exported.name == name
         assert exported.help
-        assert all(
-            option.help for option in exported.params if isinstance(option, click.Option)
-        ), "an option has no help text"
+        assert all(option.help for option in exported.params if isinstance(option, click.Option)), (
+            "an option has no help text"
+        )
     else:
         text = inspect.getdoc(type(exported))
         assert text
