@@ -34,9 +34,9 @@ lint: $(READY)  ## Check style with ruff
 	$(PY) -m ruff format --check .
 
 types: $(READY)  ## Check types with mypy --strict
-	@rm -rf build/types && mkdir -p build/types/ftkit
-	@for part in ftkit/*.py; do ln -s "../../../$$part" build/types/ftkit/; done
-	@for floor in basemodel adapters recipes eval cli; do ln -s "../../../$$floor" build/types/ftkit/; done
+	@mkdir -p build/types/ftkit
+	@for part in ftkit/*.py; do ln -sfn "../../../$$part" build/types/ftkit/; done
+	@for floor in basemodel adapters recipes eval cli; do ln -sfn "../../../$$floor" build/types/ftkit/$$floor; done
 	$(PY) -m mypy -p ftkit
 
 fmt: $(READY)  ## Format with ruff
