@@ -20,11 +20,14 @@ from ._method import Method
 STEP_ROOM = 32  # places that a cache gains when it is full
 
 
-class _Room(DynamicLayer):  # type: ignore[misc]
+class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of one layer in a buffer with room to grow, so that a step copies nothing."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.used = 0
 
     def update(
@@ -125,7 +128,8 @@ class TransformersDecoder:
         first = 0
         if self.plain:
             first = int(mask_BK.int().argmax(1).min())
-            for layer in cache.cache.layers:
+            layers: list[Any] = cache.cache.layers
+            for layer in layers:
                 layer.select(rows, first)
         else:
             cache.cache.batch_select_indices(rows)

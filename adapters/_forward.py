@@ -72,5 +72,5 @@ class Forward:
             z_NV: Tensor = out.logits.flatten(0, 1)[where_N]
             return z_NV
         x_ND = out.last_hidden_state.flatten(0, 1)[where_N]
-        z_NV = inner.get_output_embeddings()(x_ND)
-        return z_NV
+        logits: Tensor = inner.get_output_embeddings()(x_ND)
+        return logits

@@ -2,6 +2,7 @@
 
 # B rows, T positions, D width, V virtual tokens
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,9 @@ class Method(ABC):
     def groups(self, model: nn.Module) -> list[Group]:
         """Sort the trainable parameters into optimizer groups."""
 
-    def inputs(self, model: nn.Module, ids_BT: Tensor, slots_BT: Tensor | None) -> dict[str, Tensor]:
+    def inputs(
+        self, model: nn.Module, ids_BT: Tensor, slots_BT: Tensor | None
+    ) -> dict[str, Tensor]:
         """Make the base's inputs for token ids in which some places are slots.
 
         Args:
@@ -84,3 +87,14 @@ class Method(ABC):
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """List the parameters that need gradients, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def wrap(model: Any, config: Any) -> nn.Module:
+    """Let PEFT put an adapter on a base; afterwards its own parameters alone need gradients."""
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # PEFT asks transformers 5 by an old name whether activations are checkpointed.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        wrapped: nn.Module = get_peft_model(model, config)
+    return wrapped

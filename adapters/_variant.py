@@ -2,7 +2,6 @@
 
 # B rows, T positions, N labelled places, V vocabulary
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,17 +141,17 @@ def open_base(place: str | Path) -> tuple[Any, Any]:
     Raises:
         FtkitError: when there is none at that place, or it is an adapter or an unfinished run.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    import transformers
+
+    logging: Any = transformers.logging
+    auto: Any = transformers.AutoModelForCausalLM
 
     where = _folder(place)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            where, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(where)
+        model, found = auto.from_pretrained(where, dtype=torch.float32, output_loading_info=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError, KeyError, ImportError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{place} is no causal language model to open: {reason}") from None
@@ -275,15 +274,10 @@ def _find_base(path: Path, named: str, settings: dict[str, Any]) -> str:
         if not Path(named).is_absolute():
             return named  # a Hub id
         raise FtkitError(
-            f"the base of {path} is gone: neither {named} nor a run beside it has hash {wanted[:12]}"
+            f"the base of {path} is gone: neither {named} nor a run beside it "
+            f"has hash {wanted[:12]}"
         )
     raise FtkitError(
         f"{named} is no longer the base that {path} was tuned from: its hash is "
         f"{runs.fingerprint(Path(named))[:12]}, not {wanted[:12]}"
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON file that transformers or peft wrote."""
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data

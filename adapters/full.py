@@ -1,14 +1,12 @@
 """Full fine-tuning: every weight of the base moves."""
 
-# D width, T positions
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
 
-from ..basemodel.optim import Group
-from ._method import Method, trainable
+from ..basemodel.optim import Group, hidden_matrices
+from ._method import Method
 
 
 @dataclass(frozen=True)
@@ -25,20 +23,16 @@ class Full(Method):
 
     def groups(self, model: nn.Module) -> list[Group]:
         """Decay the matrices, not the embeddings (rare tokens would fade) nor the vectors."""
-        embeddings = {
-            id(parameter)
+        tables = [
+            parameter
             for module in model.modules()
             if isinstance(module, nn.Embedding)
             for parameter in module.parameters()
-        }
-        matrices, rest = [], []
-        for parameter in trainable(model).values():
-            decays = parameter.ndim >= 2 and id(parameter) not in embeddings
-            (matrices if decays else rest).append(parameter)
+        ]
+        matrices, rest = hidden_matrices(model, tables)
         return [
-            Group(params, lr=self.lr, weight_decay=decay)
-            for params, decay in ((matrices, self.weight_decay), (rest, 0.0))
-            if params
+            Group(matrices, lr=self.lr, weight_decay=self.weight_decay),
+            Group(rest, lr=self.lr),
         ]
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from torch import nn
 
 from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
-from ._method import Method, trainable
+from ._method import Method, trainable, wrap
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ class Lora(Method):
         """Lay the updates beside the linear layers, A drawn from the seed and B zero."""
         targets = self.targets if self.targets == "all-linear" else self.targets.split(",")
         config = LoraConfig(
-            task_type="CAUSAL_LM", r=self.rank, lora_alpha=self.alpha, target_modules=targets
+            task_type="CAUSAL_LM",
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # PEFT divides, so any number does
+            target_modules=targets,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                return get_peft_model(model, config)
+                return wrap(model, config)
             except ValueError as problem:
                 raise FtkitError(f"'method.targets={self.targets}': {problem}") from None
 

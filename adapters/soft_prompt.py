@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from peft import PromptTuningConfig, get_peft_model
+from peft import PromptTuningConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
-from ._method import Method, trainable
+from ._method import Method, trainable, wrap
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SoftPrompt(Method):
         config = PromptTuningConfig(
             task_type="CAUSAL_LM", num_virtual_tokens=self.tokens, token_dim=table_ND.shape[1]
         )
-        tuned = get_peft_model(model, config)
+        tuned = wrap(model, config)
         ids_V = self._start(tokenizer, len(table_ND), seed)
         with torch.no_grad():
             prompt(tuned).copy_(table_ND[ids_V.to(table_ND.device)])

@@ -1,0 +1,205 @@
+"""Packing: examples laid into rows best-fit, each with its slots and positions from 0.
+
+Best-fit decreasing leaves little room unused (arXiv:2404.10830); the order of examples and rows
+comes from the seed and the epoch, so a batch is a pure function of its number.
+"""
+
+# B rows, T positions, N labelled places
+
+import bisect
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._render import IGNORE, Rendered
+
+CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Packed rows.
+
+    Args:
+        ids_BT: token ids, the pad in slots and where nothing lies.
+        positions_BT: from 0 at the first slot or token of each example.
+        slots_BT: number of the virtual token in each slot, -1 elsewhere; None without slots.
+        where_N: the places, in flattened rows, whose next token has a label.
+        targets_N: those next tokens.
+        where: the examples' places in their files, for messages.
+    """
+
+    ids_BT: Tensor
+    positions_BT: Tensor
+    slots_BT: Tensor | None
+    where_N: Tensor
+    targets_N: Tensor
+    where: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens have a label."""
+        return len(self.targets_N)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Bring the tensors to a device."""
+        slots_BT = None if self.slots_BT is None else self.slots_BT.to(device)
+        return Batch(
+            self.ids_BT.to(device),
+            self.positions_BT.to(device),
+            slots_BT,
+            self.where_N.to(device),
+            self.targets_N.to(device),
+            self.where,
+        )
+
+
+def fit_rows(sizes: Sequence[int], length: int) -> list[list[int]]:
+    """Divide items among rows, the largest first, each into the fullest row that still takes it.
+
+    Args:
+        sizes: tokens of each item, at most `length`.
+        length: tokens of a row.
+
+    Returns:
+        The items of each row, as numbers into `sizes`.
+
+    >>> fit_rows([5, 3, 6, 2, 4], 10)
+    [[2, 4], [0, 1, 3]]
+    """
+    room: list[tuple[int, int]] = []  # (room left, row), sorted
+    rows: list[list[int]] = []
+    for item in sorted(range(len(sizes)), key=lambda item: -sizes[item]):
+        assert 0 < sizes[item] <= length, (sizes[item], length)
+        place = bisect.bisect_left(room, (sizes[item], -1))
+        if place < len(room):
+            left, row = room.pop(place)
+        else:
+            left, row = length, len(rows)
+            rows.append([])
+        rows[row].append(item)
+        bisect.insort(room, (left - sizes[item], row))
+    return rows
+
+
+class Packer:
+    """The batches of a training, by number.
+
+    Args:
+        items: rendered examples.
+        length: tokens of a row, slots included.
+        batch: rows of a batch.
+        slots: label-free places before each example.
+        pad: the id for places that hold no token.
+        seed: of the order.
+        packable: put several examples into a row; else each has a row of its own.
+        where: the examples' places in their files.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Rendered],
+        length: int,
+        batch: int,
+        *,
+        slots: int = 0,
+        pad: int = 0,
+        seed: int = 0,
+        packable: bool = True,
+        where: Sequence[str] = (),
+    ) -> None:
+        self.items, self.length, self.batch = items, length, batch
+        self.slots, self.pad, self.seed, self.packable = slots, pad, seed, packable
+        self.where = where
+        self._firsts = [0]  # the number of each epoch's first batch, as far as they are known
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+
+    def __call__(self, number: int) -> Batch:
+        """Make a batch; equal numbers give equal batches."""
+        while self._firsts[-1] <= number:
+            rows = self.rows(len(self._firsts) - 1)
+            self._firsts.append(self._firsts[-1] + -(-len(rows) // self.batch))
+        epoch = bisect.bisect_right(self._firsts, number) - 1
+        first = (number - self._firsts[epoch]) * self.batch
+        return self.collate(self.rows(epoch)[first : first + self.batch])
+
+    @property
+    def batches(self) -> int:
+        """Batches of the first epoch; others differ by a few at most."""
+        return -(-len(self.rows(0)) // self.batch)
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the first epoch's places that hold a token or a slot."""
+        used = sum(len(item.ids) + self.slots for item in self.items)
+        rows = self.rows(0)
+        wide = 0
+        for first in range(0, len(rows), self.batch):
+            sizes = [self._size(row) for row in rows[first : first + self.batch]]
+            wide += len(sizes) * max(sizes)
+        return used / max(1, wide)
+
+    def rows(self, epoch: int) -> list[list[int]]:
+        """Divide an epoch's examples among rows."""
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, self._divide(random.Random(f"{self.seed} {epoch}")))
+        return self._epoch[1]
+
+    def _divide(self, order: random.Random) -> list[list[int]]:
+        items = list(range(len(self.items)))
+        order.shuffle(items)
+        rows: list[list[int]] = []
+        for first in range(0, len(items), CHUNK):
+            chunk = items[first : first + CHUNK]
+            if self.packable:
+                sizes = [len(self.items[item].ids) + self.slots for item in chunk]
+                fitted = [[chunk[place] for place in row] for row in fit_rows(sizes, self.length)]
+            else:  # neighbours of like length make narrow batches
+                fitted = [[item] for item in sorted(chunk, key=lambda item: self._size([item]))]
+            groups = [fitted[at : at + self.batch] for at in range(0, len(fitted), self.batch)]
+            if self.packable:
+                order.shuffle(fitted)
+                rows += fitted
+            else:
+                order.shuffle(groups)
+                rows += [row for group in groups for row in group]
+        return rows
+
+    def _size(self, row: Sequence[int]) -> int:
+        return sum(len(self.items[item].ids) + self.slots for item in row)
+
+    def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
+        """Lay rows of examples into tensors as wide as the fullest row."""
+        wide = max(self._size(row) for row in rows)
+        ids, positions, slots, labels = [], [], [], []
+        for row in rows:
+            empty = wide - self._size(row)
+            parts = [self.items[item] for item in row]
+            gap = [self.pad] * self.slots
+            ids.append([i for part in parts for i in (*gap, *part.ids)] + [self.pad] * empty)
+            sizes = [len(part.ids) + self.slots for part in parts] + [empty]
+            positions.append([place for size in sizes for place in range(size)])
+            marks = [(*range(self.slots), *[-1] * len(part.ids)) for part in parts]
+            slots.append([mark for part in marks for mark in part] + [-1] * empty)
+            none = [IGNORE] * self.slots
+            labels.append(
+                [i for part in parts for i in (*none, *self._labels(part))] + [IGNORE] * empty
+            )
+        labels_BT = torch.tensor(labels)
+        labelled_N = (labels_BT.flatten() != IGNORE).nonzero()[:, 0]
+        named = [self.where[item] for row in rows for item in row] if self.where else []
+        return Batch(
+            torch.tensor(ids),
+            torch.tensor(positions),
+            torch.tensor(slots) if self.slots else None,
+            labelled_N - 1,
+            labels_BT.flatten()[labelled_N],
+            ", ".join(named[:8]) + (" ..." if len(named) > 8 else ""),
+        )
+
+    def _labels(self, part: Rendered) -> list[int]:
+        """Leave out a label on the first token: nothing stands before it."""
+        return part.labels if self.slots else [IGNORE, *part.labels[1:]]
