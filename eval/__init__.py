@@ -1,0 +1,1 @@
+"""Evaluation: one pass of answers per variant, metrics with error bars, a scorecard, a report."""

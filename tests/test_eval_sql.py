@@ -1,0 +1,335 @@
+"""The SQLite worker against hostile queries on real files, and the rules of a right answer."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ftkit.eval._normal import normal
+from ftkit.eval._sql import FUNCTIONS, Result, Sql
+from ftkit.eval._verdict import Judge, compare, ordered
+
+LIMIT = 0.3
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT "
+# One SQLite instruction that compares 2e11 bytes: no progress handler is called inside it.
+STUCK = "SELECT instr(printf('%.*c', 900000, 'a'), printf('%.*c', 450000, 'a') || 'b')"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A file whose name needs quoting, with numbers, text, NULL, a blob and broken UTF-8."""
+    path = tmp_path_factory.mktemp("sql") / "a b?#%é.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """CREATE TABLE person (id INTEGER, name TEXT, age INTEGER, town TEXT, height REAL);
+        INSERT INTO person VALUES (1, 'Ann', 30, 'Oslo', 1.7), (2, 'Bob', 40, 'Rome', 1.8),
+            (3, 'Cid', 30, 'Rome', 1.65), (4, 'Dan', 25, NULL, 1.9), (5, 'Eve', 25, '', 1.6);
+        CREATE TABLE odd (value); INSERT INTO odd VALUES (x'00ff'), (CAST(x'ff41' AS TEXT));"""
+    )
+    connection.commit()
+    connection.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def sql():
+    worker = Sql(LIMIT)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture(scope="module")
+def judge(sql):
+    return Judge(sql, normal)
+
+
+def test_every_value_comes_back_as_it_is(sql, database):
+    rows = sql.query(database, "SELECT 1, 2.5, 'é', NULL, value, 9e999 FROM odd").rows
+    assert rows[0] == (1, 2.5, "é", None, b"\x00\xff", float("inf"))
+    assert rows[1][4] == "\udcffA"
+
+
+REFUSED = {
+    "DROP TABLE person": "refused: DROP",
+    "-- why not\nDELETE FROM person": "refused: DELETE",
+    "/* */ INSERT INTO person VALUES (9, 'X', 1, 'Y', 1.0)": "refused: INSERT",
+    "UPDATE person SET age = 0": "refused: UPDATE",
+    "CREATE TABLE more (a)": "refused: CREATE",
+    "CREATE TEMP TABLE more (a)": "refused: CREATE",
+    "ATTACH 'other.sqlite' AS other": "refused: ATTACH",
+    "VACUUM INTO 'copy.sqlite'": "refused: VACUUM",
+    "PRAGMA query_only = OFF": "refused: PRAGMA",
+    "BEGIN": "refused: BEGIN",
+    "SELECT * FROM pragma_table_info('person')": "refused: not a plain query",
+    "WITH a AS (SELECT 1) DELETE FROM person": "refused: not a plain query",
+    "SELECT load_extension('evil')": "refused: function load_extension",
+    "SELECT length(hex(zeroblob(400000000)))": "refused: function zeroblob",
+    "SELECT zeroblob(1000000000)": "refused: function zeroblob",
+    "SELECT random()": "refused: function random",
+    "SELECT 1; DROP TABLE person": "refused: more than one statement",
+    "SELECT a.id FROM person a, person b, person c, person d, person e, person f, person g": (
+        "refused: more than 50000 rows"
+    ),
+    "SELECT printf('%.900000c', 'x') FROM person a, person b": "refused: more than 16 MiB of rows",
+    "SELECT replace(printf('%.900000c', 'x'), 'x', 'aa')": "error: string or blob too big",
+    "SELECT " + "(" * 300 + "1" + ")" * 300: "error: parser stack overflow",
+    "": "error: no query",
+    " ;": "error: no query",
+    "-- nothing": "error: no query",
+    "SELECT": "error: incomplete input",
+    "SELECT ?": "error: too many SQL variables",
+    "SELECT name FROM persons": "error: no such table: persons",
+    "SELECT 'a\0b'": "error: the query contains a null character",
+}
+
+
+@pytest.mark.parametrize("query", REFUSED)
+def test_hostile_and_broken_queries_are_named_and_change_nothing(sql, database, query):
+    before = database.read_bytes()
+    started = time.monotonic()
+    assert sql.query(database, query).failure == REFUSED[query]
+    assert time.monotonic() - started < LIMIT + 0.2
+    assert database.read_bytes() == before
+    assert [file.name for file in database.parent.iterdir()] == [database.name]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        ENDLESS + "count(*) FROM n",
+        ENDLESS + "x FROM n ORDER BY -x",
+        ENDLESS + "group_concat(x) FROM n LIMIT 30000000",
+        "SELECT count(*) FROM " + ", ".join(f"person p{number}" for number in range(16)),
+        STUCK,
+    ],
+)
+def test_what_does_not_end_is_stopped_within_a_fifth_of_a_second(sql, database, query):
+    sql.query(database, "SELECT 1")
+    started = time.monotonic()
+    result = sql.query(database, query)
+    assert time.monotonic() - started < LIMIT + 0.2
+    assert result.failure == "timeout: over 0.3 s"
+    assert sql.query(database, "SELECT 1").rows == ((1,),)
+
+
+def test_memory_is_bounded(database):
+    worker = Sql(20.0, rows=10)
+    result = worker.query(
+        database,
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 1000)"
+        " SELECT x FROM n ORDER BY printf('%.*c', 900000, 'a') || x",
+    )
+    assert result.failure == "error: out of memory"
+    assert worker.query(database, "SELECT count(*) FROM person").rows == ((5,),)
+    worker.close()
+
+
+def test_the_worker_is_light_and_outlives_ctrl_c_but_not_its_parent(database):
+    code = (
+        "import sys, time; from ftkit.eval._sql import Sql; sql = Sql();"
+        f"sql.query({str(database)!r}, 'SELECT 1');"
+        "print(sql._process.pid, *[m for m in sys.modules if m == 'torch'], flush=True);"
+        "time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())  # and no torch behind it
+    os.kill(pid, signal.SIGINT)
+    time.sleep(0.1)
+    os.kill(pid, 0)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlived its parent")
+
+
+def test_a_database_that_is_none_is_the_callers_mistake(sql, tmp_path):
+    with pytest.raises(
+        ValueError, match="no.sqlite cannot be opened as a SQLite database: No such"
+    ):
+        sql.query(tmp_path / "no.sqlite", "SELECT 1")
+    (tmp_path / "text.sqlite").write_text("no database, but longer than its header " * 9)
+    with pytest.raises(ValueError, match="file is not a database"):
+        sql.query(tmp_path / "text.sqlite", "SELECT 1")
+    assert not (tmp_path / "no.sqlite").exists()
+
+
+def test_a_file_written_anew_is_opened_anew(sql, tmp_path):
+    for number in (1, 2):
+        aside = tmp_path / "new"
+        with sqlite3.connect(aside) as connection:
+            connection.execute("CREATE TABLE t AS SELECT ? AS a", [number])
+        connection.close()
+        aside.rename(tmp_path / "t.sqlite")
+        os.utime(tmp_path / "t.sqlite", ns=(number, number))
+        assert sql.query(tmp_path / "t.sqlite", "SELECT a FROM t").rows == ((number,),)
+
+
+GOLD = "SELECT name, age FROM person WHERE age < 35"
+VERDICTS = [  # prediction, gold, reason
+    (GOLD.lower(), GOLD, "right"),
+    ("SELECT name AS n, age FROM person WHERE NOT age >= 35", GOLD, "right"),
+    (GOLD + " ORDER BY name DESC", GOLD, "right"),
+    ("SELECT name, age + 0.0 FROM person WHERE age < 35", GOLD, "right"),
+    ("SELECT name, age || '' FROM person WHERE age < 35", GOLD, "wrong rows: other values"),
+    (
+        "SELECT age, name FROM person WHERE age < 35",
+        GOLD,
+        "wrong rows: the right ones with columns swapped",
+    ),
+    ("SELECT name FROM person WHERE age < 35", GOLD, "wrong rows: 1 columns instead of 2"),
+    ("SELECT name, age FROM person", GOLD, "wrong rows: 5 rows instead of 4"),
+    (
+        "SELECT DISTINCT age FROM person",
+        "SELECT age FROM person",
+        "wrong rows: 3 rows instead of 5, duplicates aside the same",
+    ),
+    (GOLD, GOLD + " ORDER BY name DESC", "wrong rows: the right ones in another order"),
+    (GOLD + " ORDER BY height", f"SELECT * FROM ({GOLD} ORDER BY name)", "right"),
+    (
+        "SELECT '' FROM person LIMIT 1",
+        "SELECT NULL FROM person LIMIT 1",
+        "wrong rows: other values",
+    ),
+    ("SELECT 'Ann' FROM person", 'SELECT "Ann" FROM person', "right"),  # SQLite reads "Ann" as text
+    ("SELECT avg(height)", "SELECT 1", "error: no such column: height"),
+    ("SELECT sum(height) / 5 FROM person", "SELECT avg(height) FROM person", "right"),
+    ("SELECT 1.73 FROM person LIMIT 1", "SELECT avg(height) FROM person", "right"),
+    ("SELECT 1.7301", "SELECT avg(height) FROM person", "wrong rows: other values"),
+    ("SELECT 1000001", "SELECT 1000000", "wrong rows: other values"),
+    ("DELETE FROM person", "SELECT age FROM person", "refused: DELETE"),
+    (
+        "SELECT age FROM person WHERE age > 99",
+        "SELECT name FROM person WHERE name = 'Zoe'",
+        "gold empty: so is the answer, by luck or not",
+    ),
+    (
+        "select NAME from person where name='Zoe'",
+        'SELECT name FROM person WHERE name = "Zoe"',
+        "right",
+    ),
+    (
+        "SELECT name FROM person",
+        "SELECT name FROM person WHERE age > 99",
+        "wrong rows: 5 rows instead of 0",
+    ),
+    ("SELECT 1", "SELECT shoe FROM person", "gold fails: error: no such column: shoe"),
+    ("", GOLD, "error: no query"),
+]
+
+
+@pytest.mark.parametrize(("prediction", "gold", "reason"), VERDICTS)
+def test_verdicts_have_their_reasons(judge, database, prediction, gold, reason):
+    verdict = judge.verdict(prediction, gold, database)
+    assert verdict.reason == reason
+    assert verdict.right == (None if reason.startswith("gold fails") else reason == "right")
+
+
+def test_a_gold_query_runs_once(judge, database, monkeypatch):
+    asked = []
+    monkeypatch.setattr(judge.sql, "query", lambda *a, **k: asked.append(a) or Result(((7,),), 1))
+    for _ in range(3):
+        assert judge.verdict("SELECT 7", "SELECT 7 -- once", database).right
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        ("SELECT a FROM t ORDER BY a", True),
+        ("SELECT a FROM t order /* x */ by a LIMIT 1", True),
+        ("SELECT a FROM t UNION SELECT b FROM u ORDER BY 1", True),
+        ("WITH w AS (SELECT a FROM t ORDER BY a) SELECT a FROM w", False),
+        ("SELECT a FROM t WHERE a IN (SELECT b FROM u ORDER BY b LIMIT 1)", False),
+        ("SELECT a FROM t WHERE b = ' ORDER BY (' -- ORDER BY a", False),
+        ('SELECT "ORDER BY", [ORDER BY] FROM t', False),
+        ("SELECT rank() OVER (ORDER BY a) FROM t", False),
+    ],
+)
+def test_order_counts_only_where_the_outermost_query_asks_for_it(query, order):
+    assert ordered(query) is order
+
+
+def test_noise_in_the_last_digit_does_not_scramble_rows():
+    noisy = tuple((0.1 * number + 1e-16, str(number)) for number in range(9, -1, -1))
+    exact = tuple((number / 10, str(number)) for number in range(10))
+    assert compare(Result(exact, 2), Result(noisy, 2), in_order=False) == ""
+    assert compare(Result(exact, 2), Result(noisy, 2), in_order=True) == (
+        "the right ones in another order"
+    )
+    mixed = ((None,), ("",), (b"",), (0,), (0.5,))
+    assert compare(Result(mixed, 1), Result(mixed[::-1], 1), in_order=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("select A.x from T as A", "SELECT x FROM t", True),
+        ("SELECT x FROM t WHERE y != 1;", "SELECT x FROM t WHERE y <> 1", True),
+        (
+            "SELECT T1.x FROM a T1 JOIN b T2 ON T1.i = T2.i",
+            "SELECT a.x FROM a INNER JOIN b ON a.i=b.i",
+            True,
+        ),
+        ("SELECT count(*) AS n FROM t", "SELECT COUNT( * ) FROM t", True),
+        ("SELECT x FROM t ORDER BY x ASC", "SELECT x FROM t ORDER BY x", True),
+        ('SELECT "High points" FROM t', "SELECT `high points` FROM t", True),
+        ("SELECT x FROM t WHERE y = 'Oslo'", "SELECT x FROM t WHERE y = 'oslo'", False),
+        ("SELECT x FROM t ORDER BY x DESC", "SELECT x FROM t ORDER BY x", False),
+        ("SELECT a.x FROM a JOIN b ON a.i = b.i", "SELECT b.x FROM a JOIN b ON a.i = b.i", False),
+        (
+            "SELECT a.x FROM t a JOIN t b ON a.i = b.j",
+            "SELECT b.x FROM t a JOIN t b ON a.i = b.j",
+            False,
+        ),
+        ("not  SQL 'Mixed Case'", "NOT sql 'Mixed Case'", True),
+        ("(" * 3000, "(" * 3001, False),
+    ],
+)
+def test_exact_match_ignores_spelling_alone(a, b, same):
+    assert (normal(a) == normal(b)) is same
+
+
+def test_the_allowed_functions_cannot_reach_out_of_the_query():
+    allowed = set(FUNCTIONS.split())
+    for name in ("load_extension", "zeroblob", "randomblob", "readfile", "writefile", "edit"):
+        assert name not in allowed
+    assert not [name for name in allowed if name.startswith(("fts", "sqlite", "json"))]
+
+
+def test_spider_functions_are_all_allowed(sql, database):
+    query = (
+        "SELECT count(*), max(age), min(age), sum(age), avg(age), abs(-1), round(1.25, 1), upper('a'),"
+        " lower('A'), length('abc'), substr('abc', 2), strftime('%Y', '2001-02-03'), ifnull(NULL, 1),"
+        " coalesce(NULL, 2), 'abc' LIKE 'A%', CAST('3' AS INTEGER), CASE WHEN 1 THEN 2 END,"
+        " row_number() OVER () FROM person"
+    )
+    assert not sql.query(database, query).failure
+
+
+def test_protocol_is_plain_json_lines(database):
+    path = Path(sys.modules["ftkit.eval._sql"].__file__)
+    request = {"database": str(database), "sql": "SELECT 1", "seconds": 1, "rows": 9}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(path)],
+        input=json.dumps(request) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    ready, reply = map(json.loads, done.stdout.splitlines())
+    assert ready == {"ready": True}
+    assert reply == {"columns": 1, "rows": [[1]]}
+    assert done.stderr == ""
