@@ -1,0 +1,105 @@
+"""What --dry-run prints: sizes, tokens, and estimates of memory and time from first principles."""
+
+from dataclasses import dataclass
+from typing import Any
+
+BASELINE = 450 * 2**20  # a process with torch and transformers loaded, before any model
+FLOATS_KEPT = 16  # values per token, layer and unit of width that wait for the backward pass
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of training, in numbers.
+
+    Args:
+        parameters: of the whole model.
+        trainable: of those, how many move.
+        tokens: that pass through the model in the whole training.
+        batch: tokens that pass through it at once.
+        width: of the residual stream.
+        layers: blocks.
+        labelled: tokens of a batch whose logits are made.
+        vocabulary: logits of each.
+    """
+
+    parameters: int
+    trainable: int
+    tokens: int
+    batch: int
+    width: int
+    layers: int
+    labelled: int
+    vocabulary: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak, roughly.
+
+        >>> Work(4_000_000, 4_000_000, 0, 4096, 256, 4, 4096, 4096).memory // 2**20
+        887
+        """
+        weights = 4 * self.parameters  # fp32
+        training = (4 + 8) * self.trainable  # gradients, AdamW's two averages
+        activations = 4 * self.batch * self.layers * self.width * FLOATS_KEPT
+        logits = 2 * 4 * self.labelled * self.vocabulary  # them and their gradient
+        return BASELINE + weights + training + activations + logits
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of arithmetic at the rate that the device reaches, roughly."""
+        from ..basemodel.device import FLOPS, decide
+
+        device = decide(parameters=self.parameters, tokens=self.tokens, width=self.width)
+        cpu = device.device == "cpu"
+        rate = FLOPS[f"cpu {device.dtype}"] * device.threads if cpu else FLOPS[device.device]
+        return 6 * self.parameters * self.tokens / rate
+
+    def words(self) -> str:
+        """Put the numbers into a line or two."""
+        share = f", {self.trainable:,} of them trained" if self.trainable < self.parameters else ""
+        return (
+            f"{self.parameters:,} parameters{share}\n"
+            f"{self.tokens:,} tokens, {self.batch:,} at a time\n"
+            f"about {self.memory / 2**30:.1f} GiB of memory and {span(self.seconds)} of training"
+        )
+
+
+def span(seconds: float) -> str:
+    """Put a time into words.
+
+    >>> [span(20), span(95), span(7300)]
+    ['20 s', '1.6 minutes', '2.0 hours']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None) -> str:
+    """Work out a tuning without training: opens the base and the rows, attaches the method."""
+    from ..adapters._method import trainable
+    from ..adapters._variant import open_base
+    from ..recipes._render import Renderer
+
+    model, tokenizer = open_base(base)
+    render = Renderer(tokenizer, base)
+    rows = [render.render(example.messages) for example in recipe.examples("train")]
+    layers, width = model.config.num_hidden_layers, model.config.hidden_size
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    tuned = method.attach(model, tokenizer, 0)
+    tokens = sum(len(row.ids) + method.virtual_tokens for row in rows)
+    supervised = sum(row.supervised for row in rows) / max(1, tokens)
+    at_once = recipe.length * plan.batch // plan.accumulate
+    work = Work(
+        parameters=parameters,
+        trainable=sum(parameter.numel() for parameter in trainable(tuned).values()),
+        tokens=int(tokens * recipe.epochs),
+        batch=at_once,
+        width=width,
+        layers=layers,
+        labelled=int(at_once * supervised),
+        vocabulary=model.config.vocab_size,
+    )
+    budget = f"; --minutes ends it after {minutes:g}" if minutes is not None else ""
+    head = f"{recipe.name} by {method.name} on {base}: {len(rows):,} rows"
+    return f"{head}\n{work.words()}{budget}"
