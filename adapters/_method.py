@@ -2,7 +2,6 @@
 
 # B rows, T positions, D width, V virtual tokens
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..basemodel.optim import Group
+from ._quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,12 @@ class Method(ABC):
 
     def save(self, model: Any, folder: Path) -> None:
         """Write what was trained, in the format that transformers or peft opens."""
-        if not self.peft_type:
-            model.save_pretrained(folder)
-            return
-        # "auto" would ask the Hub whether the vocabulary has changed; tuning never resizes it.
-        model.save_pretrained(folder, save_embedding_layers=False)
+        with quiet():
+            if not self.peft_type:
+                model.save_pretrained(folder)
+                return
+            # "auto" would ask the Hub whether the vocabulary has changed; tuning never resizes it.
+            model.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
 
 
@@ -93,8 +94,6 @@ def wrap(model: Any, config: Any) -> nn.Module:
     """Let PEFT put an adapter on a base; afterwards its own parameters alone need gradients."""
     from peft import get_peft_model
 
-    with warnings.catch_warnings():
-        # PEFT asks transformers 5 by an old name whether activations are checkpointed.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+    with quiet():
         wrapped: nn.Module = get_peft_model(model, config)
     return wrapped

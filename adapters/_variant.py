@@ -18,6 +18,7 @@ from ftkit.errors import FtkitError
 from ._decode import TransformersDecoder
 from ._forward import Forward, causal
 from ._method import Method
+from ._quiet import quiet
 from .full import Full
 
 TOKENS_AT_ONCE = 8192  # of a scoring batch
@@ -143,21 +144,17 @@ def open_base(place: str | Path) -> tuple[Any, Any]:
     """
     import transformers
 
-    logging: Any = transformers.logging
     auto: Any = transformers.AutoModelForCausalLM
-
     where = _folder(place)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        model, found = auto.from_pretrained(where, dtype=torch.float32, output_loading_info=True)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where)
+        with quiet():
+            model, found = auto.from_pretrained(
+                where, dtype=torch.float32, output_loading_info=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError, KeyError, ImportError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{place} is no causal language model to open: {reason}") from None
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
     if wrong:
         raise FtkitError(f"{place} lacks weights that its config.json asks for: {wrong[0]}")
@@ -240,7 +237,8 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
     base = _find_base(path, str(config.base_model_name_or_path), settings)
     model, tokenizer = open_base(base)
     try:
-        tuned = PeftModel.from_pretrained(model, str(path))
+        with quiet():
+            tuned = PeftModel.from_pretrained(model, str(path))
     except (OSError, ValueError, RuntimeError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{path} does not fit its base {base}: {reason}") from None

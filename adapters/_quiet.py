@@ -1,0 +1,24 @@
+"""Quiet libraries: progress bars that cut into ours, and PEFT's use of an old name."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' bars off the terminal while a folder is read or written."""
+    import transformers
+
+    logging: Any = transformers.logging
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # PEFT asks transformers 5 by an old name whether activations are checkpointed.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,238 @@
+"""A compact, invertible form of real-world SQL: plain lower-case names in place of wild ones.
+
+Real schemas hold names such as "Pick #" and table_1_16575609_3. A small model spends its tokens on
+quotes, case and digits that say nothing. It is shown and taught short names instead; the names that
+the database knows are put back before a query is run or compared.
+"""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from functools import lru_cache
+
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OPAQUE = re.compile(r"(table|t)?_?[0-9][0-9_]*", re.IGNORECASE)  # table_1_16575609_3 says nothing
+# Words of SQL that cannot stand bare for a name; they are written in capitals.
+KEYWORDS = frozenset(
+    """all and as asc between by case cast collate cross desc distinct else end escape except exists
+    false from full glob group having in inner intersect into is isnull join left like limit
+    natural not notnull null offset on or order outer over partition right select table then true
+    union unique using values when where with""".split()  # noqa: SIM905
+)
+# More words that SQLite may misread when they stand bare for a name.
+RESERVED = KEYWORDS | frozenset(
+    """add alter check column commit constraint create current_date current_time current_timestamp
+    default deferrable delete drop foreign if index insert nothing primary references returning
+    rollback set to transaction update window""".split()  # noqa: SIM905
+)
+FUNCTIONS = frozenset(
+    """abs avg cast coalesce count date datetime ifnull iif instr julianday length lower ltrim max
+    min nullif printf replace round rtrim strftime substr substring sum time total trim typeof
+    upper""".split()  # noqa: SIM905
+)
+TOKENS = re.compile(
+    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])"""
+    r"""|(?P<number>\d+(?:\.\d+)?(?![\w.])|\.\d+)|(?P<word>\w+)|(?P<sign><>|<=|>=|!=|==|\|\||\S)"""
+)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one schema, both ways.
+
+    Args:
+        schema: CREATE TABLE text with the short names.
+        short: a name as the database has it, in lower case, to its short form.
+        full: a short name to the name as the database has it.
+    """
+
+    schema: str
+    short: dict[str, str]
+    full: dict[str, str]
+
+
+@lru_cache(maxsize=65536)
+def names(schema: str) -> Names:
+    """Find short names for a schema; equal schemas give equal names.
+
+    Args:
+        schema: CREATE TABLE statements.
+
+    Raises:
+        ValueError: when SQLite does not take the text as CREATE TABLE statements.
+
+    >>> names('CREATE TABLE "table_1_23_4" ("Pick #" REAL, "CFL Team" TEXT)').schema
+    'CREATE TABLE t (pick REAL, cfl_team TEXT)'
+    """
+    tables = _tables(schema)
+    short: dict[str, str] = {}
+    full: dict[str, str] = {}
+    for table, columns, _ in tables:
+        for name in (table, *(column for column, _ in columns)):
+            if name.lower() not in short:
+                made = _free(
+                    "t" if OPAQUE.fullmatch(name) and name == table else _plain(name), full
+                )
+                short[name.lower()], full[made] = made, name
+    lines = []
+    for table, columns, links in tables:
+        parts = [f"{_quote(short[c.lower()])} {kind}".rstrip() for c, kind in columns]
+        parts += [
+            f"FOREIGN KEY ({_quote(short[mine.lower()])}) REFERENCES "
+            f"{_quote(short.get(other.lower(), other))}"
+            + (f" ({_quote(short.get(theirs.lower(), theirs))})" if theirs else "")
+            for mine, other, theirs in links
+        ]
+        lines.append(f"CREATE TABLE {_quote(short[table.lower()])} ({', '.join(parts)})")
+    return Names("; ".join(lines), short, full)
+
+
+def compact(sql: str, known: Names) -> str:
+    """Write a query with short names, capital keywords, and apostrophes around text.
+
+    Args:
+        sql: a query over the schema.
+        known: the schema's names.
+
+    >>> known = names('CREATE TABLE "table_1_23_4" ("Pick #" REAL, "Year" TEXT)')
+    >>> compact('select count("Pick #") from table_1_23_4 where year = "x";', known)
+    "SELECT COUNT(pick) FROM t WHERE year = 'x'"
+    """
+    words: list[str] = []
+    found = _split(sql)
+    for place, (kind, word) in enumerate(found):
+        after = found[place + 1][1] if place + 1 < len(found) else ""
+        inner = _inner(word) if kind == "quoted" else word
+        name = known.short.get(inner.lower())
+        if kind == "quoted":
+            words.append(_quote(name) if name else _text(inner) if word[0] == '"' else word)
+        elif kind == "word" and after == "(" and word.lower() in FUNCTIONS | KEYWORDS:
+            words.append(word.upper())
+        elif kind == "word" and word.lower() in KEYWORDS:
+            words.append(word.upper())
+        elif kind == "word":
+            words.append(_quote(name) if name else word.lower())
+        else:
+            words.append(word)
+    return _join(words)
+
+
+def restore(sql: str, known: Names) -> str:
+    """Put the database's names back into a query with short names.
+
+    Args:
+        sql: what `compact` or a model wrote.
+        known: the schema's names.
+
+    >>> known = names('CREATE TABLE "table_1_23_4" ("Pick #" REAL, "Year" TEXT)')
+    >>> restore("SELECT COUNT(pick) FROM t WHERE year = 'x'", known)
+    'SELECT COUNT("Pick #") FROM table_1_23_4 WHERE Year = \\'x\\''
+    """
+    words: list[str] = []
+    found = _split(sql)
+    for place, (kind, word) in enumerate(found):
+        after = found[place + 1][1] if place + 1 < len(found) else ""
+        call = after == "(" and word.lower() in FUNCTIONS
+        inner = _inner(word) if kind == "quoted" else word
+        name = known.full.get(inner.lower())
+        bare = kind == "word" and not call and word.lower() not in KEYWORDS
+        words.append(_quote(name) if name and (bare or kind == "quoted") else word)
+    return _join(words)
+
+
+def first_statement(text: str) -> str:
+    """Take a reply's text up to the semicolon that ends its first statement.
+
+    >>> first_statement("SELECT ';' FROM t; DROP TABLE t")
+    "SELECT ';' FROM t"
+    """
+    for found in TOKENS.finditer(text):
+        if found.group() == ";":
+            return text[: found.start()].strip()
+    return text.strip()
+
+
+def _tables(schema: str) -> list[tuple[str, list[tuple[str, str]], list[tuple[str, str, str]]]]:
+    """Let SQLite itself read the schema: tables, columns with types, links between them."""
+    memory = sqlite3.connect(":memory:")
+    allowed = {
+        sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_INSERT,
+        sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_READ, sqlite3.SQLITE_REINDEX, sqlite3.SQLITE_FUNCTION,
+        sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION,
+    }  # fmt: skip
+    memory.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
+    )
+    try:
+        memory.executescript(schema)
+        memory.set_authorizer(None)
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
+        tables = [name for (name,) in memory.execute(query)]
+        found = []
+        for table in tables:
+            info = memory.execute("SELECT name, type, pk FROM pragma_table_info(?)", (table,))
+            columns = list(info)
+            single = sum(key > 0 for _, _, key in columns) == 1
+            columns = [(n, f"{t} PRIMARY KEY" if k and single else t) for n, t, k in columns]
+            keys = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq'
+            links = [(a, b, c or "") for a, b, c in memory.execute(keys, (table,))]
+            found.append((table, columns, links))
+    except sqlite3.Error as problem:
+        raise ValueError(str(problem)) from None
+    finally:
+        memory.close()
+    if not found:
+        raise ValueError("there is no CREATE TABLE in it")
+    return found
+
+
+def _plain(name: str) -> str:
+    """Write a name in lower case, with underscores where letters and digits end."""
+    return re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "col"
+
+
+def _free(name: str, taken: dict[str, str]) -> str:
+    """Number a short name that another name has already."""
+    number, made = 1, name
+    while made in taken:
+        number += 1
+        made = f"{name}_{number}"
+    return made
+
+
+def _quote(name: str) -> str:
+    """Quote a name unless it is plain and no keyword."""
+    if PLAIN.fullmatch(name) and name.lower() not in RESERVED:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(inner: str) -> str:
+    return "'" + inner.replace("'", "''") + "'"
+
+
+def _inner(quoted: str) -> str:
+    """Take the quotes off a name."""
+    return quoted[1:-1].replace('""', '"') if quoted[0] == '"' else quoted[1:-1]
+
+
+def _split(sql: str) -> list[tuple[str, str]]:
+    """Divide a query into tokens with their kinds; a semicolon at the end is dropped."""
+    found = [(str(match.lastgroup), match.group()) for match in TOKENS.finditer(sql)]
+    while found and found[-1][1] == ";":
+        found.pop()
+    return found
+
+
+def _join(words: list[str]) -> str:
+    """Write tokens as a person would space them."""
+    text = ""
+    for place, word in enumerate(words):
+        last = words[place - 1] if place else "("
+        tight = (
+            word in (")", ",", ".", ";")
+            or last in ("(", ".")
+            or (word == "(" and (last.lower() in FUNCTIONS))
+        )
+        text += word if tight else f" {word}"
+    return text.strip()

@@ -1,0 +1,161 @@
+"""Real text-to-SQL data: rows of question, schema, query and database become examples."""
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ftkit.errors import FtkitError
+
+from ._read import Row, rows, source, split_files, texts
+from ._sql_compact import names
+
+SHAPE = {"question": True, "schema": True, "sql": True, "db_id": False}
+FEW = 10  # schemas; with fewer, what is held out is questions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row of a text-to-SQL file.
+
+    Args:
+        question: what is asked.
+        schema: CREATE TABLE statements.
+        sql: the reference query.
+        db_id: the database's name; "" for none.
+        folder: where the file lies, with `databases/` beside it.
+        where: `file:line`.
+    """
+
+    question: str
+    schema: str
+    sql: str
+    db_id: str
+    folder: Path
+    where: str
+
+
+@lru_cache(maxsize=2)
+def read(data: tuple[str, ...], validation: float) -> dict[str, list[Asked]]:
+    """Read sources and divide them into `train`, `validation` and `test`.
+
+    Args:
+        data: `PATH[@WEIGHT]`; folders with train and dev files keep their own division, a plain
+            file is divided by schema.
+        validation: share of the schemas held out from training, and of a plain file for the test.
+
+    Raises:
+        FtkitError: naming file, line and field of the first row that does not fit.
+    """
+    split: dict[str, list[Asked]] = {"train": [], "validation": [], "test": []}
+    for word in data:
+        found = source(word)
+        files = split_files(found.path)
+        parts = {name: [_asked(row) for row in rows(path)] for name, path in files.items()}
+        if "all" in parts:
+            parts["train"], parts["test"] = divide(parts.pop("all"), validation, "test")
+        train, checks = divide(parts.get("train", []), validation, "validation")
+        split["train"] += _weighted(train, found.weight)
+        split["validation"] += checks
+        split["test"] += [asked for asked in parts.get("test", []) if asked.db_id]
+    held_out = {(asked.question, asked.schema) for asked in split["test"]}
+    for part in ("train", "validation"):  # a question that is tested is never trained on
+        split[part] = [a for a in split[part] if (a.question, a.schema) not in held_out]
+    return split
+
+
+def _asked(row: Row) -> Asked:
+    """Check one row's fields and its schema."""
+    fields = texts(row, SHAPE)
+    try:
+        names(fields["schema"])
+    except ValueError as problem:
+        raise FtkitError(
+            f"{row.where}: 'schema' is not CREATE TABLE text that SQLite takes: {problem}"
+        ) from None
+    return Asked(**fields, folder=row.folder, where=row.where)
+
+
+def divide(asked: Sequence[Asked], share: float, name: str) -> tuple[list[Asked], list[Asked]]:
+    """Hold out a share of the schemas, or of the questions where schemas are few.
+
+    Args:
+        asked: rows.
+        share: of the units to hold out, 0 to 1; at least one unit is, when there are two.
+        name: of what is held out; other names hold out other units.
+
+    Returns:
+        The rest and the held-out rows, each in the order of the file.
+    """
+    schemas = {row.schema for row in asked}
+    units = [row.schema if len(schemas) >= FEW else row.question for row in asked]
+    sizes = Counter(units)
+    wanted = max(1, round(share * len(asked))) if len(sizes) > 1 else 0
+    out: set[str] = set()
+    for unit in sorted(sizes, key=lambda unit: hashlib.sha256(f"{name} {unit}".encode()).digest()):
+        if wanted <= 0:
+            break
+        out.add(unit)
+        wanted -= sizes[unit]
+    rest = [row for row, unit in zip(asked, units, strict=True) if unit not in out]
+    held = [row for row, unit in zip(asked, units, strict=True) if unit in out]
+    return rest, held
+
+
+def _weighted(train: Sequence[Asked], weight: float) -> list[Asked]:
+    """Repeat rows, or thin them out evenly."""
+    count = round(len(train) * weight)
+    if train and count <= len(train):
+        return [train[place * len(train) // count] for place in range(count)]
+    return [train[place % len(train)] for place in range(count)]
+
+
+def unpack(asked: Iterable[Asked], cache: Path) -> dict[tuple[Path, str], Path]:
+    """Find the databases of rows; packed ones are unpacked once into the cache.
+
+    Args:
+        asked: rows that name a database.
+        cache: a folder for unpacked files.
+
+    Returns:
+        (folder, db_id) -> SQLite file.
+
+    Raises:
+        FtkitError: naming the row whose database is not there or is not gzip.
+    """
+    found: dict[tuple[Path, str], Path] = {}
+    for row in asked:
+        if (row.folder, row.db_id) not in found:
+            found[row.folder, row.db_id] = _database(row, cache)
+    return found
+
+
+def _database(row: Asked, cache: Path) -> Path:
+    if not re.fullmatch(r"\w[\w.-]*", row.db_id):
+        raise FtkitError(f"{row.where}: 'db_id' is no plain file name: {row.db_id!r}")
+    plain = row.folder / "databases" / f"{row.db_id}.sqlite"
+    if plain.is_file():
+        return plain
+    packed = plain.with_name(plain.name + ".gz")
+    if not packed.is_file():
+        raise FtkitError(f"{row.where}: no database at {plain} or {packed.name}")
+    facts = packed.stat()
+    mark = f"{packed.resolve()} {facts.st_size} {facts.st_mtime_ns}"
+    place = cache / hashlib.sha256(mark.encode()).hexdigest()[:16] / plain.name
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_name(f".{os.getpid()}.tmp")
+        try:
+            with gzip.open(packed, "rb") as old, aside.open("wb") as new:
+                shutil.copyfileobj(old, new)
+        except (gzip.BadGzipFile, EOFError) as problem:
+            aside.unlink()
+            raise FtkitError(f"{packed} is no whole gzip file: {problem}") from None
+        os.replace(aside, place)
+    return place

@@ -1,0 +1,172 @@
+"""Questions to a database, answered by a query: the embedded world, or real text-to-SQL data."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from ftkit.errors import FtkitError
+
+from . import _sql_world
+from ._recipe import Example, Prose, Recipe, Split
+from ._sql_compact import compact, first_statement, names, restore
+from ._sql_rows import Asked, read, unpack
+from ._sql_schema import serialise
+
+
+@dataclass(frozen=True)
+class SqlQa(Recipe):
+    """Teach a base to answer a question to a schema with a query.
+
+    Args:
+        rows: training questions of the embedded world.
+        tests: test questions of the embedded world.
+        characters: size of the embedded pretraining corpus.
+        cache: folder for databases; "" for ftkit's folder in the user's cache.
+    """
+
+    length: int = 512
+    epochs: float = 2.0
+    max_new_tokens: int = 96
+    rows: int = 4000
+    tests: int = 500
+    characters: int = 6_000_000
+    cache: str = ""
+    metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no split."""
+        for name in ("rows", "tests", "length", "max_new_tokens", "characters"):
+            if getattr(self, name) < 1:
+                raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
+        if not 0 < self.validation < 1:
+            raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
+
+    def examples(self, split: Split) -> list[Example]:
+        """Give a split; schemas of the embedded world never lie in two of them."""
+        return self._data(split) if self.data else self._world(split)
+
+    def corpus(self) -> Iterator[str]:
+        """Yield the embedded corpus: notebooks and other plain text, never the chat form."""
+        yield from _sql_world.corpus(self.world_seed, self.characters)
+
+    def prose(self, example: Example) -> Prose:
+        """Ask as the corpus does: a notebook's schema, a remark, and then the query."""
+        schema, remark = example.meta["shown"], example.meta.get("remark")
+        remark = remark or example.meta["question"]
+        return Prose(f"{schema}\n\n{remark}\n", example.reference, "\n")
+
+    def answer(self, reply: str, example: Example) -> str:
+        """Take the first statement; the database's own names are put back."""
+        statement = first_statement(reply)
+        if example.meta["compact"]:
+            return restore(statement, names(example.meta["schema"]))
+        return statement
+
+    def _world(self, split: Split) -> list[Example]:
+        """Draw from the embedded world."""
+        checks = max(50, round(self.validation * self.rows))
+        count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
+        items = _sql_world.items(split, self.world_seed, count)
+        files: dict[str, Path] = {}
+        if split == "test":
+            place = self._cache() / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
+            files = _sql_world.databases(split, self.world_seed, place)
+        return [
+            _example(
+                serialise(item.schema),
+                item.question,
+                item.sql,
+                f"world {split} {number}",
+                schema=item.schema,
+                db_id=item.db_id,
+                database=str(files.get(item.db_id, "")),
+                features=item.features,
+                unit=item.db_id,
+                remark=item.remark,
+                sql=item.sql,
+                compact=False,
+            )
+            for number, item in enumerate(items, 1)
+        ]
+
+    def _data(self, split: Split) -> list[Example]:
+        """Read the rows of the sources, in the compact form."""
+        asked = read(self.data, self.validation)[split]
+        if not asked:
+            hint = " with a db_id and its database" if split == "test" else ""
+            raise FtkitError(f"--data {' '.join(self.data)}: no {split} rows{hint}")
+        files = unpack(asked, self._cache() / "databases") if split == "test" else {}
+        return [
+            _example(
+                serialise(names(row.schema).schema),
+                row.question,
+                compact(row.sql, names(row.schema)),
+                row.where,
+                schema=row.schema,
+                db_id=row.db_id,
+                database=str(files.get((row.folder, row.db_id), "")),
+                features=_sql_world.features(row.sql) if split == "test" else (),
+                unit=row.schema,
+                sql=row.sql,
+                compact=True,
+            )
+            for row in asked
+        ]
+
+    def _cache(self) -> Path:
+        """Say where databases are kept between runs."""
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(self.cache) if self.cache else Path(home) / "ftkit"
+
+
+def _example(shown: str, question: str, answer: str, where: str, **meta: object) -> Example:
+    """Lay a question out as a dialogue: the schema's lines, then the question."""
+    question = " ".join(question.split())
+    messages = (
+        {"role": "user", "content": f"{shown}\n{question}"},
+        {"role": "assistant", "content": answer},
+    )
+    return Example(messages, {"question": question, "shown": shown, **meta}, where)
+
+
+def notebook(asked: Sequence[Asked]) -> str:
+    """Write rows over one schema as a document for pretraining, in the corpus's form.
+
+    Args:
+        asked: rows with equal schemas.
+    """
+    known = names(asked[0].schema)
+    lines = [serialise(known.schema)]
+    lines += [f"\n{' '.join(row.question.split())}\n{compact(row.sql, known)}" for row in asked]
+    return "\n".join(lines) + "\n"
+
+
+def notebooks(data: tuple[str, ...], validation: float = 0.05, most: int = 6) -> Iterator[str]:
+    """Turn the training rows of real data into documents; validation and test rows stay out.
+
+    Args:
+        data: sources as for `--data`.
+        validation: the share that the recipe holds out.
+        most: questions of a document.
+    """
+    by_schema: dict[str, list[Asked]] = {}
+    for row in read(data, validation)["train"]:
+        by_schema.setdefault(row.schema, []).append(row)
+    for rows in by_schema.values():
+        for first in range(0, len(rows), most):
+            yield notebook(rows[first : first + most])
+
+
+@lru_cache(maxsize=1)
+def _made_by() -> str:
+    """Hash the world's generator, so that databases of an older one are not taken for its own."""
+    folder = Path(_sql_world.__file__).parent
+    files: Iterable[Path] = sorted(p for p in folder.iterdir() if p.suffix in (".py", ".toml"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+RECIPE = SqlQa()
