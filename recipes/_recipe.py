@@ -89,6 +89,12 @@ class Recipe(ABC):
         """Ask an example in the base's own plain-text form, where there is one."""
         return None
 
+    def documents(self) -> Iterator[str]:
+        """Yield the training rows as plain-text documents, to pretrain on beside other text."""
+        for example in self.examples("train"):
+            if (prose := self.prose(example)) is not None:
+                yield prose.prompt + prose.answer + prose.stop
+
     def answer(self, reply: str, example: Example) -> str:
         """Take the answer from a reply, the same way for all variants and strictly."""
         return reply.strip()

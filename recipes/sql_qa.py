@@ -59,6 +59,10 @@ class SqlQa(Recipe):
         remark = remark or example.meta["question"]
         return Prose(f"{schema}\n\n{remark}\n", example.reference, "\n")
 
+    def documents(self) -> Iterator[str]:
+        """Yield training rows as notebooks, several questions to a schema."""
+        yield from notebooks(self.data, self.validation) if self.data else super().documents()
+
     def answer(self, reply: str, example: Example) -> str:
         """Take the first statement; the database's own names are put back."""
         statement = first_statement(reply)
