@@ -106,9 +106,7 @@ def compact(sql: str, known: Names) -> str:
         name = known.short.get(inner.lower())
         if kind == "quoted":
             words.append(_quote(name) if name else _text(inner) if word[0] == '"' else word)
-        elif kind == "word" and after == "(" and word.lower() in FUNCTIONS | KEYWORDS:
-            words.append(word.upper())
-        elif kind == "word" and word.lower() in KEYWORDS:
+        elif kind == "word" and word.lower() in (FUNCTIONS | KEYWORDS if after == "(" else KEYWORDS):
             words.append(word.upper())
         elif kind == "word":
             words.append(_quote(name) if name else word.lower())
@@ -118,7 +116,7 @@ def compact(sql: str, known: Names) -> str:
 
 
 def restore(sql: str, known: Names) -> str:
-    """Put the database's names back into a query with short names.
+    r"""Put the database's names back into a query with short names.
 
     Args:
         sql: what `compact` or a model wrote.
@@ -126,7 +124,7 @@ def restore(sql: str, known: Names) -> str:
 
     >>> known = names('CREATE TABLE "table_1_23_4" ("Pick #" REAL, "Year" TEXT)')
     >>> restore("SELECT COUNT(pick) FROM t WHERE year = 'x'", known)
-    'SELECT COUNT("Pick #") FROM table_1_23_4 WHERE Year = \\'x\\''
+    'SELECT COUNT("Pick #") FROM table_1_23_4 WHERE Year = \'x\''
     """
     words: list[str] = []
     found = _split(sql)
