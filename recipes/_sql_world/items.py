@@ -1,0 +1,177 @@
+"""Items: questions with gold SQL over filled databases, each checked by running it."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import sqlglot
+from sqlglot import exp
+
+from . import asks, schemas
+from .databases import Rows, Samples, fill, load, write
+from .domains import domains
+from .questions import Ask, Scene
+from .schemas import Schema
+from .wording import question, remark
+
+SCHEMAS = {
+    "train": 800,
+    "validation": 40,
+    "test": 72,
+}  # databases of a split; items are dealt to them in turn
+EMPTY = 0.15  # share of asks with an empty answer that are kept
+
+_FEATURES: tuple[tuple[str, tuple[type[exp.Expression], ...]], ...] = (
+    ("join", (exp.Join,)),
+    ("set", (exp.SetOperation,)),
+    ("group", (exp.Group,)),
+    ("having", (exp.Having,)),
+    ("order", (exp.Order,)),
+    ("limit", (exp.Limit,)),
+    ("distinct", (exp.Distinct,)),
+    ("aggregate", (exp.AggFunc,)),
+    ("filter", (exp.Where,)),
+    ("like", (exp.Like,)),
+    ("between", (exp.Between,)),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question to one database.
+
+    Attributes:
+        question: what the user asks in chat.
+        schema: the CREATE TABLE text of the database.
+        sql: the gold query.
+        db_id: the database's name, unique over splits and seeds.
+        features: what the gold query uses, see `features`.
+        remark: the same ask in the wording of the corpus.
+    """
+
+    question: str
+    schema: str
+    sql: str
+    db_id: str
+    features: tuple[str, ...]
+    remark: str
+
+
+def items(split: str, seed: int, count: int) -> list[Item]:
+    """Return the first `count` items of a split, dealt to its databases in turn.
+
+    Args:
+        split: "train", "validation" or "test".
+        seed: the world's seed.
+        count: how many; a smaller count gives a prefix of a larger one.
+    """
+    number = SCHEMAS[split]
+    dealt = [
+        _asked(split, seed, index, -(-(count - index) // number))
+        for index in range(min(number, count))
+    ]
+    return [dealt[i % number][i // number] for i in range(count)]
+
+
+def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str, Path]:
+    """Write the filled databases of a split into a folder, those that are absent.
+
+    Args:
+        split: "train", "validation" or "test".
+        seed: the world's seed.
+        folder: where the files lie or go.
+        filling: 0 for the rows that the questions were drawn from, other numbers for other rows in the same tables.
+
+    Returns:
+        db_id -> SQLite file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for index in range(SCHEMAS[split]):
+        name, schema = _schema(split, seed, index)
+        path = folder / (f"{name}.sqlite" if filling == 0 else f"{name}-{filling}.sqlite")
+        if not path.exists():
+            write(schema, _rows(split, seed, index, filling), path)
+        found[name] = path
+    return found
+
+
+@lru_cache(maxsize=4096)
+def features(sql: str) -> tuple[str, ...]:
+    """Return what a query uses, read with sqlglot, in a fixed order.
+
+    >>> features("SELECT name FROM t WHERE age > (SELECT AVG(age) FROM t)")
+    ('nesting', 'aggregate', 'filter')
+    """
+    tree = sqlglot.parse_one(sql, read="sqlite")
+    selects = list(tree.find_all(exp.Select))
+    branches = 1 + sum(1 for _ in tree.find_all(exp.SetOperation))
+    found = ["nesting"] if len(selects) > branches else []
+    return tuple(found + [name for name, kinds in _FEATURES if tree.find(*kinds) is not None])
+
+
+def shape(sql: str) -> str:
+    """Return our canonical SQL with names and values made equal: queries of one shape have the same features."""
+    return re.sub(r"[a-z_]+", "x", re.sub(r"\b[\d.]+\b", "1", re.sub(r"'[^']*'", "1", sql)))
+
+
+@lru_cache(maxsize=1024)
+def _schema(split: str, seed: int, index: int) -> tuple[str, Schema]:
+    rng = Random(f"schema {split} {seed} {index}")
+    found = domains(split)
+    schema = schemas.draw(found[index % len(found)], split, rng)
+    return f"{schema.domain}_{split}_{seed}_{index}", schema
+
+
+def _rows(split: str, seed: int, index: int, filling: int) -> Rows:
+    return fill(_schema(split, seed, index)[1], Random(f"rows {split} {seed} {index} {filling}"))
+
+
+def _asked(split: str, seed: int, index: int, count: int) -> list[Item]:
+    """Return items over one database; no question and no query comes twice."""
+    name, schema = _schema(split, seed, index)
+    rows = _rows(split, seed, index, 0)
+    connection = sqlite3.connect(":memory:")
+    load(schema, rows, connection)
+    try:
+        return list(
+            _draw(name, schema, rows, connection, count, Random(f"items {split} {seed} {index}"))
+        )
+    finally:
+        connection.close()
+
+
+def _draw(
+    name: str, schema: Schema, rows: Rows, connection: sqlite3.Connection, count: int, rng: Random
+) -> Iterator[Item]:
+    scene = Scene(schema, Samples(rows, rng), rng)
+    seen: set[str] = set()
+    made = 0
+    while made < count:
+        ask = asks.draw(scene, rng)
+        if ask.sql in seen or not _clear(ask, connection, rng):
+            continue
+        asked, noted = question(ask, rng), remark(ask, rng)
+        if asked in seen:
+            continue
+        seen |= {ask.sql, asked}
+        made += 1
+        yield Item(asked, schema.ddl, ask.sql, name, features(shape(ask.sql)), noted)
+
+
+def _clear(ask: Ask, connection: sqlite3.Connection, rng: Random) -> bool:
+    """Tell whether the data leaves the ask one answer, and (mostly) one that is not empty."""
+    answer = connection.execute(ask.sql).fetchall()
+    if not answer or answer in ([(0,)], [(None,)], [(None, None)]):
+        return rng.random() < EMPTY and not ask.keys
+    if ask.empty and connection.execute(ask.empty).fetchone():
+        return False
+    if ask.keys:
+        keys = connection.execute(ask.keys).fetchall()
+        keys = keys[: ask.limit + 1] if ask.limit else keys
+        return len(set(keys)) == len(keys) and len(keys) > ask.limit
+    return True
