@@ -1,5 +1,6 @@
 """Where and how a run computes: device, precision, compilation and threads, decided once, why."""
 
+import ctypes
 import dataclasses
 import resource
 import shutil
@@ -19,6 +20,7 @@ Callee = TypeVar("Callee")
 FLOPS = {"cpu float32": 0.07e12, "cpu bfloat16": 0.15e12, "cuda": 50e12, "mps": 2e12}
 COMPILE_SECONDS = 30.0  # what compiling a training step costs before the first step
 COMPILE_GAIN = 0.13  # the share of the remaining time that it then saves
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them, from malloc.h
 NARROW = 192  # below this width call overhead rules and bfloat16 does not pay on a CPU
 
 
@@ -46,6 +48,7 @@ class Device:
     def use(self) -> None:
         """Make the process follow the decision; compiled code is held to deterministic kernels."""
         torch.set_num_threads(self.threads)
+        _keep_freed_memory()
         # Compiled embedding gradients are summed with atomic additions, in any order, otherwise.
         torch.use_deterministic_algorithms(self.compile, warn_only=True)
 
@@ -115,6 +118,16 @@ def _compile(
     if seconds * COMPILE_GAIN < COMPILE_SECONDS:
         return False, f"about {seconds:.0f} s of work do not pay {COMPILE_SECONDS:.0f} s back"
     return True, f"about {seconds:.0f} s of work pay {COMPILE_SECONDS:.0f} s back"
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to reuse large blocks: giving each back to the kernel cost a third of a step."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class PeakMemory:

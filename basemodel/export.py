@@ -1,0 +1,90 @@
+"""A GPT as a Hugging Face folder, there and back: config, generation config, safetensors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ftkit.errors import FtkitError
+from ftkit.runs import write_whole
+
+from .families import from_hub, to_hub
+from .model import GPT
+
+CONFIG, GENERATION, WEIGHTS = "config.json", "generation_config.json", "model.safetensors"
+
+
+def write_model(gpt: GPT, folder: Path) -> None:
+    """Write config.json, generation_config.json and, last, model.safetensors in fp32.
+
+    Args:
+        gpt: the model.
+        folder: made as needed; files of these names in it are replaced.
+    """
+    words = to_hub(gpt.config)
+    ends = {name: words[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    write_whole(folder / CONFIG, json.dumps(words, indent=2) + "\n")
+    write_whole(folder / GENERATION, json.dumps({"do_sample": False, **ends}, indent=2) + "\n")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in gpt.state_dict().items()}
+    aside = folder / f".{WEIGHTS}.tmp"
+    save_file(tensors, aside, metadata={"format": "pt"})
+    aside.replace(folder / WEIGHTS)
+
+
+def read_model(folder: Path) -> GPT:
+    """Read a Hugging Face folder of a family that the GPT can represent, in fp32.
+
+    Args:
+        folder: ours or another's, with one or several .safetensors files.
+
+    Raises:
+        FtkitError: when it is no model folder, or names what the GPT cannot represent.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FtkitError(f"{folder} is no model folder: there is no {CONFIG} in it")
+    config = from_hub(_read_json(path), str(path))
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FtkitError(f"{folder} is no model folder: there is no .safetensors file in it")
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            tensors |= load_file(file)
+        except SafetensorError as problem:
+            raise FtkitError(f"{file} cannot be read: {problem}") from None
+    gpt = GPT(config)
+    _load(gpt, tensors, folder)
+    return gpt
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as problem:
+        raise FtkitError(f"{path} is not valid JSON: {problem}") from None
+    if not isinstance(words, dict):
+        raise FtkitError(f"{path} holds no JSON object")
+    return words
+
+
+def _load(gpt: GPT, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Copy the weights in; names and shapes have to be exactly the model's."""
+    head, table = "lm_head.weight", "model.embed_tokens.weight"
+    tied = gpt.config.tie_word_embeddings and head in tensors and table in tensors
+    if tied and torch.equal(tensors[head], tensors[table]):
+        del tensors[head]  # some writers store the shared table twice
+    params = gpt.state_dict()
+    odd = sorted(params.keys() ^ tensors.keys())
+    if odd:
+        what = "is missing" if odd[0] in params else "is unknown to the GPT"
+        raise FtkitError(f"{folder}: the tensor {odd[0]} {what}")
+    for name, value in params.items():
+        if value.shape != tensors[name].shape:
+            shapes = f"{list(tensors[name].shape)}, not {list(value.shape)}"
+            raise FtkitError(f"{folder}: the tensor {name} has the shape {shapes}")
+    gpt.load_state_dict(tensors)
