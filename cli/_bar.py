@@ -117,6 +117,8 @@ def remark(record: Record) -> str | None:
 
     >>> remark({"step": 50, "validation": {"nats": 1.9, "bits_per_byte": 0.7}})
     'step 50: validation nats 1.900, bits per byte 0.700'
+    >>> remark({"event": "plan", "steps": 1200, "device": "cpu", "start": 0})
+    'plan: steps 1,200, device cpu'
     """
     if isinstance(checked := record.get("validation"), dict):
         facts = ", ".join(
@@ -125,7 +127,17 @@ def remark(record: Record) -> str | None:
             if isinstance(value, int | float)
         )
         return f"step {record.get('step', 0)}: validation {facts}"
-    return str(record["event"]) if "event" in record else None
+    event = record.get("event")
+    if event is None or event == "done":
+        return None
+    if "text" in record:
+        return str(record["text"])
+    facts = [
+        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in record.items()
+        if name != "event" and isinstance(value, int | str) and value not in ("", 0)
+    ]
+    return ": ".join(filter(None, [str(event), ", ".join(facts)]))
 
 
 class _Bar:

@@ -1,7 +1,8 @@
 """`ftkit data`: look at a recipe's rows before training on them; no model is loaded."""
 
 import json
-from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from . import _options
 from ._bar import console
 
 SHOWN = 3  # examples
+IGNORE = -100  # the label of a token that is not learned
 LEARNED = "bold green"
 
 
@@ -58,24 +60,18 @@ def data(
     if data:
         sets["recipe"]["data"] = list(data)
     taught = override(catalog.load("recipes", recipe), sets["recipe"], "recipe")
+    from ..recipes._check import check
+
     screen = console()
-    splits = {split: taught.examples(split) for split in ("train", "validation", "test")}
-    for split, examples in splits.items():
-        units = {example.meta.get("unit", example.where) for example in examples}
-        screen.print(f"{split:10} {len(examples):7,} rows from {len(units):,} {_unit(examples)}")
     render = _renderer(base) if base is not None else None
-    if render is not None:
-        screen.print(_lengths(splits["train"], render))
-    for example in splits["train"][:SHOWN]:
+    for split, part in check(taught, render.tokenizer if render else None).items():
+        screen.print(f"{split:10} {_counts(part)}")
+    rows = taught.examples("train")
+    for example in rows[:SHOWN]:
         screen.print(f"\n{example.where or 'example'}: the loss falls on the marked part")
-        screen.print(_tokens(example, render) if render else _plain(example), end="\n")
+        screen.print(_tokens(example, render) if render else _plain(example))
     if prose is not None:
-        screen.print(f"\n{_write(prose, taught, splits['train'])}")
-
-
-def _unit(examples: Iterable[Any]) -> str:
-    """Name what rows are grouped by."""
-    return "databases" if any("db_id" in example.meta for example in examples) else "units"
+        screen.print(f"\n{_write(prose, taught)}")
 
 
 def _renderer(base: str) -> Any:
@@ -91,16 +87,17 @@ def _renderer(base: str) -> Any:
         raise FtkitError(f"--base {base} has no tokenizer to open: {reason}") from None
 
 
-def _lengths(examples: Iterable[Any], render: Any) -> str:
-    """Count tokens: how long rows are, and how much of them is learned."""
-    rows = [render.render(example.messages) for example in examples]
-    lengths = sorted(len(row.ids) for row in rows)
-    learned, total = sum(row.supervised for row in rows), sum(lengths)
-    middle, longest = lengths[len(lengths) // 2], lengths[-1]
-    return (
-        f"tokens     {total:7,} in training rows, {learned:,} of them learned; "
-        f"a row has {middle} in the middle and {longest} at most"
-    )
+def _counts(part: Any) -> str:
+    """Put what a split holds into a line."""
+    words = [f"{part.rows:,} rows from {part.units:,} units"]
+    if part.duplicates:
+        words.append(f"{part.duplicates:,} of them repeated")
+    if part.tokens:
+        words.append(f"{part.tokens:,} tokens, {part.supervised:,} learned")
+        words.append(f"{part.longest} in the longest row")
+    if part.overlong:
+        words.append(f"{part.overlong:,} rows too long and left out ({', '.join(part.named)})")
+    return "; ".join(words)
 
 
 def _plain(example: Any) -> Text:
@@ -115,11 +112,11 @@ def _plain(example: Any) -> Text:
 
 
 def _tokens(example: Any, render: Any) -> Text:
-    """Show a dialogue as tokens divided by bars, the learned ones marked."""
+    """Show a dialogue as the tokens that are trained on, the learned ones marked."""
     row, shown = render.render(example.messages), Text()
-    pieces = [render.tokenizer.decode([token]) for token in row.ids]
-    for piece, label in zip(pieces, row.labels, strict=True):
-        shown.append(*_marked(piece, label != -100))
+    learned = [label != IGNORE for label in row.labels]
+    for mark, run in groupby(zip(learned, row.ids, strict=True), key=itemgetter(0)):
+        shown.append(*_marked(render.tokenizer.decode([token for _, token in run]), mark))
     return shown
 
 
@@ -130,16 +127,13 @@ def _marked(text: str, learned: bool) -> tuple[str, str]:
     return (text, LEARNED) if console().is_terminal else (f"«{text}»", "")
 
 
-def _write(path: Path, recipe: Any, examples: Iterable[Any]) -> str:
+def _write(path: Path, recipe: Any) -> str:
     """Write training rows as plain-text documents, one JSON object a line."""
-    documents = []
-    for example in examples:
-        if (prose := recipe.prose(example)) is not None:
-            documents.append(json.dumps({"text": prose.prompt + prose.answer + prose.stop}))
-    if not documents:
+    lines = [json.dumps({"text": text}) for text in recipe.documents()]
+    if not lines:
         raise FtkitError(f"the recipe {recipe.name} has no plain-text form for its rows")
-    write_whole(path, "\n".join(documents) + "\n")
-    return f"{path}: {len(documents):,} documents for `ftkit pretrain --data {path}`"
+    write_whole(path, "\n".join(lines) + "\n")
+    return f"{path}: {len(lines):,} documents for `ftkit pretrain --data {path}`"
 
 
 command = data
