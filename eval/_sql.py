@@ -51,7 +51,7 @@ FUNCTIONS = """abs avg ceil ceiling char coalesce concat concat_ws count cume_di
     sqrt strftime string_agg substr substring sum time timediff total trim trunc typeof unicode
     unixepoch unlikely upper"""
 ADMITTED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
-READING = ("SELECT", "WITH", "VALUES", "EXPLAIN")
+READING = ("SELECT", "WITH", "VALUES")
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,8 @@ class _Guard:
     def _named(self, sql: str, problem: str, seconds: float) -> str:
         """Say in one line why a query failed."""
         if self.refused:
-            word = re.sub(r"--.*\n|/\*.*?\*/", " ", sql).split(maxsplit=1)[0].upper()
+            bare = re.sub(r"--.*\n|/\*.*?\*/", " ", sql).upper()
+            word = bare.strip().removeprefix("EXPLAIN").split(maxsplit=1)[0]
             named = self.refused if word in READING or not word.isalpha() else word
             return f"refused: {named}"
         if "one statement" in problem:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
-LEVEL = 0.95
-Z = 1.959963984540054  # the normal quantile of LEVEL
+ALPHA = 0.05
+Z = 1.959963984540054  # the normal quantile of 1 - ALPHA / 2
 CHUNK = 20_000_000  # resampled items held at once
 Floats = NDArray[np.float64]
 Scores = Sequence[float | None]
@@ -90,8 +90,9 @@ class Resamples:
             drawn_RN += np.arange(rows, dtype=np.int32)[:, None] * self.n
             counts = np.bincount(drawn_RN.ravel(), minlength=rows * self.n)
             counts_RN = counts.reshape(rows, self.n).astype(np.float32)
-            parts.append(counts_RN @ values_NK / np.maximum(counts_RN @ known_NK, 1e-9))
-        return np.concatenate(parts).astype(np.float64)
+            sums_RK = (counts_RN @ values_NK).astype(np.float64)
+            parts.append(sums_RK / np.maximum(counts_RN @ known_NK, 1))
+        return np.concatenate(parts)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -193,7 +194,7 @@ def differences(
 
 def verdict(found: Difference, corrected_p: float, lower_is_better: bool) -> str:
     """Say who is better: `a better`, `b better` or `tie`."""
-    if found.low <= 0 <= found.high or corrected_p >= 1 - LEVEL:
+    if found.low <= 0 <= found.high or corrected_p >= ALPHA:
         return "tie"
     return "a better" if (found.difference < 0) == lower_is_better else "b better"
 
@@ -229,9 +230,9 @@ def _binary(scores: Floats) -> bool:
 
 
 def _ends(means_R: Floats) -> tuple[float, float]:
-    """Cut off the tails of resampled means, less what single precision adds around 0."""
-    low, high = np.quantile(means_R, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-    return low if abs(low) > 1e-7 else 0.0, high if abs(high) > 1e-7 else 0.0
+    """Cut off the tails of resampled means; digits that single precision makes up are dropped."""
+    low, high = np.quantile(means_R, [ALPHA / 2, 1 - ALPHA / 2]).tolist()
+    return round(low, 6), round(high, 6)
 
 
 def _two_sided(means_R: Floats) -> float:

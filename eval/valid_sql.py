@@ -29,7 +29,8 @@ class ValidSql(Metric):
         """Let SQLite explain the query."""
         if not database:
             return Score(None, "no database")
-        if not prediction.strip():
+        first = prediction.split(maxsplit=1)[:1]
+        if not first or first[0].upper() == "QUERY":  # EXPLAIN QUERY PLAN is another command
             return Score(0.0, "error: no query")
         failure = self.sql.query(database, f"EXPLAIN {prediction}").failure
         return Score(float(not failure), failure or "valid")

@@ -1,0 +1,215 @@
+"""One pass over the items for each variant: the reply and the reference's likelihood, kept on disk.
+
+Every metric reads these outcomes, so adding a metric generates nothing again, and an evaluation
+that was stopped goes on. What is kept is found by content: the model's files, the item's tokens,
+the settings and the precision.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ftkit.runs import write_whole
+
+from ..adapters._variant import Variant
+from ..basemodel.generate import generate
+from ..recipes._recipe import Example, Recipe
+from ._ask import Asked, Asker, Form
+
+BATCH = 64  # prompts at a time; outcomes are written after each batch
+Progress = Generator[dict[str, Any], None, list["Outcome"]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one variant made of one item.
+
+    Attributes:
+        index: the item's place.
+        reply: the text as generated.
+        answer: what the recipe takes out of the reply.
+        nll: negative log-likelihood of the reference in nats; None where there is none.
+        target_bytes: the reference's length in UTF-8.
+        stopped: whether the model ended by itself; None where nothing was generated.
+        seconds: the item's share of its batch's time.
+        dtype: precision of the weights that answered.
+        asked: False when the prompt did not fit the context, which counts as no answer.
+    """
+
+    index: int
+    reply: str
+    answer: str
+    nll: float | None = None
+    target_bytes: int = 0
+    stopped: bool | None = None
+    seconds: float = 0.0
+    dtype: str = ""
+    asked: bool = True
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An outcome as it lies on disk, under the key of its item."""
+
+    key: str
+    reply: str
+    nll: float | None
+    stopped: bool
+    seconds: float
+
+
+class Store:
+    """Outcomes on disk: one file of JSON lines for each model and way of asking.
+
+    Args:
+        folder: where the files lie.
+        identity: everything but the item that an outcome depends on; the file's first line.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        head = json.dumps(identity, sort_keys=True)
+        self.path = folder / f"{digest(head)}.jsonl"
+        self.known: dict[str, _Kept] = {}
+        if not self.path.exists():
+            write_whole(self.path, head + "\n")
+            return
+        text = self.path.read_text(encoding="utf-8")
+        lines = text.splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):  # torn by a kill
+            write_whole(self.path, "".join(lines[:-1]) or head + "\n")
+        for line in lines[1:]:
+            if line.endswith("\n"):
+                kept = _Kept(**json.loads(line))
+                self.known[kept.key] = kept
+
+    def add(self, found: Sequence[_Kept]) -> None:
+        """Append outcomes; a kill loses at most the line it falls into."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(asdict(kept)) + "\n" for kept in found))
+            file.flush()
+            os.fsync(file.fileno())
+        self.known |= {kept.key: kept for kept in found}
+
+
+def digest(text: str) -> str:
+    """Name a content by 32 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def answers(
+    variant: Variant,
+    recipe: Recipe,
+    examples: Sequence[Example],
+    form: Form,
+    *,
+    shots: Sequence[Example] = (),
+    folder: Path,
+) -> Progress:
+    """Ask a variant every item once, greedily, and score the references.
+
+    Args:
+        variant: the model.
+        recipe: how items are asked and answers taken out of replies.
+        examples: the items.
+        form: chat, chat behind examples, or plain text.
+        shots: training examples for the second.
+        folder: where outcomes are kept.
+
+    Yields:
+        `{"done", "of"}` after each batch.
+
+    Returns:
+        One outcome an item, in order.
+    """
+    asker = Asker(variant, recipe, form, shots)
+    asked = [asker.ask(example) for example in examples]
+    dtype = str(variant.model.dtype).removeprefix("torch.")
+    stop = next((item.stop for item in asked if item is not None), "")
+    ends = asker.stops(stop)
+    store = Store(folder, _identity(variant, recipe, form, dtype, ends))
+    keys = [_key(item) if item is not None else "" for item in asked]
+    missing = {key: item for key, item in zip(keys, asked, strict=True) if item is not None}
+    missing = {key: item for key, item in missing.items() if key not in store.known}
+    order = sorted(missing, key=lambda key: len(missing[key].prompt))
+    answered = len(examples) - len(order)
+    yield {"done": answered, "of": len(examples)}
+    for first in range(0, len(order), BATCH):
+        batch = order[first : first + BATCH]
+        items = [missing[key] for key in batch]
+        store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, ends))
+        answered += len(batch)
+        yield {"done": answered, "of": len(examples)}
+    return [
+        _outcome(index, example, recipe, item, store.known.get(key), dtype)
+        for index, (example, item, key) in enumerate(zip(examples, asked, keys, strict=True))
+    ]
+
+
+def _answer(
+    variant: Variant,
+    asker: Asker,
+    room: int,
+    keys: Sequence[str],
+    items: Sequence[Asked],
+    ends: Sequence[int],
+) -> list[_Kept]:
+    """Generate and score one batch."""
+    began = time.perf_counter()
+    replies = generate(
+        variant.decoder,
+        [item.prompt for item in items],
+        max_new_tokens=room,
+        stop=ends,
+        pad=variant.pad,
+        batch_size=BATCH,
+    )
+    nlls: list[float | None] = [None] * len(items)
+    fit = [place for place, item in enumerate(items) if len(item.row[0]) <= variant.context]
+    scored = variant.nll([items[place].row for place in fit])
+    for place, value in zip(fit, scored, strict=True):
+        nlls[place] = value
+    each = (time.perf_counter() - began) / len(items)
+    kept = []
+    for key, item, reply, nll in zip(keys, items, replies, nlls, strict=True):
+        text, ended = asker.renderer.decode(reply.ids), reply.stopped
+        if item.stop and item.stop in text:
+            text, ended = text.partition(item.stop)[0], True
+        kept.append(_Kept(key, text, nll, ended, each))
+    return kept
+
+
+def _outcome(
+    index: int, example: Example, recipe: Recipe, item: Asked | None, kept: _Kept | None, dtype: str
+) -> Outcome:
+    """Put what is kept together with the item."""
+    if item is None or kept is None:
+        return Outcome(index, "", "", stopped=False, dtype=dtype, asked=False)
+    answer = recipe.answer(kept.reply, example)
+    return Outcome(
+        index, kept.reply, answer, kept.nll, item.target_bytes, kept.stopped, kept.seconds, dtype
+    )
+
+
+def _identity(
+    variant: Variant, recipe: Recipe, form: Form, dtype: str, ends: Sequence[int]
+) -> dict[str, Any]:
+    """List what an outcome depends on beside its item's tokens."""
+    return {
+        "variant": variant.fingerprint,
+        "base": variant.base_fingerprint,
+        "form": asdict(form),
+        "max_new_tokens": recipe.max_new_tokens,
+        "stop": digest(json.dumps(list(ends))),
+        "dtype": dtype,
+        "device": str(variant.decoder.device.type),
+    }
+
+
+def _key(item: Asked) -> str:
+    """Name an item by its tokens: template, examples and wording are all in them."""
+    return digest(json.dumps([item.prompt, item.target, item.stop]))

@@ -1,0 +1,158 @@
+"""How an item is put to a model: as a chat, after examples, or in the base's own plain text.
+
+A form turns an example into the tokens of its prompt and of its reference. Contents are encoded
+with special tokens off, so no text can forge a turn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from ..adapters._variant import Variant
+from ..recipes._recipe import Example, Recipe
+from ..recipes._render import Renderer
+
+FITTING = 0.9  # share of the items that must leave room for K examples, or K is made smaller
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way of asking.
+
+    Attributes:
+        kind: the tuned chat template, or the plain text that a base knows from pretraining.
+        shots: training examples shown first, as earlier turns.
+    """
+
+    kind: Literal["chat", "prose"] = "chat"
+    shots: int = 0
+
+    @property
+    def label(self) -> str:
+        """How tables call it, behind the variant's name."""
+        return "prose" if self.kind == "prose" else f"{self.shots}-shot" if self.shots else ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An item in tokens.
+
+    Attributes:
+        prompt: up to where the answer begins.
+        target: the reference's tokens, without the one that ends a turn.
+        target_bytes: the reference's length in UTF-8.
+        stop: text that ends the answer; "" where a token does.
+        shots: examples that stand before it.
+    """
+
+    prompt: list[int]
+    target: list[int]
+    target_bytes: int
+    stop: str = ""
+    shots: int = 0
+
+    @property
+    def row(self) -> tuple[list[int], list[int]]:
+        """Ids and labels of the reference behind its prompt."""
+        return self.prompt + self.target, [-100] * len(self.prompt) + self.target
+
+
+class Asker:
+    """Ask one variant in one form.
+
+    Args:
+        variant: whose tokenizer and template are used.
+        recipe: for the plain-text form and the room an answer needs.
+        form: the way of asking; fewer examples are shown where they do not fit.
+        examples: training examples to show, the first ones first.
+    """
+
+    def __init__(
+        self, variant: Variant, recipe: Recipe, form: Form, examples: Sequence[Example] = ()
+    ) -> None:
+        self.variant, self.recipe, self.form = variant, recipe, form
+        self.examples = examples[: form.shots]
+        self.renderer = Renderer(variant.tokenizer, variant.name)
+        self._plain: Tokenizer = Tokenizer.from_str(variant.tokenizer.backend_tokenizer.to_str())
+        self._plain.encode_special_tokens = True
+
+    def ask(self, example: Example) -> Asked | None:
+        """Put an example into tokens; None when its prompt alone fills the context."""
+        if self.form.kind == "prose":
+            asked = self._prose(example)
+            return asked if asked and len(asked.prompt) < self.variant.context else None
+        for shots in range(len(self.examples), 0, -1):
+            asked = self._chat(example, shots)
+            if len(asked.prompt) + self.recipe.max_new_tokens <= self.variant.context:
+                return asked
+        asked = self._chat(example, 0)
+        return asked if len(asked.prompt) < self.variant.context else None
+
+    def encode(self, text: str) -> list[int]:
+        """Encode plain text; what looks like a control token is text."""
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
+
+    @property
+    def opening(self) -> list[int]:
+        """What stands before a text: the token that begins one, where the base has it."""
+        begin = self.variant.tokenizer.bos_token_id
+        return [] if begin is None else [int(begin)]
+
+    def stops(self, text: str) -> tuple[int, ...]:
+        """List the tokens that end an answer: the model's own, and those that begin with `text`."""
+        if not text:
+            return tuple(sorted({*self.variant.stops, *self.renderer.stops}))
+        size = self._plain.get_vocab_size()
+        words = self._plain.decode_batch([[token] for token in range(size)])
+        ends = {token for token, word in enumerate(words) if word.startswith(text)}
+        return tuple(sorted({*self.variant.stops, *ends}))
+
+    def _chat(self, example: Example, shots: int) -> Asked:
+        """Ask in the chat template behind some examples; a system message comes once, first."""
+        head = [message for message in example.prompt if message["role"] == "system"]
+        shown = [
+            message
+            for shot in self.examples[:shots]
+            for message in shot.messages
+            if message["role"] != "system"
+        ]
+        rest = [message for message in example.messages if message["role"] != "system"]
+        messages = [*head, *shown, *rest]
+        prompt = self.renderer.prompt(messages[:-1])
+        ids = self.renderer.render(messages).ids
+        assert ids[: len(prompt)] == prompt, "the prompt is a prefix of the dialogue"
+        size = len(example.reference.encode())
+        return Asked(prompt, ids[len(prompt) : -1], size, shots=shots)
+
+    def _prose(self, example: Example) -> Asked | None:
+        """Ask in plain text, as the corpus would."""
+        prose = self.recipe.prose(example)
+        if prose is None:
+            return None
+        prompt = self.opening + self.encode(prose.prompt)
+        size = len(prose.answer.encode())
+        return Asked(prompt, self.encode(prose.answer), size, prose.stop)
+
+
+def fitting_shots(
+    variant: Variant, recipe: Recipe, examples: Sequence[Example], shots: Sequence[Example]
+) -> int:
+    """Find how many examples can be shown: the most that fit beside nearly every item.
+
+    Args:
+        variant: the base.
+        recipe: says how much room an answer needs.
+        examples: the items to ask.
+        shots: the training examples that are wished for.
+
+    Returns:
+        K, at most `len(shots)`; 0 when not even one fits.
+    """
+    asker = Asker(variant, recipe, Form(shots=len(shots)), shots)
+    counts = [asked.shots if (asked := asker.ask(example)) else 0 for example in examples]
+    for wish in range(len(shots), 0, -1):
+        if sum(count >= wish for count in counts) >= FITTING * len(counts):
+            return wish
+    return 0

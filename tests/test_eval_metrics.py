@@ -1,0 +1,151 @@
+"""Metrics: one suite over all plug-ins, and `evaluate.load` alone in a clean process elsewhere."""
+
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ftkit import catalog
+
+ROOT = Path(__file__).parent.parent
+METRICS = catalog.names("eval")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("metrics") / "t.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript("CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (2, NULL)")
+    connection.close()
+    return str(path)
+
+
+def outcome(**facts):
+    known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True}
+    return SimpleNamespace(**(known | facts))
+
+
+def example(sql="SELECT a FROM t", database=""):
+    return SimpleNamespace(meta={"sql": sql, "database": database})
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_named_after_its_file_and_describes_itself(name):
+    metric = catalog.load("eval", name)
+    assert metric.name == name
+    assert metric.title
+    assert list(metric.features) == list(metric.columns)
+    assert "Args:" in metric.inputs_description
+    assert not os.path.isabs(metric.data_dir)  # a metric in memory makes no folder
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_computing_equals_averaging_single_scores(name, database):
+    metric = catalog.load("eval", name)
+    outcomes = [outcome(answer="SELECT a FROM t"), outcome(answer="nope", nll=3.0, stopped=False)]
+    examples = [example(database=database)] * 2
+    rows = [metric.row(*pair) for pair in zip(outcomes, examples, strict=True)]
+    scores = [metric.grade(*pair) for pair in zip(outcomes, examples, strict=True)]
+    inputs = dict(zip(metric.columns, map(list, zip(*rows, strict=True)), strict=True))
+    found = metric.compute(**inputs)
+    assert found["scores"] == [score.value for score in scores]
+    assert found["reasons"] == [score.reason for score in scores]
+    assert found[name] == pytest.approx(sum(found["scores"]) / 2)
+    better = (scores[0].value < scores[1].value) == metric.lower_is_better
+    assert better, "the first outcome is the better one"
+
+
+def test_what_does_not_apply_is_left_out(database):
+    accuracy = catalog.load("eval", "execution_accuracy")
+    assert accuracy.grade(outcome(), example()).value is None
+    broken = accuracy.grade(outcome(answer="SELECT 1"), example("SELECT z FROM t", database))
+    assert (broken.value, broken.reason) == (None, "gold fails: error: no such column: z")
+    lookup = outcome(nll=None, stopped=None)
+    for name in ("bits_per_byte", "own_stop"):
+        assert catalog.load("eval", name).grade(lookup, example()).value is None
+    found = accuracy.compute(predictions=["SELECT 1"], references=["SELECT 1"], databases=[""])
+    assert math.isnan(found["execution_accuracy"])
+    assert found["scores"] == [None]
+
+
+def test_bits_per_byte_is_nats_over_ln_2_over_bytes():
+    metric = catalog.load("eval", "bits_per_byte")
+    assert metric.score(math.log(2) * 12, 4).value == pytest.approx(3.0)
+    assert metric.lower_is_better
+
+
+def test_valid_sql_runs_nothing_and_reads_nothing_else(database):
+    metric = catalog.load("eval", "valid_sql")
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT count(*) FROM n"
+    reasons = {
+        "select A from T": "valid",
+        endless: "valid",
+        "SELECT c FROM t": "error: no such column: c",
+        "DROP TABLE t": "refused: DROP",
+        "SELECT 1; SELECT 2": "refused: more than one statement",
+        "ANALYZE": 'error: near "ANALYZE": syntax error',
+        "QUERY PLAN SELECT a FROM t": "error: no query",
+        "EXPLAIN SELECT a FROM t": 'error: near "EXPLAIN": syntax error',
+        " ": "error: no query",
+    }
+    for query, reason in reasons.items():
+        score = metric.score(query, database)
+        assert (score.reason, score.value) == (reason, float(reason == "valid")), query
+
+
+def clean(code: str, folder: Path) -> dict:
+    """Run code in a new process without the checkout on its path and without a network."""
+    known = ("PATH", "LANG", "SYSTEMROOT")
+    environment = {name: os.environ[name] for name in known if name in os.environ}
+    environment |= {"HOME": str(folder), "HF_EVALUATE_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['ftkit'] = None\n" + code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_evaluate_loads_every_metric_alone_and_offline(database, tmp_path):
+    code = f"""
+import evaluate, json
+at = {str(ROOT / "eval")!r}
+accuracy = evaluate.load(at + "/execution_accuracy.py")
+print(json.dumps([
+    accuracy.compute(
+        predictions=["select A from T", "DROP TABLE t", "SELECT b FROM t", "SELECT a FROM u"],
+        references=["SELECT a FROM t"] * 4, databases=[{database!r}] * 4),
+    evaluate.load(at + "/valid_sql.py").compute(
+        predictions=["SELECT a FROM t", "SELECT"], databases=[{database!r}] * 2),
+    evaluate.load(at + "/exact_match.py").compute(
+        predictions=["select A from T"], references=["SELECT a FROM t;"]),
+    evaluate.load(at + "/own_stop.py").compute(predictions=[True, False]),
+    evaluate.load(at + "/bits_per_byte.py").compute(nats=[1.0, 2.0], bytes=[2, 2])["scores"],
+]))
+"""
+    accuracy, valid, exact, stopped, bits = clean(code, tmp_path)
+    assert accuracy == {
+        "execution_accuracy": 0.25,
+        "scores": [1.0, 0.0, 0.0, 0.0],
+        "reasons": [
+            "right",
+            "refused: DROP",
+            "wrong rows: other values",
+            "error: no such table: u",
+        ],
+    }
+    assert valid["valid_sql"] == 0.5
+    assert exact["exact_match"] == 1.0
+    assert stopped["own_stop"] == 0.5
+    assert bits == pytest.approx([1 / math.log(4), 2 / math.log(4)])

@@ -1,0 +1,154 @@
+"""The rules of a right answer, each with a pair that breaks it, and what counts as one spelling."""
+
+import sqlite3
+
+import pytest
+
+from ftkit.eval._normal import normal
+from ftkit.eval._sql import Result, Sql
+from ftkit.eval._verdict import Judge, compare, ordered
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("verdict") / "people.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            """CREATE TABLE person (id INTEGER, name TEXT, age INTEGER, town TEXT, height REAL);
+            INSERT INTO person VALUES (1, 'Ann', 30, 'Oslo', 1.7), (2, 'Bob', 40, 'Rome', 1.8),
+                (3, 'Cid', 30, 'Rome', 1.65), (4, 'Dan', 25, NULL, 1.9), (5, 'Eve', 25, '', 1.6);"""
+        )
+    connection.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def judge():
+    sql = Sql()
+    yield Judge(sql, normal)
+    sql.close()
+
+
+GOLD = "SELECT name, age FROM person WHERE age < 35"
+VERDICTS = [  # prediction, gold, reason
+    (GOLD.lower(), GOLD, "right"),
+    ("SELECT name AS n, age FROM person WHERE NOT age >= 35", GOLD, "right"),
+    (GOLD + " ORDER BY name DESC", GOLD, "right"),
+    ("SELECT name, age + 0.0 FROM person WHERE age < 35", GOLD, "right"),
+    ("SELECT name, age || '' FROM person WHERE age < 35", GOLD, "wrong rows: other values"),
+    (
+        "SELECT age, name FROM person WHERE age < 35",
+        GOLD,
+        "wrong rows: the right ones with columns swapped",
+    ),
+    ("SELECT name FROM person WHERE age < 35", GOLD, "wrong rows: 1 columns instead of 2"),
+    ("SELECT name, age FROM person", GOLD, "wrong rows: 5 rows instead of 4"),
+    (
+        "SELECT DISTINCT age FROM person",
+        "SELECT age FROM person",
+        "wrong rows: 3 rows instead of 5, duplicates aside the same",
+    ),
+    (GOLD, GOLD + " ORDER BY name DESC", "wrong rows: the right ones in another order"),
+    (GOLD + " ORDER BY height", f"SELECT * FROM ({GOLD} ORDER BY name)", "right"),
+    (
+        "SELECT '' FROM person LIMIT 1",
+        "SELECT NULL FROM person LIMIT 1",
+        "wrong rows: other values",
+    ),
+    ("SELECT 'Ann' FROM person", 'SELECT "Ann" FROM person', "right"),  # SQLite reads "Ann" as text
+    ("SELECT avg(height)", "SELECT 1", "error: no such column: height"),
+    ("SELECT sum(height) / 5 FROM person", "SELECT avg(height) FROM person", "right"),
+    ("SELECT 1.73 FROM person LIMIT 1", "SELECT avg(height) FROM person", "right"),
+    ("SELECT 1.7301", "SELECT avg(height) FROM person", "wrong rows: other values"),
+    ("SELECT 1000001", "SELECT 1000000", "wrong rows: other values"),
+    ("DELETE FROM person", "SELECT age FROM person", "refused: DELETE"),
+    (
+        "SELECT age FROM person WHERE age > 99",
+        "SELECT name FROM person WHERE name = 'Zoe'",
+        "gold empty: so is the answer, by luck or not",
+    ),
+    (
+        "select NAME from person where name='Zoe'",
+        'SELECT name FROM person WHERE name = "Zoe"',
+        "right",
+    ),
+    (
+        "SELECT name FROM person",
+        "SELECT name FROM person WHERE age > 99",
+        "wrong rows: 5 rows instead of 0",
+    ),
+    ("SELECT 1", "SELECT shoe FROM person", "gold fails: error: no such column: shoe"),
+    ("", GOLD, "error: no query"),
+]
+
+
+@pytest.mark.parametrize(("prediction", "gold", "reason"), VERDICTS)
+def test_verdicts_have_their_reasons(judge, database, prediction, gold, reason):
+    verdict = judge.verdict(prediction, gold, database)
+    assert verdict.reason == reason
+    assert verdict.right == (None if reason.startswith("gold fails") else reason == "right")
+
+
+def test_a_gold_query_runs_once(judge, database, monkeypatch):
+    asked = []
+    monkeypatch.setattr(judge.sql, "query", lambda *a, **k: asked.append(a) or Result(((7,),), 1))
+    for _ in range(3):
+        assert judge.verdict("SELECT 7", "SELECT 7 -- once", database).right
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        ("SELECT a FROM t ORDER BY a", True),
+        ("SELECT a FROM t order /* x */ by a LIMIT 1", True),
+        ("SELECT a FROM t UNION SELECT b FROM u ORDER BY 1", True),
+        ("WITH w AS (SELECT a FROM t ORDER BY a) SELECT a FROM w", False),
+        ("SELECT a FROM t WHERE a IN (SELECT b FROM u ORDER BY b LIMIT 1)", False),
+        ("SELECT a FROM t WHERE b = ' ORDER BY (' -- ORDER BY a", False),
+        ('SELECT "ORDER BY", [ORDER BY] FROM t', False),
+        ("SELECT rank() OVER (ORDER BY a) FROM t", False),
+    ],
+)
+def test_order_counts_only_where_the_outermost_query_asks_for_it(query, order):
+    assert ordered(query) is order
+
+
+def test_noise_in_the_last_digit_does_not_scramble_rows():
+    noisy = tuple((0.1 * number + 1e-16, str(number)) for number in range(9, -1, -1))
+    exact = tuple((number / 10, str(number)) for number in range(10))
+    assert compare(Result(exact, 2), Result(noisy, 2), in_order=False) == ""
+    assert compare(Result(exact, 2), Result(noisy, 2), in_order=True) == (
+        "the right ones in another order"
+    )
+    mixed = ((None,), ("",), (b"",), (0,), (0.5,))
+    assert compare(Result(mixed, 1), Result(mixed[::-1], 1), in_order=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("select A.x from T as A", "SELECT x FROM t", True),
+        ("SELECT x FROM t WHERE y != 1;", "SELECT x FROM t WHERE y <> 1", True),
+        (
+            "SELECT T1.x FROM a T1 JOIN b T2 ON T1.i = T2.i",
+            "SELECT a.x FROM a INNER JOIN b ON a.i=b.i",
+            True,
+        ),
+        ("SELECT count(*) AS n FROM t", "SELECT COUNT( * ) FROM t", True),
+        ("SELECT x FROM t ORDER BY x ASC", "SELECT x FROM t ORDER BY x", True),
+        ('SELECT "High points" FROM t', "SELECT `high points` FROM t", True),
+        ("SELECT x FROM t WHERE y = 'Oslo'", "SELECT x FROM t WHERE y = 'oslo'", False),
+        ("SELECT x FROM t ORDER BY x DESC", "SELECT x FROM t ORDER BY x", False),
+        ("SELECT a.x FROM a JOIN b ON a.i = b.i", "SELECT b.x FROM a JOIN b ON a.i = b.i", False),
+        (
+            "SELECT a.x FROM t a JOIN t b ON a.i = b.j",
+            "SELECT b.x FROM t a JOIN t b ON a.i = b.j",
+            False,
+        ),
+        ("not  SQL 'Mixed Case'", "NOT sql 'Mixed Case'", True),
+        ("(" * 3000, "(" * 3001, False),
+    ],
+)
+def test_exact_match_ignores_spelling_alone(a, b, same):
+    assert (normal(a) == normal(b)) is same
