@@ -85,7 +85,7 @@ def pack(params: Mapping[str, Parameter], optimizer: Optimizer) -> dict[str, Ten
         params: the trained parameters by name.
         optimizer: the optimizer over them.
     """
-    tensors = {f"param.{name}": param for name, param in params.items()}
+    tensors: dict[str, Tensor] = {f"param.{name}": param for name, param in params.items()}
     tensors |= {f"optim.{name}": value for name, value in optimizer.state().items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():

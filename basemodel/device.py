@@ -5,15 +5,16 @@ import dataclasses
 import resource
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 
-Callee = TypeVar("Callee")
+Taken = ParamSpec("Taken")
+Given = TypeVar("Given")
 
 # Floating point operations a second that training reaches, per CPU thread or per accelerator.
 # Rough on purpose: they only tell runs of seconds from runs of hours.
@@ -52,9 +53,9 @@ class Device:
         # Compiled embedding gradients are summed with atomic additions, in any order, otherwise.
         torch.use_deterministic_algorithms(self.compile, warn_only=True)
 
-    def compiled(self, function: Callee) -> Callee:
-        """Return the function or module compiled where that was decided, else as it is."""
-        return cast(Callee, torch.compile(function)) if self.compile else function
+    def compiled(self, function: Callable[Taken, Given]) -> Callable[Taken, Given]:
+        """Return the function compiled where that was decided, else as it is."""
+        return torch.compile(function) if self.compile else function
 
     @staticmethod
     def read(decided: Mapping[str, Any]) -> "Device":

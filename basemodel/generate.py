@@ -169,7 +169,7 @@ def _choose(logits_BV: Tensor, sampling: _Sampling, draws: list[torch.Generator]
     """Pick the next token of each row."""
     if sampling.temperature <= 0:
         return logits_BV.argmax(-1)
-    order_BV = logits_BV.float().argsort(-1, descending=True, stable=True)
+    order_BV = logits_BV.float().argsort(dim=-1, descending=True, stable=True)
     ranked_BV = logits_BV.float().gather(-1, order_BV) / sampling.temperature
     if sampling.top_k > 0:
         ranked_BV[:, sampling.top_k :] = -torch.inf

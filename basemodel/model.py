@@ -152,7 +152,7 @@ class GPT(nn.Module):
         self._initialise(seed)
 
     @property
-    def head(self) -> nn.Parameter:
+    def head(self) -> Tensor:
         """The output layer's weight_VD: the embedding itself where the two are tied."""
         owner = self.model.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         return owner.weight

@@ -73,7 +73,7 @@ class Optimizer:
         return next((dict(part.state[param]) for part in self._parts if param in part.state), {})
 
 
-def hidden_matrices(module: Module, embeddings: Iterable[Parameter]) -> tuple[list[Parameter], ...]:
+def hidden_matrices(module: Module, embeddings: Iterable[Tensor]) -> tuple[list[Parameter], ...]:
     """Divide a module's trainable parameters into Muon's matrices and the rest for AdamW.
 
     Args:
