@@ -1,5 +1,6 @@
 """What --dry-run prints: sizes, tokens, and estimates of memory and time from first principles."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
     tuned = method.attach(model, tokenizer, 0)
     tokens = sum(len(row.ids) + method.virtual_tokens for row in rows)
     supervised = sum(row.supervised for row in rows) / max(1, tokens)
-    at_once = recipe.length * plan.batch // plan.accumulate
+    at_once = plan.batch // plan.accumulate
     work = Work(
         parameters=parameters,
         trainable=sum(parameter.numel() for parameter in trainable(tuned).values()),
@@ -102,4 +103,30 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
     )
     budget = f"; --minutes ends it after {minutes:g}" if minutes is not None else ""
     head = f"{recipe.name} by {method.name} on {base}: {len(rows):,} rows"
+    return f"{head}\n{work.words()}{budget}"
+
+
+def pretraining(plan: Any, documents: Iterable[str]) -> str:
+    """Work out a pretraining without training: reads the corpus once."""
+    from ..basemodel.config import preset
+    from ..basemodel.pretrain import BUDGETS
+
+    shape = preset(plan.preset, plan.vocab_size, plan.context)
+    count, characters = 0, 0
+    for text in documents:
+        count, characters = count + 1, characters + len(text)
+    tokens = plan.tokens or BUDGETS[plan.preset]
+    at_once = min(plan.batch, 4096)
+    work = Work(
+        parameters=shape.parameters,
+        trainable=shape.parameters,
+        tokens=tokens,
+        batch=at_once,
+        width=shape.hidden_size,
+        layers=shape.num_hidden_layers,
+        labelled=at_once,
+        vocabulary=shape.vocab_size,
+    )
+    budget = f"; --minutes ends it after {plan.minutes:g}" if plan.minutes is not None else ""
+    head = f"{plan.preset} on {count:,} documents of {characters:,} characters"
     return f"{head}\n{work.words()}{budget}"

@@ -2,14 +2,10 @@
 
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,14 +22,16 @@ from ..adapters._variant import open_base
 from ..basemodel import checkpoint
 from ..basemodel.device import Device, PeakMemory, decide
 from ..basemodel.fit import Plan, Step, fit
+from ..basemodel.interrupt import Interrupt
 from ..basemodel.optim import Optimizer
 from ._check import Encoded, encode
 from ._pack import Batch, Packer
-from ._recipe import Recipe
+from ._recipe import Example, Recipe
 from ._render import Renderer
 
 SAVE_SECONDS = 60.0  # between checkpoints; Ctrl-C writes one at once
 LOG_EVERY = 5  # steps
+ROW = 256  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
 
 
 @dataclass(frozen=True)
@@ -41,32 +39,30 @@ class Tuning:
     """The plan of a tuning; every field is a knob of `--set plan.`.
 
     Args:
-        batch: packed rows of one optimizer update.
+        batch: tokens of one optimizer update, slots included.
         accumulate: micro-batches that an update is cut into, to save memory.
         clip: largest norm of the gradient.
         warmup: share of the steps over which the learning rate rises.
         decay: share of the steps, the last, over which it falls to zero.
         checks: validations during training, evenly spaced, the last one at the end.
         patience: checks without a better validation loss after which training stops.
+        held_out: most rows of the validation split that a check reads.
     """
 
-    batch: int = 8
+    batch: int = 4096
     accumulate: int = 1
     clip: float = 1.0
     warmup: float = 0.05
     decay: float = 0.6
     checks: int = 8
     patience: int = 3
+    held_out: int = 256
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no plan."""
-        for name in ("batch", "accumulate", "checks", "patience"):
+        for name in ("batch", "accumulate", "checks", "patience", "held_out"):
             if getattr(self, name) < 1:
                 raise FtkitError(f"'plan.{name}' takes 1 or more, not {getattr(self, name)}")
-        if self.batch % self.accumulate:
-            raise FtkitError(
-                f"'plan.batch' ({self.batch}) must divide by 'plan.accumulate' ({self.accumulate})"
-            )
 
 
 @dataclass
@@ -129,7 +125,7 @@ def tune(
         Interrupted: after Ctrl-C, when a checkpoint has been written.
     """
     began = time.perf_counter()
-    with PeakMemory() as memory, _asked_to_stop() as asked:
+    with PeakMemory() as memory, Interrupt() as interrupt:
         work = _prepare(run, recipe, method, base, tuning, seed, minutes)
         best, start, before = _Best(), 0, 0.0
         if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:
@@ -138,7 +134,7 @@ def tune(
             best, start, before = _take_up(work, saved)
         run.truncate_log(start)
         yield work.notes | {"start": start}
-        training = yield from _train(run, work, tuning, best, start, before, asked)
+        training = yield from _train(run, work, tuning, best, start, before, interrupt)
         with torch.no_grad():
             for name, parameter in work.weights.items():
                 parameter.copy_(best.weights[name])
@@ -171,7 +167,7 @@ def _prepare(
     if minutes is not None and not minutes > 0:
         raise FtkitError(f"--minutes takes a number above 0, not {minutes}")
     rows = recipe.examples("train")
-    checks = recipe.examples("validation")
+    checks = _spread(recipe.examples("validation"), tuning.held_out)
     if not rows or not checks:
         raise FtkitError(f"recipe {recipe.name} gives no rows to train on and to validate with")
     decided = run.settings.get("decided")
@@ -187,11 +183,12 @@ def _prepare(
     parameters = sum(p.numel() for p in model.parameters())
     model = method.attach(model, tokenizer, seed)
     forward = Forward.of(model, method)
+    width = _row_width(max(train.part.longest, held_out.part.longest) + slots, recipe.length)
     packers = [
         Packer(
             part.items,
-            recipe.length,
-            tuning.batch // tuning.accumulate,
+            width,
+            max(1, tuning.batch // (tuning.accumulate * width)),
             slots=slots,
             pad=_pad(tokenizer),
             seed=seed,
@@ -200,9 +197,9 @@ def _prepare(
         )
         for part in (train, held_out)
     ]
-    width = getattr(causal(model).config, "hidden_size", None)
     if decided is None:
-        device = decide(parameters=parameters, width=width)
+        hidden = getattr(causal(model).config, "hidden_size", None)
+        device = decide(parameters=parameters, width=hidden)
         reasons = device.reasons | {"compile": "rows differ in width, each would be compiled anew"}
         device = dataclasses.replace(device, compile=False, reasons=reasons)
     else:
@@ -236,6 +233,18 @@ def _same_base(run: Run, base: str) -> None:
         run.update(run.settings | {"base": {"path": path, "fingerprint": mark}})
     elif known["fingerprint"] != mark:
         raise FtkitError(f"{base} is no longer the base that this run began with: start a new run")
+
+
+def _spread(rows: list[Example], most: int) -> list[Example]:
+    """Take some rows from all over a split."""
+    if len(rows) <= most:
+        return rows
+    return [rows[place * len(rows) // most] for place in range(most)]
+
+
+def _row_width(longest: int, length: int) -> int:
+    """Choose the tokens of a packed row: attention costs their square, so no more than needed."""
+    return min(length, max(ROW, -(-longest // 64) * 64))
 
 
 def _pad(tokenizer: Any) -> int:
@@ -322,7 +331,7 @@ def _train(
     best: _Best,
     start: int,
     before: float,
-    asked: threading.Event,
+    interrupt: Interrupt,
 ) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """Run the loop: log, validate, keep the best, stop early, save."""
     where = work.device.torch_device
@@ -357,10 +366,10 @@ def _train(
                 run.log(stopped)
                 yield stopped
                 break
-        if asked.is_set() or time.perf_counter() - saved > SAVE_SECONDS:
+        if interrupt.asked or time.perf_counter() - saved > SAVE_SECONDS:
             _save(run, work, best, step.number, before + step.seconds)
             saved = time.perf_counter()
-        if asked.is_set():
+        if interrupt.asked:
             raise Interrupted(
                 f"stopped after step {step.number} of {work.plan.steps}; everything is saved: "
                 f"go on with ftkit tune --resume --out {run.path}"
@@ -413,22 +422,3 @@ def _publish(run: Run, work: _Work, method: Method, facts: dict[str, Any]) -> No
 
     size = sum(p.numel() * p.element_size() for p in work.weights.values())
     run.publish(write, facts | {"bytes": size})
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """Let Ctrl-C set a mark that the loop reads between steps; a second one breaks off at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def mark(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, mark)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
