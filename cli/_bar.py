@@ -23,8 +23,8 @@ def watch(records: Iterable[Record], title: str, total: int | None = None) -> Re
 
     Args:
         records: the work; a training record has step, loss, tokens and seconds, a check has
-            `validation`, anything else worth a line has `event`. A record may carry `steps`,
-            the number of steps there will be.
+            `validation`, anything else worth a line has `event`. A record may carry `of` or
+            `steps`, the number of steps there will be.
         title: what the bar is called.
         total: the number of steps, when it is known beforehand.
 
@@ -35,7 +35,7 @@ def watch(records: Iterable[Record], title: str, total: int | None = None) -> Re
     show = _Bar(screen, title) if screen.is_terminal else _Lines(screen, title)
     with show as shown, gentle_stop(records) as steps:
         for record in steps:
-            total = record.get("steps", total)
+            total = record.get("of", record.get("steps", total))
             if "loss" in record:
                 last = record
             shown.show(record, total)

@@ -35,7 +35,8 @@ def begin(out: Path | None, default: str, settings: Mapping[str, Any]) -> Iterat
             yield run
         except BaseException as problem:
             refused = isinstance(problem, FtkitError) and problem.exit_code == 2
-            if refused or not _worth_keeping(run):
+            saved = isinstance(problem, Interrupted) or _worth_keeping(run)
+            if refused or not saved:
                 _unmake(folder, made)
                 if isinstance(problem, KeyboardInterrupt):
                     raise Interrupted(

@@ -10,6 +10,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,46 @@ def _fixed_seeds() -> None:
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base run folder made by the real pretraining, on a corpus of a moment; do not change it."""
+    from ftkit import catalog
+    from ftkit.basemodel.pretrain import Pretrain, pretrain
+    from ftkit.config import override, table
+    from ftkit.runs import Run
+
+    plan = Pretrain(tokens=8192, batch=2048, context=512, vocab_size=768)
+    world = override(catalog.load("recipes", "sql_qa"), {"characters": 120_000}, "recipe")
+    out = tmp_path_factory.mktemp("runs") / "base"
+    settings = {"command": "pretrain", "options": {"seed": 0}, "plan": table(plan)}
+    for _ in pretrain(Run.create(out, settings), plan, documents=list(world.corpus())):
+        pass
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tiny_base: Path) -> dict[str, Path]:
+    """The tiny base and a run beside it for each method, tuned for a few steps on the SQL world."""
+    from ftkit import catalog
+    from ftkit.config import override, table
+    from ftkit.recipes._tune import Tuning, tune
+    from ftkit.runs import Run
+
+    small = {"rows": 60, "tests": 20, "epochs": 1.0, "max_new_tokens": 24, "max_dropped": 1.0}
+    recipe = override(catalog.load("recipes", "sql_qa"), small, "recipe")
+    plan, made = Tuning(checks=1), {"base": tiny_base}
+    for name in catalog.names("adapters"):
+        method, out = catalog.load("adapters", name), tiny_base.parent / f"sql_qa-{name}"
+        settings = {
+            "command": "tune",
+            "options": {"recipe": "sql_qa", "methods": [name], "base": str(tiny_base), "seed": 0},
+            "recipe": table(recipe),
+            "method": table(method),
+            "plan": table(plan),
+        }
+        for _ in tune(Run.create(out, settings), recipe, method, str(tiny_base), plan):
+            pass
+        made[name] = out
+    return made

@@ -1,0 +1,139 @@
+"""`ftkit pretrain`: a base from nothing: corpus, tokenizer, GPT, a Hugging Face folder."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftkit import __version__, catalog
+from ftkit.config import override, table
+from ftkit.errors import FtkitError
+from ftkit.runs import Run
+
+from . import _options
+from ._bar import watch
+from ._work import begin, going_on, take_up
+
+TABLES = ("plan", "recipe")
+FLAGS = ("preset", "tokens", "minutes")
+
+
+@click.command()
+@click.option(
+    "--data",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Text to learn from: .txt or .jsonl with a text, also .gz or .xz, or a folder of them; "
+    "again for more [default: the embedded corpus].",
+)
+@click.option("--preset", metavar="NAME", help="Size of the model: nano or mini [default: nano].")
+@click.option(
+    "--tokens",
+    type=int,
+    callback=_options.above_zero,
+    help="Train on so many tokens [default: the preset's].",
+)
+@click.option(
+    "--minutes", type=float, callback=_options.above_zero, help="Train about this long instead."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run folder [default: the next free runs/base].",
+)
+@_options.resume
+@_options.dry_run
+@_options.common
+def pretrain(
+    data: tuple[Path, ...],
+    preset: str | None,
+    tokens: int | None,
+    minutes: float | None,
+    out: Path | None,
+    resume: bool,
+    dry_run: bool,
+    pairs: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Pretrain a base from scratch and write it as a Hugging Face folder.
+
+    --set reaches the tables plan and recipe (of the embedded corpus), such as plan.batch=4096.
+    """
+    if resume:
+        run = take_up(out)
+        click.echo(f"run folder: {run.path}")
+        with going_on(run):
+            train(run, resume=True)
+        return
+    sets = _options.settings(pairs, TABLES)
+    flags = {"preset": preset, "tokens": tokens, "minutes": minutes}
+    sets["plan"] |= {name: value for name, value in flags.items() if value is not None}
+    plan = chosen(sets["plan"] | {"seed": seed})
+    settings = tables(plan, data, sets["recipe"])
+    if dry_run:
+        from ..basemodel.corpus import Documents
+        from ._plan import pretraining
+
+        click.echo(pretraining(plan, Documents(data) if data else corpus(settings)))
+        return
+    with begin(out, "base", settings) as run:
+        train(run)
+
+
+def chosen(values: dict[str, Any]) -> Any:
+    """Make the plan of a pretraining from what was set."""
+    from ..basemodel.pretrain import Pretrain
+
+    return override(Pretrain(), values, "plan")
+
+
+def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str, Any]:
+    """Lay out the run.toml of a pretraining."""
+    options: dict[str, Any] = {"seed": plan.seed}
+    if data:
+        options["data"] = [str(path) for path in data]
+    settings = {"ftkit": __version__, "command": "pretrain", "options": options}
+    settings |= {"plan": table(plan), "recipe": recipe}
+    if recipe:  # words of --set become values of their type
+        typed = [table(embedded) for embedded in corpus(settings).recipes]
+        settings["recipe"] = {name: typed[0][name] for name in recipe}
+    return settings
+
+
+def train(run: Run, *, resume: bool = False) -> None:
+    """Pretrain with the bar showing, by the run's own settings, and say where the base lies."""
+    from ..basemodel.pretrain import pretrain as work
+
+    settings = run.settings
+    plan = chosen(settings["plan"])
+    sources = [Path(path) for path in settings["options"].get("data", [])]
+    documents = None if sources else corpus(settings)
+    last = watch(work(run, plan, documents=documents, sources=sources), "pretrain")
+    loss = f"training loss {last['loss']:.3f}" if last else "nothing left to train"
+    click.echo(f"finished: {run.path} ({loss})")
+
+
+def corpus(settings: dict[str, Any]) -> "Embedded":
+    """Gather the embedded corpora of the recipes that have one, as the settings say."""
+    return Embedded(
+        [
+            override(catalog.load("recipes", name), settings.get("recipe", {}), "recipe")
+            for name in catalog.names("recipes")
+        ]
+    )
+
+
+class Embedded:
+    """The documents of all embedded corpora, generated anew in each iteration."""
+
+    def __init__(self, recipes: Sequence[Any]) -> None:
+        self.recipes = recipes
+
+    def __iter__(self) -> Iterator[str]:
+        for recipe in self.recipes:
+            yield from recipe.corpus()
+
+
+command = pretrain
