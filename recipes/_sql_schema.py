@@ -10,7 +10,13 @@ from sqlglot.errors import SqlglotError
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words that SQLite does not take as a bare column or table name.
 _RESERVED = frozenset(
-    ["add", "all", "alter", "and", "as", "between", "by", "case", "check", "collate", "column", "commit", "constraint", "create", "cross", "default", "deferrable", "delete", "distinct", "drop", "else", "escape", "except", "exists", "foreign", "from", "full", "group", "having", "if", "in", "index", "inner", "insert", "intersect", "into", "is", "isnull", "join", "left", "limit", "natural", "not", "notnull", "null", "on", "or", "order", "outer", "primary", "references", "right", "rollback", "select", "set", "table", "then", "to", "transaction", "union", "unique", "update", "using", "values", "when", "where"]
+    """
+    add all alter and as between by case check collate column commit constraint create
+    cross default deferrable delete distinct drop else escape except exists foreign from
+    full group having if in index inner insert intersect into is isnull join left limit
+    natural not notnull null on or order outer primary references right rollback select
+    set table then to transaction union unique update using values when where
+    """.split()  # noqa: SIM905 - a list of 60 strings would be a page
 )
 _TYPES = (
     ("int", ("INT",)),
@@ -25,8 +31,8 @@ _TYPES = (
 def serialise(schema: str) -> str:
     """Return CREATE TABLE text in a compact form, one line a table.
 
-    Names that are no plain SQL names keep their quotes. Text that cannot be read as CREATE TABLE statements comes
-    back as it is, on one line.
+    Names that are no plain SQL names keep their quotes. Text that cannot be read as CREATE TABLE
+    statements comes back as it is, on one line.
 
     Args:
         schema: CREATE TABLE statements divided by semicolons.
@@ -34,8 +40,8 @@ def serialise(schema: str) -> str:
     Returns:
         One line a table, divided by newlines.
 
-    >>> print(serialise('CREATE TABLE "crew" ("id" INTEGER PRIMARY KEY, "full name" TEXT, ship_id INT,'
-    ...                 ' FOREIGN KEY (ship_id) REFERENCES ships (id));'))
+    >>> print(serialise('CREATE TABLE "crew" ("id" INTEGER PRIMARY KEY, "full name" TEXT,'
+    ...                 ' ship_id INT, FOREIGN KEY (ship_id) REFERENCES ships (id));'))
     table crew: id, "full name" text, ship_id -> ships.id
     """
     try:
@@ -51,7 +57,7 @@ def serialise(schema: str) -> str:
 
 
 def _table(schema: exp.Schema) -> str:
-    columns = [part for part in schema.expressions if isinstance(part, exp.ColumnDef)]
+    columns = [p for p in schema.expressions if isinstance(p, exp.ColumnDef | exp.Identifier)]
     keys = {name.lower() for part in schema.expressions for name in _key(part)}
     links: dict[str, str] = {}
     for part in schema.expressions:
@@ -105,9 +111,9 @@ def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _type(column: exp.ColumnDef) -> str:
+def _type(column: exp.ColumnDef | exp.Identifier) -> str:
     declared = column.args.get("kind")
-    text = declared.sql(dialect="sqlite").upper() if declared is not None else ""
+    text = declared.sql().upper() if declared is not None else ""
     for short, marks in _TYPES:
         if any(mark in text for mark in marks):
             return short

@@ -1,16 +1,16 @@
-"""The pretraining corpus: notebooks with schema, remarks and queries, among other plain text, never in a chat form."""
+"""The pretraining corpus: notebooks with schema, remarks and queries, among other plain text."""
 
 from collections.abc import Iterator
 from random import Random
 
-from . import asks, schemas
+from . import mix, schemas
 from .databases import Samples
 from .domains import domains
 from .prose import passage
-from .questions import Scene
+from .scene import Scene
 from .wording import remark
 
-NOTEBOOKS = 0.46  # share of documents; they are longer than the others, so they hold about two characters in three
+NOTEBOOKS = 0.44  # share of documents; they are long, so they hold about 70 % of the characters
 LONGEST = 1400  # characters after which a notebook takes no further query
 MARKS = ("", "", "", "-- ", "Remark: ")
 
@@ -41,7 +41,7 @@ def notebook(rng: Random) -> str:
     )
     length, seen = len(parts[0]), set()
     for _ in range(rng.randint(5, 9)):
-        ask = asks.draw(scene, rng)
+        ask = mix.draw(scene, rng)
         if ask.sql in seen:
             continue
         seen.add(ask.sql)

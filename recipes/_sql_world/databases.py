@@ -1,4 +1,4 @@
-"""Values and filled SQLite databases: rows with ties, gaps and skew, so that wrong queries rarely agree by luck."""
+"""Values and filled SQLite databases: ties, gaps and skew, so that wrong queries rarely agree."""
 
 import os
 import sqlite3
@@ -94,7 +94,7 @@ def values(column: Column, count: int, unique: bool, rng: Random) -> list[Value]
 
 
 def fill(schema: Schema, rng: Random) -> Rows:
-    """Draw the rows of all tables: 10 to 40 each, foreign keys skewed, some parents without children."""
+    """Draw the rows of all tables: 10 to 40 each, keys skewed, some parents without children."""
     rows: Rows = {}
     for table in schema.tables:
         count = rng.randint(10, 40)
@@ -111,7 +111,7 @@ def fill(schema: Schema, rng: Random) -> Rows:
 
 
 def _keys(parents: int, count: int, rng: Random) -> list[Value]:
-    """Point at every parent where there are children enough and a coin says so, else at seven in ten."""
+    """Point at every parent if there are children enough and a coin says so, else at 7 in 10."""
     if rng.random() < 0.5 and count >= parents:
         sure = list(range(1, parents + 1))
         keys = sure + [1 + int(rng.random() ** 2 * parents) for _ in range(count - parents)]
@@ -144,7 +144,7 @@ def write(schema: Schema, rows: Rows, path: Path) -> None:
 
 
 class Samples:
-    """The values of each column that conditions may quote, from rows or, without rows, from the value makers."""
+    """The values of each column that conditions may quote, from rows or freshly made."""
 
     def __init__(self, rows: Rows | None, rng: Random) -> None:
         """Take the rows of a filled database, or None to make up values."""
@@ -152,7 +152,7 @@ class Samples:
         self.cache: dict[tuple[str, str], list[Value]] = {}
 
     def of(self, table: Table, name: str) -> list[Value]:
-        """Return the known values of a column, at least two different ones where the column has them."""
+        """Return the known values of a column, gaps left out."""
         key = (table.name, name)
         if key not in self.cache:
             place = next(i for i, field in enumerate(table.fields) if field.name == name)

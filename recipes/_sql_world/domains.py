@@ -1,8 +1,9 @@
 """The lexicon: which things the world knows, in which split, and what their columns hold.
 
-It is read from the .toml files beside this one. An entity has a sentence that says what it `is`, the entities it
-belongs to (`of`) and its columns (`has`): `phrase / other phrase?: kind`, where `?` marks a column with gaps and the
-kind is a range (`5-90`, `5-90/10` in tens, `1.0-5.0` with decimals), a list of words, or the name of a value maker.
+It is read from the .toml files beside this one. An entity has a sentence that says what it `is`,
+the entities it belongs to (`of`) and its columns (`has`): `phrase / other phrase?: kind`, where `?`
+marks a column with gaps and the kind is a range (`5-90`, `5-90/10` in tens, `1.0-5.0` with
+decimals), a list of words, or the name of a value maker; without one it is the phrase's last word.
 The first column names a row. Splits are by domain and do not depend on any seed.
 """
 
@@ -19,8 +20,10 @@ SPLITS = {
     "validation": ("validation",),
     "test": ("test",),
 }
-MAKERS = ("person", "city", "country", "title", "firm", "place", "code", "pet", "dish", "product", "drug", "phone",
-          "email", "date", "year")  # fmt: skip
+MAKERS = (
+    *("person", "city", "country", "title", "firm", "place", "code", "pet", "dish", "product"),
+    *("drug", "phone", "email", "date", "year"),
+)
 SINGULAR_IN_S = {"species", "status", "series", "address"}
 
 
@@ -29,7 +32,7 @@ class Column:
     """One column of an entity: its phrases and what it holds.
 
     Attributes:
-        phrases: what people call it, the usual phrase first; all but those with "of" may become the identifier.
+        phrases: what people call it, the usual one first; all without "of" may name it in SQL.
         kind: "text", "list", "int", "real", "date" or "year".
         maker: the value maker for kind "text", else "".
         choices: the words of kind "list".
@@ -104,7 +107,7 @@ def words() -> dict[str, dict[str, str]]:
 
 @cache
 def domains(split: str) -> tuple[Domain, ...]:
-    """Return the domains of a split ("train", "validation" or "test"), in the order of the files."""
+    """Return the domains of a split, "train", "validation" or "test", as the files order them."""
     return tuple(
         Domain(name, tuple(_entity(key, text) for key, text in entities.items()))
         for file in SPLITS[split]
@@ -114,14 +117,14 @@ def domains(split: str) -> tuple[Domain, ...]:
 
 @cache
 def own_phrases(split: str) -> frozenset[str]:
-    """Return the column phrases that only this split uses; each of its tables shows at least one of them."""
+    """Return the column phrases that only this split uses; each of its tables shows one."""
     others = {phrase for other in SPLITS if other != split for phrase in _phrases(other)}
     return frozenset(phrase for phrase in _phrases(split) if phrase not in others)
 
 
 @cache
 def reserved_names() -> frozenset[str]:
-    """Return the identifiers of held-out tables and of held-out columns: no corpus text may spell them."""
+    """Return the names of held-out tables and columns that no corpus text may spell."""
     held_out = ("validation", "test")
     tables = {
         name

@@ -11,10 +11,11 @@ from random import Random
 import sqlglot
 from sqlglot import exp
 
-from . import asks, schemas
+from . import mix, schemas
 from .databases import Rows, Samples, fill, load, write
 from .domains import domains
-from .questions import Ask, Scene
+from .parts import Ask, where
+from .scene import Scene
 from .schemas import Schema
 from .wording import question, remark
 
@@ -25,7 +26,7 @@ SCHEMAS = {
 }  # databases of a split; items are dealt to them in turn
 EMPTY = 0.15  # share of asks with an empty answer that are kept
 
-_FEATURES: tuple[tuple[str, tuple[type[exp.Expression], ...]], ...] = (
+_FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("join", (exp.Join,)),
     ("set", (exp.SetOperation,)),
     ("group", (exp.Group,)),
@@ -84,7 +85,7 @@ def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str
         split: "train", "validation" or "test".
         seed: the world's seed.
         folder: where the files lie or go.
-        filling: 0 for the rows that the questions were drawn from, other numbers for other rows in the same tables.
+        filling: 0 for the rows that the questions were drawn from, else other rows.
 
     Returns:
         db_id -> SQLite file.
@@ -115,7 +116,7 @@ def features(sql: str) -> tuple[str, ...]:
 
 
 def shape(sql: str) -> str:
-    """Return our canonical SQL with names and values made equal: queries of one shape have the same features."""
+    """Return our canonical SQL with all names and all values alike; its features stay the same."""
     return re.sub(r"[a-z_]+", "x", re.sub(r"\b[\d.]+\b", "1", re.sub(r"'[^']*'", "1", sql)))
 
 
@@ -152,7 +153,7 @@ def _draw(
     seen: set[str] = set()
     made = 0
     while made < count:
-        ask = asks.draw(scene, rng)
+        ask = mix.draw(scene, rng)
         if ask.sql in seen or not _clear(ask, connection, rng):
             continue
         asked, noted = question(ask, rng), remark(ask, rng)
@@ -163,6 +164,25 @@ def _draw(
         yield Item(asked, schema.ddl, ask.sql, name, features(shape(ask.sql)), noted)
 
 
+def _others(ask: Ask) -> Iterator[str]:
+    """Yield simpler or neighbouring queries; where one gives the same answer, luck would score."""
+    if ask.head in ("union", "intersect", "except"):  # neither side alone may do
+        yield from ask.sql.split(f" {ask.head.upper()} ")
+        return
+    clause = where(ask.tests, ask.glue)
+    if clause:
+        yield ask.sql.replace(clause, "", 1)
+    if len(ask.tests) == 2:
+        yield from (ask.sql.replace(clause, where((test,), ""), 1) for test in ask.tests)
+    if ask.head == "having":
+        yield ask.sql.partition(" HAVING ")[0]
+    if "DISTINCT " in ask.sql:
+        yield ask.sql.replace("DISTINCT ", "", 1)
+    if "agg" in ask.more:
+        call = ask.more["agg"]
+        yield ask.sql.replace(call, "MIN" if call == "MAX" else "MAX", 1)
+
+
 def _clear(ask: Ask, connection: sqlite3.Connection, rng: Random) -> bool:
     """Tell whether the data leaves the ask one answer, and (mostly) one that is not empty."""
     answer = connection.execute(ask.sql).fetchall()
@@ -170,8 +190,10 @@ def _clear(ask: Ask, connection: sqlite3.Connection, rng: Random) -> bool:
         return rng.random() < EMPTY and not ask.keys
     if ask.empty and connection.execute(ask.empty).fetchone():
         return False
+    if any(connection.execute(other).fetchall() == answer for other in _others(ask)):
+        return False
     if ask.keys:
         keys = connection.execute(ask.keys).fetchall()
         keys = keys[: ask.limit + 1] if ask.limit else keys
-        return len(set(keys)) == len(keys) and len(keys) > ask.limit
+        return len(set(keys)) == len(keys) > max(ask.limit, 1)
     return True

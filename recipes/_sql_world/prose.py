@@ -20,23 +20,37 @@ def _everything() -> tuple[Entity, ...]:
 
 @cache
 def bank() -> tuple[str, ...]:
-    """Return every word of the lexicon that may stand in a name, held-out domains included."""
-    found: dict[str, None] = {}
-    for entity in _everything():
-        phrases = [entity.one, *(phrase for column in entity.columns for phrase in column.phrases)]
-        found |= dict.fromkeys(
-            word for phrase in phrases for word in phrase.split() if word != "of"
-        )
-    return tuple(found)
+    """Return the words that may stand in a name; those of no notebook come often, to be learned."""
+    return tuple(
+        word for split in SPLITS for word in _words(split) * (1 if split == "train" else 3)
+    )
+
+
+def _words(split: str) -> tuple[str, ...]:
+    """Return the words of a split that the splits before it do not have."""
+    before = [
+        e for s in SPLITS if list(SPLITS).index(s) < list(SPLITS).index(split) for e in entities(s)
+    ]
+    known = {word for entity in before for word in _spelt(entity)}
+    found = dict.fromkeys(word for entity in entities(split) for word in _spelt(entity))
+    return tuple(word for word in found if word not in known)
+
+
+def _spelt(entity: Entity) -> list[str]:
+    phrases = [entity.one, entity.many]
+    phrases += [phrase for column in entity.columns for phrase in column.phrases]
+    return [word for phrase in phrases for word in phrase.split() if word != "of"]
 
 
 @cache
 def choices() -> tuple[str, ...]:
-    """Return every word that a list column may hold, held-out domains included."""
+    """Return the words that list columns may hold, those of no notebook three times."""
     return tuple(
-        dict.fromkeys(
-            x for entity in _everything() for column in entity.columns for x in column.choices
-        )
+        word
+        for split in SPLITS
+        for entity in entities(split)
+        for column in entity.columns
+        for word in column.choices * (1 if split == "train" else 3)
     )
 
 

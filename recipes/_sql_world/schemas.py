@@ -1,4 +1,4 @@
-"""Schemas: a few tables drawn from one domain; names, styles and column subsets vary with the seed."""
+"""Schemas: a few tables drawn from one domain, with names, styles and columns by the seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table: SQL name, noun and plural, key column, fields, foreign keys, and the field that names a row."""
+    """A table: SQL name, noun, plural, key, fields, foreign keys, the field that names a row."""
 
     name: str
     one: str
@@ -127,8 +127,9 @@ class Schema:
 
 
 def article(phrase: str) -> str:
-    """Return "a" or "an", by the first letter."""
-    return "an" if phrase[0] in "aeio" or phrase.startswith(("un", "ul")) else "a"
+    """Return "a" or "an", by the first letters."""
+    soft = phrase.startswith(("un", "ul", "hour")) and not phrase.startswith("uni")
+    return "an" if phrase[0] in "aeio" or soft else "a"
 
 
 def draw(domain: Domain, split: str, rng: Random) -> Schema:
@@ -140,7 +141,7 @@ def draw(domain: Domain, split: str, rng: Random) -> Schema:
         rng: the source of all choices.
     """
     chosen = _connected(domain.entities, rng.choice(TABLE_COUNTS), rng)
-    singular, long_key = rng.random() < 0.3, rng.random() < 0.25
+    singular, long_key = rng.random() < 0.3, rng.random() < 0.15
     tables: dict[str, Table] = {}
     for entity in chosen:
         tables[entity.one] = _table(entity, tables, singular, long_key, own_phrases(split), rng)
@@ -172,7 +173,7 @@ def _table(
     rng: Random,
 ) -> Table:
     one, many = entity.one, entity.many
-    if rng.random() < (0.08 if " " in one else 0.22):
+    if rng.random() < (0.04 if " " in one else 0.22):
         modifier = rng.choice(TABLE_MODIFIERS)
         one, many = f"{modifier} {one}", f"{modifier} {many}"
     links = tuple(
@@ -206,7 +207,7 @@ def _fields(columns: list[Column], one: str, rng: Random) -> list[Field]:
         plain = [phrase for phrase in column.phrases if " of " not in phrase]
         name = plain[0] if rng.random() < 0.8 else rng.choice(plain)
         said = rng.choice(column.phrases) if rng.random() < 0.35 else name
-        if place and rng.random() < 0.15:
+        if place and rng.random() < (0.06 if " " in name else 0.2):
             modifier = rng.choice(COLUMN_MODIFIERS)
             name, said = f"{modifier} {name}", f"{modifier} {said}"
         elif name in ("name", "title") and " " not in one and rng.random() < 0.15:
@@ -219,7 +220,7 @@ def _fields(columns: list[Column], one: str, rng: Random) -> list[Field]:
 
 
 def adjectives(table: Table, field: Field) -> tuple[str, str, str, str] | None:
-    """Return the comparing words of a field (above, below, most, least) where they are its alone."""
+    """Return the comparing words of a field (above, below, most, least), if its alone."""
     compare = words()["compare"]
     mine = compare.get(field.words.split()[-1])
     others = [

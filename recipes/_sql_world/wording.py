@@ -1,4 +1,4 @@
-"""Puts asks in words: questions for the chat, and remarks whose wording overlaps but is not the same."""
+"""Puts asks in words: questions for the chat, and remarks that are worded partly otherwise."""
 
 import re
 import tomllib
@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from .databases import Value
-from .questions import Ask, Col, Condition
+from .parts import Ask, Col, Condition
 from .schemas import adjectives, article
 
 FORMS = ("question", "remark")
@@ -21,6 +21,8 @@ AGGREGATE_WORDS = {
     "MIN": ("lowest", "minimum", "smallest"),
     "MAX": ("highest", "maximum", "largest"),
 }  # both, question, remark
+_MANY = {"have": "have", "are": "are", "do": "do", "belong": "belong"}
+_ONE = {"have": "has", "are": "is", "do": "does", "belong": "belongs"}
 _ENDS = re.compile(r"\{f\}(, \{o\})?[.?]")
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 10: "ten"}
 
@@ -56,15 +58,18 @@ def spell(template: str) -> list[str]:
 
 
 def _columns(cols: tuple[Col, ...], pair: bool) -> dict[str, str]:
-    if pair:
-        far = cols[1].owner
-        assert far is not None
-        return {"c": cols[0].words, "cs": cols[0].many, "d": cols[1].field.words, "ds": cols[1].field.many,
-                "p1": far.one, "pn": far.many}  # fmt: skip
-    return {
-        "c": " and ".join(col.words for col in cols),
-        "cs": " and ".join(col.many for col in cols),
-    }
+    """Return the columns in words; a pair is a column of the things and one of their owner."""
+    if not pair:
+        verb = "are" if len(cols) > 1 else cols[0].field.grammar["is"]
+        words, many = (
+            " and ".join(said) for said in zip(*((c.words, c.many) for c in cols), strict=True)
+        )
+        return {"c": words, "cs": many, "cis": verb}
+    own, far = cols
+    assert far.owner is not None
+    said = _columns((own,), False)
+    said |= {"d": far.field.words, "ds": far.field.many, "dis": far.field.grammar["is"]}
+    return said | {"fd": far.words, "fds": far.many, "p1": far.owner.one, "pn": far.owner.many}
 
 
 class Voice:
@@ -75,6 +80,7 @@ class Voice:
         self.form, self.rng = form, rng
         self.quoted = rng.random() < QUOTED
         self.ends = False  # whether the condition closes a sentence
+        self.number = _MANY  # whether it is said of one thing or of many
 
     def choose(self, section: str) -> str:
         """Return a template of a section."""
@@ -92,6 +98,7 @@ class Voice:
         head = self._head(ask, slots)
         template = self.choose(head)
         self.ends = _ENDS.search(template) is not None
+        self.number = _ONE if "{t1}{f}" in template else _MANY
         if head in ("union", "intersect", "except"):
             slots["f"], slots["g"] = (" " + self._clause(ask, (test,), "and") for test in ask.tests)
         elif ask.tests:
@@ -101,7 +108,8 @@ class Voice:
         if ask.x:
             slots["x"] = ask.x.words
         if ask.g:
-            slots["g"], slots["gs"] = ask.g.words, ask.g.many
+            slots |= {"g": ask.g.words, "gs": ask.g.many, "gis": ask.g.field.grammar["is"]}
+            slots["ghas"] = "has" if slots["gis"] == "is" else "have"
         if ask.order:
             slots["o"] = self.choose(ask.order[0]).format(x=ask.order[1].words)
         for slot in ("agg", "agh"):
@@ -135,11 +143,11 @@ class Voice:
         return ask.head
 
     def _clause(self, ask: Ask, tests: tuple[Condition, ...], glue: str) -> str:
+        their = "the" if any(test.col and test.col.owner for test in tests) else "their"
         if len(tests) == 2:
             p, q = (self._predicate(test) for test in tests)
-            return self.choose("connect_two_end" if self._at_end() else "connect_two").format_map(
-                {"p": p, "q": q, "and": glue}
-            )
+            section = "connect_two_end" if self._at_end() else "connect_two"
+            return self.choose(section).format_map({"p": p, "q": q, "and": glue, "their": their})
         test = tests[0]
         if test.kind in ("childless", "has_child"):
             return self._family(ask, test)
@@ -157,9 +165,8 @@ class Voice:
         if compare and short < 0.65:
             adjective = compare[0 if test.kind == "gt" else 1]
             return self.choose("adjective").format_map({**self._slots(test), "adj": adjective})
-        return self.choose("connect_end" if self._at_end() else "connect").format_map(
-            {"p": self._predicate(test)}
-        )
+        section = "connect_end" if self._at_end() else "connect"
+        return self.choose(section).format_map({"p": self._predicate(test), "their": their})
 
     def _at_end(self) -> bool:
         return self.ends and self.rng.random() < 0.4
@@ -170,11 +177,8 @@ class Voice:
     def _slots(self, test: Condition) -> dict[str, str]:
         assert test.col is not None
         always = test.kind in ("prefix", "contains")
-        slots = {
-            "c": test.col.words,
-            "v": self.show(test.v, always),
-            "w": self.show(test.w, always),
-        }
+        slots = {"c": test.col.words, "v": self.show(test.v, always), **self.number}
+        slots["w"] = self.show(test.w, always)
         slots |= test.col.field.grammar
         if test.col.owner:
             slots["a"] = slots["a"] and f"{article(test.col.words)} "
@@ -188,17 +192,18 @@ class Voice:
 
     def _family(self, ask: Ask, test: Condition) -> str:
         assert test.table is not None
-        self.ends = False
+        number, self.ends, self.number = self.number, False, _ONE
         inner = " " + self._clause(ask, (test.inner,), "and") if test.inner else ""
         some = article(test.table.one)
-        slots = {"kn": test.table.many, "k1": test.table.one, "f": inner, "some": some}
+        slots = {"kn": test.table.many, "k1": test.table.one, "f": inner, "some": some, **number}
         return self.choose(test.kind).format_map(slots)
 
     def _parent(self, ask: Ask, test: Condition) -> str:
         assert test.table is not None
-        self.ends = False
+        number, self.ends, self.number = self.number, False, _MANY
         inner = " " + self._clause(ask, (test.inner,), "and") if test.inner else ""
         slots = {"p1": test.table.one, "pn": test.table.many, "f": inner, "v": self.show(test.v)}
+        slots |= number
         return self.choose(test.kind).format_map(slots)
 
 
