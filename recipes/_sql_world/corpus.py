@@ -11,7 +11,7 @@ from .scene import Scene
 from .wording import remark
 
 NOTEBOOKS = 0.44  # share of documents; they are long, so they hold about 70 % of the characters
-LONGEST = 1400  # characters after which a notebook takes no further query
+LONGEST = 1200  # characters after which a notebook takes no further query
 MARKS = ("", "", "", "-- ", "Remark: ")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from .databases import pool, value
-from .domains import SPLITS, Entity, entities, identifier, plural, reserved_names
+from .domains import SPLITS, Column, Entity, entities, identifier, plural, reserved_names
 from .schemas import article
 
 SENTENCES = 5  # in a passage, about
@@ -39,7 +39,7 @@ def _words(split: str) -> tuple[str, ...]:
 def _spelt(entity: Entity) -> list[str]:
     phrases = [entity.one, entity.many]
     phrases += [phrase for column in entity.columns for phrase in column.phrases]
-    return [word for phrase in phrases for word in phrase.split() if word != "of"]
+    return [word for phrase in phrases for word in phrase.split() if len(word) > 2]
 
 
 @cache
@@ -70,8 +70,8 @@ def passage(rng: Random) -> str:
 
 
 def _thing(rng: Random) -> str:
-    """Tell what one or two things are and what is written down about them."""
-    return "\n\n".join(_about(rng.choice(_everything()), rng) for _ in range(rng.randint(1, 3)))
+    """Tell what two or three things are and what is written down about them."""
+    return "\n\n".join(_about(rng.choice(_everything()), rng) for _ in range(rng.randint(2, 3)))
 
 
 def _about(entity: Entity, rng: Random) -> str:
@@ -84,7 +84,7 @@ def _about(entity: Entity, rng: Random) -> str:
             "phrase": phrase,
             "phrases": plural(phrase),
         }
-        slots["v"], slots["w"] = (str(value(column, rng)) for _ in range(2))
+        slots["v"], slots["w"] = _two(column, rng)
         section = (
             "list"
             if column.kind == "list"
@@ -100,6 +100,14 @@ def _about(entity: Entity, rng: Random) -> str:
             )
         )
     return " ".join(_start(sentence) for sentence in said)
+
+
+def _two(column: Column, rng: Random) -> tuple[str, str]:
+    """Return two values, different ones where the column has them."""
+    if column.kind == "list":
+        one, two = rng.sample(column.choices, 2)
+        return one, two
+    return str(value(column, rng)), str(value(column, rng))
 
 
 def _names(rng: Random) -> str:
