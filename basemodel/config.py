@@ -90,7 +90,18 @@ class GPTConfig:
 
 
 PRESETS = {
-    # 3.4M parameters: two minutes on two cores.
+    # 0.2M: seconds, to try things out.
+    "pico": GPTConfig(
+        vocab_size=1024,
+        hidden_size=64,
+        intermediate_size=176,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=128,
+    ),
+    # 4M parameters: two minutes on two cores.
     "nano": GPTConfig(),
     # 12M: half an hour on two cores, for real text.
     "mini": GPTConfig(

@@ -27,7 +27,7 @@ from .tokenizer import BOS, END, EOS, LEAST, PAD, Tokenizer, train_tokenizer
 from .validate import Held
 
 # What a run without a budget trains on.
-BUDGETS = {"nano": 2_000_000, "mini": 20_000_000}
+BUDGETS = {"pico": 200_000, "nano": 2_000_000, "mini": 20_000_000}
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
 CHECKS = 10  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
