@@ -11,41 +11,49 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..recipes._recipe import Example
+from ..recipes._recipe import Example, Recipe
 from ._answers import Outcome
 
 WORD = re.compile(r"\w+")
 
 
-def majority(train: Sequence[Example], items: Sequence[Example]) -> list[Outcome]:
-    """Give every item the answer that training rows have most often."""
-    answer = Counter(example.reference for example in train).most_common(1)[0][0]
-    return [Outcome(index, answer, answer) for index in range(len(items))]
+def majority(recipe: Recipe, train: Sequence[Example], items: Sequence[Example]) -> list[Outcome]:
+    """Give every item the answer that training rows have most often.
+
+    Args:
+        recipe: takes the answer out of it, as out of a model's reply.
+        train: training rows, at least one.
+        items: what is asked.
+    """
+    reply = Counter(example.reference for example in train).most_common(1)[0][0]
+    return [
+        Outcome(index, reply, recipe.answer(reply, item), stopped=None)
+        for index, item in enumerate(items)
+    ]
 
 
-def nearest(train: Sequence[Example], items: Sequence[Example]) -> list[Outcome]:
+def nearest(recipe: Recipe, train: Sequence[Example], items: Sequence[Example]) -> list[Outcome]:
     """Give every item the answer of the training row whose question shares the rarest words."""
     rows = [Counter(words(example)) for example in train]
     spread = Counter(word for row in rows for word in row)
     rarity = {word: math.log((1 + len(rows)) / (1 + n)) + 1 for word, n in spread.items()}
-    found: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
+    postings: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
     for place, row in enumerate(rows):
         weights = {word: n * rarity[word] for word, n in row.items()}
         length = math.hypot(*weights.values()) or 1.0
         for word, weight in weights.items():
-            places, values = found[word]
-            places.append(place)
-            values.append(weight / length)
-    index = {word: (np.array(places), np.array(values)) for word, (places, values) in found.items()}
+            postings[word][0].append(place)
+            postings[word][1].append(weight / length)
+    index = {word: (np.array(where), np.array(weigh)) for word, (where, weigh) in postings.items()}
     outcomes = []
-    for number, example in enumerate(items):
+    for number, item in enumerate(items):
         close_R = np.zeros(len(rows))
-        for word, n in Counter(words(example)).items():
+        for word, n in Counter(words(item)).items():
             if word in index:
-                rows_with, weights_there = index[word]
-                close_R[rows_with] += n * rarity[word] * weights_there
-        answer = train[int(close_R.argmax())].reference
-        outcomes.append(Outcome(number, answer, answer))
+                where, weigh = index[word]
+                close_R[where] += n * rarity[word] * weigh
+        reply = train[int(close_R.argmax())].reference
+        outcomes.append(Outcome(number, reply, recipe.answer(reply, item), stopped=None))
     return outcomes
 
 

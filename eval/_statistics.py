@@ -142,20 +142,21 @@ def intervals(columns: Sequence[Scores], seed: int) -> list[Interval]:
         seed: of the bootstrap.
     """
     scores_NK = _table(columns)
-    means_RK = Resamples(len(scores_NK), seed).means(scores_NK) if len(scores_NK) else None
-    found = []
-    for place in range(len(columns)):
-        known = scores_NK[np.isfinite(scores_NK[:, place]), place]
-        if not len(known):
-            found.append(Interval(None, None, None, 0))
-        elif _binary(known):
-            found.append(
-                Interval(known.mean(), *wilson(round(known.sum()), len(known)), len(known))
-            )
-        else:
-            assert means_RK is not None
-            found.append(Interval(known.mean(), *_ends(means_RK[:, place]), len(known)))
-    return found
+    known = [scores_N[np.isfinite(scores_N)] for scores_N in scores_NK.T]
+    graded = [place for place, scores_N in enumerate(known) if not _binary(scores_N)]
+    ends = {}
+    if graded:
+        means_RK = Resamples(len(scores_NK), seed).means(scores_NK[:, graded])
+        ends = {place: _ends(means_R) for place, means_R in zip(graded, means_RK.T, strict=True)}
+    return [_interval(scores_N, ends.get(place)) for place, scores_N in enumerate(known)]
+
+
+def _interval(scores_N: Floats, ends: tuple[float, float] | None) -> Interval:
+    """Average the scores there are."""
+    n = len(scores_N)
+    if not n:
+        return Interval(None, None, None, 0)
+    return Interval(float(scores_N.mean()), *(ends or wilson(round(scores_N.sum()), n)), n)
 
 
 def differences(

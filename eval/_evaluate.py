@@ -1,0 +1,290 @@
+"""The evaluation: finished runs in, one scorecard and report for each recipe and base out."""
+
+import gc
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftkit import catalog
+from ftkit.errors import FtkitError, Interrupted
+from ftkit.runs import Run, free_name, write_whole
+
+from ..adapters._variant import Variant, open_variant
+from ..basemodel.device import decide
+from ..basemodel.interrupt import Interrupt
+from ..recipes._recipe import Example
+from ._answers import Outcome, answers
+from ._ask import Form, fitting_shots
+from ._baselines import majority, nearest
+from ._facts import facts
+from ._forgetting import bits_per_byte, own_text
+from ._groups import Group, Tuned, collect
+from ._metric import Metric
+from ._plots import Curve
+from ._report import curve, html, samples
+from ._scorecard import Cost, Forgetting, Scorecard
+from ._tally import Entry, Scores, build, grade
+from ._words import markdown, value
+
+ALWAYS = ("own_stop", "bits_per_byte")  # metrics of every recipe
+OUTCOMES = ".outcomes"  # beside the report's folder, so that the next evaluation finds them
+Record = dict[str, Any]
+
+
+def evaluate_runs(
+    runs: Sequence[Path],
+    *,
+    recipe: str | None = None,
+    data: Sequence[str] = (),
+    limit: int | None = None,
+    shots: int = 4,
+    out: Path,
+    seed: int = 0,
+) -> Iterator[Record]:
+    """Evaluate runs against their base and the baselines, all on the same items.
+
+    Args:
+        runs: folders of finished runs; bases come in with what was tuned on them.
+        recipe: asks all of them by this one; None by the recipe each was tuned on.
+        data: other sources of items than the runs' own.
+        limit: most items; None for all.
+        shots: training examples shown to the base in its few-shot row, fewer where they do not
+            fit; 0 leaves the row out.
+        out: receives scorecard.json, scorecard.md, report.html and answers.jsonl; with several
+            groups of runs each has a folder of its own there.
+        seed: draws items and examples, and seeds the bootstrap.
+
+    Yields:
+        For a progress bar `{"done", "of"}`, for a line of text `{"event"}`, and for each group of
+        runs one `{"scorecard": Scorecard, "out": Path}`, the last record of that group.
+
+    Raises:
+        FtkitError: for what the user can mend, such as a variant that equals its base.
+        Interrupted: after Ctrl-C; what was answered is kept and not asked again.
+    """
+    if limit is not None and limit < 1:
+        raise FtkitError(f"--limit takes 1 or more, not {limit}")
+    if shots < 0:
+        raise FtkitError(f"--shots takes 0 or more, not {shots}")
+    groups = collect(runs, recipe, data, limit, seed)
+    kept = out.parent / OUTCOMES
+    try:
+        with Interrupt() as interrupt:
+            for group in groups:
+                place = out if len(groups) == 1 else free_name(out / group.name)
+                for record in _Evaluation(group, shots, seed, kept, place).run():
+                    yield record
+                    if interrupt.asked:
+                        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped; the answers so far are kept in {kept}: the same command goes on from them"
+        ) from None
+
+
+@dataclass
+class _Evaluation:
+    """The work on one group."""
+
+    group: Group
+    wish: int
+    seed: int
+    kept: Path
+    out: Path
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    entries: list[tuple[Entry, Scores]] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    shots: int = 0
+    passes: int = 0
+    passed: int = 0
+    base_outcomes: list[Outcome] = field(default_factory=list)
+    base_context: int = 0
+    texts: list[str] = field(default_factory=list)
+    before: float | None = None
+
+    def run(self) -> Iterator[Record]:
+        """Ask everybody, then write the card."""
+        recipe = self.group.recipe
+        names = dict.fromkeys([*recipe.metrics, *ALWAYS])
+        self.metrics = {name: catalog.load("eval", name) for name in names}
+        base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
+        self.passes = base_forms + len(self.group.tuned)
+        train = recipe.examples("train")
+        yield from self._baselines(train)
+        yield from self._base(train)
+        for tuned in self.group.tuned:
+            yield from self._tuned(tuned)
+        yield {"scorecard": self._write(), "out": self.out}
+
+    def _baselines(self, train: Sequence[Example]) -> Iterator[Record]:
+        """Answer without a model."""
+        for name, baseline in (("majority", majority), ("nearest", nearest)):
+            if train:
+                outcomes = baseline(self.group.recipe, train, self.group.items)
+                yield self._add(Entry(name, name, outcomes, name))
+
+    def _base(self, train: Sequence[Example]) -> Iterator[Record]:
+        """Ask the base in every form there is for it."""
+        group = self.group
+        if not Path(group.base).is_dir() and not group.tuned:
+            raise FtkitError(f"the base {group.base} is no folder")
+        place = Path(group.base) if Path(group.base).is_dir() else self._moved()
+        if place is None:
+            yield {"event": f"the base {group.base} is no folder here: its own rows are left out"}
+            return
+        variant = _opened(place)
+        if group.base_fingerprint and variant.fingerprint != group.base_fingerprint:
+            raise FtkitError(
+                f"{place} is not the base that was tuned: its hash is "
+                f"{variant.fingerprint[:12]}, not {group.base_fingerprint[:12]}"
+            )
+        self.base_context, self.texts = variant.context, own_text(place)
+        if self.texts:
+            self.before = self._reads(variant)
+        drawn = np.random.default_rng(self.seed).permutation(len(train))[: self.wish].tolist()
+        examples = [train[index] for index in drawn]
+        forms = [Form()]
+        if self.wish:
+            self.shots = fitting_shots(variant, group.recipe, group.items, examples)
+            yield {
+                "event": f"few-shot: {self.shots} of {self.wish} examples fit the base's context"
+            }
+        if self.shots:
+            forms.append(Form(shots=self.shots))
+        if group.recipe.prose(group.items[0]) is not None:
+            forms.append(Form("prose"))
+        for form in forms:
+            outcomes = yield from self._ask(variant, form, examples)
+            self.base_outcomes = self.base_outcomes or outcomes
+            name = " ".join(filter(None, ["base", form.label]))
+            entry = Entry(
+                name, "base", outcomes, name, form=form.kind, shots=form.shots,
+                cost=_cost(variant, outcomes), fingerprint=variant.fingerprint, folder=str(place),
+            )  # fmt: skip
+            yield self._add(entry)
+        self.passed = self.passes - len(group.tuned)
+
+    def _moved(self) -> Path | None:
+        """Find a base that is not where the runs say, as the adapters' own opening does."""
+        found = (open_variant(tuned.folder).base_path for tuned in self.group.tuned)
+        return next((path for path in found if path.is_dir()), None)
+
+    def _tuned(self, tuned: Tuned) -> Iterator[Record]:
+        """Ask a variant, and let it read the base's own text."""
+        variant = _opened(tuned.folder)
+        if variant.fingerprint == self.group.base_fingerprint:
+            raise FtkitError(f"{tuned.folder} is its own base: nothing was tuned")
+        outcomes = yield from self._ask(variant, Form(), ())
+        pairs = list(zip(outcomes, self.base_outcomes, strict=bool(self.base_outcomes)))
+        if pairs and all(a.nll == b.nll and a.reply == b.reply for a, b in pairs):
+            raise FtkitError(
+                f"{tuned.folder} answers exactly as its base does: nothing was learned, or the "
+                "adapter is not in use"
+            )
+        forgot = None
+        if self.before is not None:
+            size = sum(len(text.encode()) for text in self.texts)
+            forgot = Forgetting(self.before, self._reads(variant), size)
+        taken = {(entry.key, entry.seed) for entry, _ in self.entries}
+        key = tuned.key if (tuned.key, tuned.seed) not in taken else str(tuned.folder)
+        names = {entry.name for entry, _ in self.entries}
+        entry = Entry(
+            variant.name if variant.name not in names else str(tuned.folder),
+            variant.method, outcomes, key, tuned.seed, cost=_cost(variant, outcomes),
+            forgetting=forgot, fingerprint=variant.fingerprint, folder=str(tuned.folder),
+        )  # fmt: skip
+        if tuned.settings:
+            self.curves.append(curve(entry.name, Run(tuned.folder).records()))
+        yield self._add(entry)
+
+    def _ask(
+        self, variant: Variant, form: Form, examples: Sequence[Example]
+    ) -> Generator[Record, None, list[Outcome]]:
+        """Make one pass over the items, counted among all passes."""
+        n = len(self.group.items)
+        pass_ = answers(
+            variant, self.group.recipe, self.group.items, form, shots=examples, folder=self.kept
+        )
+        while True:
+            try:
+                record = next(pass_)
+            except StopIteration as end:
+                self.passed += 1
+                outcomes: list[Outcome] = end.value
+                return outcomes
+            yield {"done": self.passed * n + record["done"], "of": self.passes * n}
+
+    def _reads(self, variant: Variant) -> float:
+        """Score the base's own text."""
+        recipe, context = self.group.recipe, self.base_context
+        return bits_per_byte(variant, recipe, self.texts, context, self.kept)
+
+    def _add(self, entry: Entry) -> Record:
+        """Grade an entry and say how it did."""
+        try:
+            scores = grade(entry, self.group.items, self.metrics)
+        except ValueError as problem:  # a database that cannot be opened
+            raise FtkitError(str(problem)) from None
+        self.entries.append((entry, scores))
+        primary, metric = next(iter(self.metrics.items()))
+        known = [score.value for score in scores[primary] if score.value is not None]
+        mean = sum(known) / len(known) if known else None
+        unread = sum(not outcome.asked for outcome in entry.outcomes)
+        left = f"; {unread} items do not fit its context and count as wrong" if unread else ""
+        return {"event": f"{entry.name}: {metric.title.lower()} {value(mean, metric)}{left}"}
+
+    def _write(self) -> Scorecard:
+        """Write the files of this group, each whole."""
+        group, primary = self.group, next(iter(self.metrics))
+        known = facts(group, self.seed, self.wish, self.shots)
+        card = build(group.recipe.name, group.items, self.entries, self.metrics, self.seed, known)
+        shown = samples(group.items, self.entries, primary)
+        write_whole(self.out / "answers.jsonl", self._answers())
+        write_whole(self.out / "scorecard.md", markdown(card))
+        write_whole(self.out / "report.html", html(card, shown, self.curves))
+        write_whole(self.out / "scorecard.json", json.dumps(card.json(), indent=1) + "\n")
+        return card
+
+    def _answers(self) -> str:
+        """List every item with every answer and score, a JSON line each."""
+        lines = []
+        for place, item in enumerate(self.group.items):
+            given = {
+                entry.name: {
+                    "answer": entry.outcomes[place].answer,
+                    "reply": entry.outcomes[place].reply,
+                    "scores": {name: found[place].value for name, found in scores.items()},
+                    "reason": next(iter(scores.values()))[place].reason,
+                }
+                for entry, scores in self.entries
+            }
+            head = {"item": place + 1, "where": item.where, "prompt": item.prompt[-1]["content"]}
+            lines.append(json.dumps(head | {"reference": item.reference, "variants": given}))
+        return "\n".join(lines) + "\n"
+
+
+def _opened(folder: Path) -> Variant:
+    """Open a variant on the device that is best here; the one before it is freed first."""
+    gc.collect()
+    variant = open_variant(folder)
+    parameters = sum(parameter.numel() for parameter in variant.model.parameters())
+    variant.model.to(decide(parameters=parameters).torch_device)
+    return variant
+
+
+def _cost(variant: Variant, outcomes: Sequence[Outcome]) -> Cost:
+    """Read what a run says of its training, and how quickly it answered here."""
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    known = variant.facts
+    return Cost(
+        trainable_params=variant.trainable_params,
+        bytes=variant.bytes,
+        seconds=known.get("seconds"),
+        peak_memory=known.get("peak_memory"),
+        tokens_per_second=known.get("tokens_per_second"),
+        answers_per_second=len(outcomes) / seconds if seconds else None,
+    )

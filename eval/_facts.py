@@ -1,0 +1,69 @@
+"""What a reader needs to reproduce a scorecard: settings, items, hardware and versions."""
+
+import os
+import platform
+import sqlite3
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftkit import __version__
+from ftkit.config import table
+
+from ._groups import Group
+from ._statistics import RESAMPLES
+
+
+def facts(group: Group, seed: int, wish: int, shots: int) -> dict[str, Any]:
+    """Describe an evaluation.
+
+    Args:
+        group: what was evaluated.
+        seed: of items, examples and bootstrap.
+        wish: examples asked for in the few-shot row.
+        shots: examples that fit.
+    """
+    n = len(group.items)
+    limit = "" if n == group.available else f" --limit {n}"
+    runs = " ".join(str(tuned.folder) for tuned in group.tuned) or str(group.base)
+    return {
+        "command": f"ftkit eval {runs} --recipe {group.recipe.name}{limit} --shots {wish} "
+        f"--seed {seed}",
+        "items": {"asked": n, "available": group.available},
+        "base": {"path": group.base, "fingerprint": group.base_fingerprint},
+        "recipe": table(group.recipe),
+        "shots": {"wished for": wish, "shown": shots},
+        "seed": seed,
+        "resamples": RESAMPLES,
+        "decoding": "greedy, float32",
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Name processor and accelerator."""
+    found = {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name()
+    return found
+
+
+def versions() -> dict[str, str]:
+    """List the versions that can change a result."""
+    known = {"ftkit": __version__, "python": platform.python_version()}
+    known |= {name: version(name) for name in ("torch", "transformers", "peft", "sqlglot")}
+    return known | {"sqlite": sqlite3.sqlite_version}
+
+
+def _processor() -> str:
+    """Name the processor as its maker does."""
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()

@@ -1,0 +1,165 @@
+"""Which variants can be compared: finished runs grouped by recipe, base and the items asked."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftkit import catalog
+from ftkit.config import override
+from ftkit.errors import FtkitError
+from ftkit.runs import Run, fingerprint
+
+from ..recipes._recipe import Example, Recipe
+from ._answers import digest
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished tuning, or a foreign folder.
+
+    Attributes:
+        folder: where it lies.
+        settings: its run.toml; empty for a foreign folder.
+        size: trained parameters, for the order in tables; 0 when unknown.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    size: int = 0
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of its training."""
+        found = self.settings.get("options", {}).get("seed")
+        return None if found is None else int(found)
+
+    @property
+    def key(self) -> str:
+        """Name everything that made it but the seed."""
+        if not self.settings:
+            return str(self.folder)
+        options = {
+            name: value
+            for name, value in self.settings.get("options", {}).items()
+            if name not in ("seed", "out", "config", "method", "methods")
+        }
+        made = [self.settings.get(name, {}) for name in ("recipe", "method", "plan", "base")]
+        ways = self.settings.get("options", {}).get("methods")
+        return json.dumps([ways, options, *made], sort_keys=True, default=str)
+
+
+@dataclass
+class Group:
+    """Variants of one base that are asked the same items.
+
+    Attributes:
+        recipe: with the settings of its runs.
+        items: what is asked, in order.
+        available: how many test items there are in all.
+        base: folder or Hub id.
+        base_fingerprint: its hash; "" for a Hub id.
+        tuned: from the smallest to the largest.
+    """
+
+    recipe: Recipe
+    items: list[Example]
+    available: int
+    base: str
+    base_fingerprint: str
+    tuned: list[Tuned]
+
+    @property
+    def name(self) -> str:
+        """A folder name for it."""
+        return f"{self.recipe.name}-{Path(self.base).name}"
+
+
+def collect(
+    folders: Sequence[Path], recipe: str | None, data: Sequence[str], limit: int | None, seed: int
+) -> list[Group]:
+    """Sort finished runs into groups.
+
+    Args:
+        folders: runs, model folders or PEFT folders.
+        recipe: asks all of them by this one; None asks each by the recipe it was tuned on.
+        data: other sources for the items than the runs' own.
+        limit: at most so many items, drawn evenly by the seed.
+        seed: of the draw.
+
+    Raises:
+        FtkitError: for a folder that is none of these, or when nothing says what to ask.
+    """
+    groups: dict[tuple[str, ...], Group] = {}
+    asked: dict[Recipe, tuple[list[Example], int]] = {}
+    for folder in folders:
+        tuned, base, mark = _read(folder)
+        if tuned is None and recipe is None:
+            continue  # a base comes in with what was tuned on it
+        teaches = _recipe(tuned, recipe, data, folder)
+        if teaches not in asked:
+            asked[teaches] = _items(teaches, limit, seed)
+        items, available = asked[teaches]
+        content = digest(json.dumps([item.messages for item in items]))
+        key = (teaches.name, mark or base, content)
+        group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
+        if tuned is not None:
+            group.tuned.append(tuned)
+    if not groups:
+        where = ", ".join(map(str, folders)) or "no folders"
+        raise FtkitError(
+            f"nothing to evaluate in {where}: tune a variant first, or name a --recipe for a base"
+        )
+    for group in groups.values():
+        group.tuned.sort(key=lambda tuned: tuned.size)
+    return list(groups.values())
+
+
+def _read(folder: Path) -> tuple[Tuned | None, str, str]:
+    """Tell what a folder is: a variant (None for a base), its base, and the base's hash."""
+    if not folder.is_dir():
+        raise FtkitError(f"no run at {folder}: there is no such folder")
+    if (folder / "run").is_dir():
+        run = Run.open(folder)
+        settings, facts = run.settings, run.done
+        if settings.get("command") != "tune":
+            return None, str(folder), facts["fingerprint"]
+        base = settings["base"]
+        tuned = Tuned(folder, settings, int(facts.get("trainable_params", 0)))
+        return tuned, base["path"], base["fingerprint"]
+    if (folder / "adapter_config.json").is_file():
+        text = (folder / "adapter_config.json").read_text(encoding="utf-8")
+        base = str(json.loads(text).get("base_model_name_or_path"))
+        mark = fingerprint(Path(base)) if Path(base).is_dir() else ""
+        return Tuned(folder, {}), base, mark
+    if (folder / "config.json").is_file():
+        return None, str(folder), fingerprint(folder)
+    raise FtkitError(f"{folder} is no run, model or adapter folder: it has no config.json")
+
+
+def _recipe(tuned: Tuned | None, forced: str | None, data: Sequence[str], folder: Path) -> Recipe:
+    """Load the recipe with the settings that the run was tuned by."""
+    settings = tuned.settings if tuned is not None else {}
+    own = settings.get("options", {}).get("recipe")
+    name = forced or own
+    if name is None:
+        raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
+    values = dict(settings.get("recipe", {})) if name == own else {}
+    if data:
+        values["data"] = list(data)
+    recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
+    return recipe
+
+
+def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[list[Example], int]:
+    """Take the test items, or an even draw of them in their order."""
+    items = recipe.examples("test")
+    if not items:
+        raise FtkitError(f"recipe {recipe.name} has no test items to ask")
+    if limit is None or limit >= len(items):
+        return items, len(items)
+    drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:limit].tolist())
+    return [items[place] for place in drawn], len(items)

@@ -1,0 +1,158 @@
+"""Geometry of the report's plots; the template draws it, so that every name is escaped there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ._scorecard import BASELINES, Line, Scorecard
+from ._words import count
+
+WIDTH, HEIGHT = 420.0, 260.0
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 12.0, 34.0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A variant in the plot, with the ends of its interval."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    kind: str
+    left: bool  # the label stands on the left, because the dot is far right
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A line through points, as SVG wants them."""
+
+    points: str
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing of WIDTH by HEIGHT units."""
+
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    dots: Sequence[Dot] = ()
+    traces: Sequence[Trace] = ()
+    title: str = ""
+    width: float = WIDTH
+    height: float = HEIGHT
+    left: float = LEFT
+    right: float = WIDTH - RIGHT
+    top: float = TOP
+    bottom: float = HEIGHT - BOTTOM
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a training went: (step, loss) while training and (step, nats) on held-out rows."""
+
+    name: str
+    training: Sequence[tuple[float, float]]
+    validation: Sequence[tuple[float, float]]
+
+
+def kind(card: Scorecard, line: Line) -> str:
+    """Name the colour of a variant: `none` for baselines, `base`, or `t1` to `t6`."""
+    if line.method in BASELINES:
+        return "none"
+    if line.method == "base":
+        return "base"
+    tuned = [other.name for other in card.variants if other.method not in ("base", *BASELINES)]
+    return f"t{tuned.index(line.name) % 6 + 1}"
+
+
+def quality_against_cost(card: Scorecard) -> Plot | None:
+    """Lay the first metric over the trained parameters; levels without training are lines."""
+    tuned = [line for line in card.variants if line.cost.trainable_params > 0]
+    tuned = [line for line in tuned if line.method not in ("base", *BASELINES)]
+    known = [line for line in card.variants if line.metrics[card.primary].mean is not None]
+    if not tuned or not known:
+        return None
+    highs = [line.metrics[card.primary].high or 0.0 for line in known]
+    share = card.readings[card.primary].share
+    top = 1.0 if share else max(highs) * 1.05 or 1.0
+    sizes = [math.log10(line.cost.trainable_params) for line in tuned]
+    least, most = math.floor(min(sizes)), math.ceil(max(sizes) + 0.3)
+
+    def across(value: float) -> float:
+        share_of_axis = (math.log10(value) - least) / max(1, most - least)
+        return round(LEFT + share_of_axis * (WIDTH - LEFT - RIGHT), 1)
+
+    def up(value: float | None) -> float:
+        return round(HEIGHT - BOTTOM - (value or 0.0) / top * (HEIGHT - TOP - BOTTOM), 1)
+
+    dots, traces = [], []
+    for line in known:
+        measure = line.metrics[card.primary]
+        if line in tuned:
+            x = across(line.cost.trainable_params)
+            ends = up(measure.low), up(measure.high)
+            left = x > 0.6 * WIDTH
+            dots.append(Dot(x, up(measure.mean), *ends, line.name, kind(card, line), left))
+    level = max((a for a in known if a not in tuned), key=lambda a: _mean(card, a), default=None)
+    if level is not None:
+        y = up(level.metrics[card.primary].mean)
+        points = f"{LEFT},{y} {WIDTH - RIGHT},{y}"
+        traces.append(Trace(points, kind(card, level), f"{level.name}, untuned"))
+    x_ticks = [Tick(across(10.0**power), count(10.0**power)) for power in range(least, most + 1)]
+    y_ticks = [Tick(up(value), _label(value, share)) for value in _ticks(0.0, top)]
+    return Plot(x_ticks, y_ticks, dots, traces)
+
+
+def _mean(card: Scorecard, line: Line) -> float:
+    return line.metrics[card.primary].mean or 0.0
+
+
+def learning(curve: Curve) -> Plot | None:
+    """Lay loss over steps."""
+    points = [*curve.training, *curve.validation]
+    if len(points) < 2:
+        return None
+    last = max(step for step, _ in points) or 1.0
+    top = max(loss for _, loss in points) * 1.05 or 1.0
+
+    def place(step: float, loss: float) -> str:
+        x = LEFT + step / last * (WIDTH - LEFT - RIGHT)
+        y = HEIGHT - BOTTOM - loss / top * (HEIGHT - TOP - BOTTOM)
+        return f"{x:.1f},{y:.1f}"
+
+    traces = [
+        Trace(" ".join(place(*point) for point in part), name, name)
+        for name, part in (("training", curve.training), ("validation", curve.validation))
+        if part
+    ]
+    x_ticks = [Tick(float(place(v, 0).split(",")[0]), f"{v:g}") for v in _ticks(0.0, last, 4)]
+    y_ticks = [Tick(float(place(0, v).split(",")[1]), f"{v:g}") for v in _ticks(0.0, top, 4)]
+    return Plot(x_ticks, y_ticks, traces=traces, title=curve.name)
+
+
+def _ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Choose round numbers.
+
+    >>> _ticks(0.0, 1.0), _ticks(0.0, 260.0, 4)
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.0, 100.0, 200.0])
+    """
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= raw * 0.999)
+    return [round(low + number * step, 10) for number in range(int((high - low) / step + 1e-9) + 1)]
+
+
+def _label(value: float, share: bool) -> str:
+    return f"{100 * value:.0f}" if share else f"{value:g}"

@@ -1,0 +1,129 @@
+"""The scorecard: every variant by every metric, with intervals, costs and paired comparisons.
+
+Everything a report shows is in it. `asdict` of a Scorecard is scorecard.json.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+BASELINES = ("majority", "nearest")  # methods that no model stands behind
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric's mean with its 95 % interval; `spread` is the deviation between training seeds."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    spread: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a variant took to make and takes to keep; None where nobody measured it.
+
+    Attributes:
+        trainable_params: parameters that training moved.
+        bytes: size of what it adds to the base, or of the base itself.
+        seconds: of training, start to end.
+        peak_memory: bytes, while training.
+        tokens_per_second: while training.
+        answers_per_second: here, while evaluating.
+    """
+
+    trainable_params: float = 0
+    bytes: float = 0
+    seconds: float | None = None
+    peak_memory: float | None = None
+    tokens_per_second: float | None = None
+    answers_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Bits per byte on the base's own validation text, before and after tuning."""
+
+    before: float
+    after: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """A variant in the card, its seeds folded."""
+
+    name: str
+    method: str
+    shots: int
+    seeds: tuple[int, ...]
+    metrics: dict[str, Measure]
+    cost: Cost
+    forgetting: Forgetting | None
+    form: str
+    fingerprints: tuple[str, ...]
+    folders: tuple[str, ...]
+    reasons: dict[str, int]
+    features: dict[str, Measure]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference between two variants on the same items, a minus b.
+
+    Attributes:
+        p: exact McNemar for right/wrong metrics, else from the bootstrap; uncorrected.
+        p_holm: corrected for the comparisons of this metric in this card.
+        verdict: `a better`, `b better` or `tie`.
+    """
+
+    a: str
+    b: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    verdict: str
+    p_holm: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a metric is to be read."""
+
+    title: str
+    lower_is_better: bool
+    share: bool
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """What an evaluation found; the first metric ranks the variants.
+
+    Attributes:
+        recipe: what was asked.
+        n: items.
+        variants: in table order, from the baselines to the largest.
+        comparisons: of every two variants by every metric.
+        readings: title and direction of each metric.
+        facts: base, items, seed, hardware, versions and command, for reproducing it.
+    """
+
+    recipe: str
+    n: int
+    variants: tuple[Line, ...]
+    comparisons: tuple[Comparison, ...]
+    readings: dict[str, Reading]
+    facts: dict[str, Any]
+
+    @property
+    def primary(self) -> str:
+        """The metric that ranks the variants."""
+        return next(iter(self.readings))
+
+    def json(self) -> dict[str, Any]:
+        """Give the card as plain data."""
+        return asdict(self)

@@ -1,0 +1,194 @@
+"""From outcomes to a scorecard: grade each answer, fold seeds, bound means, compare variants."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from ..recipes._recipe import Example
+from ._answers import Outcome
+from ._metric import Metric, Score
+from ._scorecard import Comparison, Cost, Forgetting, Line, Measure, Reading, Scorecard
+from ._statistics import differences, fold, holm, intervals, verdict
+
+Scores = dict[str, list[Score]]  # metric name -> a score an item
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trained run, or one way of asking the base, or a baseline: what goes into the card.
+
+    Attributes:
+        name: unique in the card.
+        method: `base`, `nearest`, `majority` or the name of a method.
+        outcomes: one an item.
+        key: entries with equal keys differ in their training seed alone and are folded.
+        seed: of training.
+        form: `chat` or `prose`.
+        shots: examples shown first.
+    """
+
+    name: str
+    method: str
+    outcomes: Sequence[Outcome]
+    key: str
+    seed: int | None = None
+    form: str = "chat"
+    shots: int = 0
+    cost: Cost = field(default_factory=Cost)
+    forgetting: Forgetting | None = None
+    fingerprint: str = ""
+    folder: str = ""
+
+
+def grade(entry: Entry, items: Sequence[Example], metrics: Mapping[str, Metric]) -> Scores:
+    """Score every outcome of an entry by every metric."""
+    return {
+        name: [metric.grade(*pair) for pair in zip(entry.outcomes, items, strict=True)]
+        for name, metric in metrics.items()
+    }
+
+
+def build(
+    recipe: str,
+    items: Sequence[Example],
+    entries: Sequence[tuple[Entry, Scores]],
+    metrics: Mapping[str, Metric],
+    seed: int,
+    facts: Mapping[str, Any],
+) -> Scorecard:
+    """Fold seeds, bound the means and compare every two variants.
+
+    Args:
+        recipe: its name.
+        items: what was asked.
+        entries: with their scores, in table order.
+        metrics: by name, the one that ranks first.
+        seed: of the bootstrap.
+        facts: kept as they are.
+    """
+    groups: dict[str, list[tuple[Entry, Scores]]] = {}
+    for entry, scores in entries:
+        groups.setdefault(entry.key, []).append((entry, scores))
+    names = {key: _name([entry for entry, _ in group]) for key, group in groups.items()}
+    folded: dict[str, list[list[float | None]]] = {}
+    measures: dict[str, dict[str, Measure]] = {key: {} for key in groups}
+    for metric in metrics:
+        both = [fold([_values(scores[metric]) for _, scores in g]) for g in groups.values()]
+        folded[metric] = [values for values, _ in both]
+        found = intervals(folded[metric], seed)
+        for key, interval, (_, spread) in zip(groups, found, both, strict=True):
+            measures[key][metric] = Measure(**asdict(interval), spread=spread)
+    primary = next(iter(metrics))
+    features = _by_feature(items, folded[primary], seed)
+    lines = [
+        _line(names[key], group, measures[key], primary, features[place])
+        for place, (key, group) in enumerate(groups.items())
+    ]
+    compared = [
+        comparison
+        for metric in metrics
+        for comparison in _compare(metric, metrics[metric], folded[metric], lines, seed)
+    ]
+    readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
+    return Scorecard(recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts))
+
+
+def _values(scores: Sequence[Score]) -> list[float | None]:
+    return [score.value for score in scores]
+
+
+def _name(entries: Sequence[Entry]) -> str:
+    """Name a variant after its first run, and say how many seeds it stands for."""
+    return entries[0].name + (f" (and {len(entries) - 1} more)" if len(entries) > 1 else "")
+
+
+def _line(
+    name: str,
+    group: Sequence[tuple[Entry, Scores]],
+    measures: dict[str, Measure],
+    primary: str,
+    features: dict[str, Measure],
+) -> Line:
+    """Put a variant's runs together."""
+    runs = [entry for entry, _ in group]
+    reasons = Counter(
+        score.reason.partition(":")[0] for _, scores in group for score in scores[primary]
+    )
+    texts = [run.forgetting for run in runs if run.forgetting is not None]
+    return Line(
+        name=name,
+        method=runs[0].method,
+        shots=runs[0].shots,
+        seeds=tuple(run.seed for run in runs if run.seed is not None),
+        metrics=measures,
+        cost=_mean_cost([run.cost for run in runs]),
+        forgetting=Forgetting(texts[0].before, fmean(text.after for text in texts), texts[0].bytes)
+        if texts
+        else None,
+        form=runs[0].form,
+        fingerprints=tuple(run.fingerprint for run in runs if run.fingerprint),
+        folders=tuple(run.folder for run in runs if run.folder),
+        reasons=dict(reasons.most_common()),
+        features=features,
+    )
+
+
+def _mean_cost(costs: Sequence[Cost]) -> Cost:
+    """Average costs over seeds."""
+    known = [asdict(cost) for cost in costs]
+    means = {}
+    for name in known[0]:
+        values = [cost[name] for cost in known if cost[name] is not None]
+        means[name] = fmean(values) if values else None
+        if values and name in ("trainable_params", "bytes", "peak_memory"):
+            means[name] = round(fmean(values))
+    return Cost(**means)  # type: ignore[arg-type]
+
+
+def _by_feature(
+    items: Sequence[Example], columns: Sequence[Sequence[float | None]], seed: int
+) -> list[dict[str, Measure]]:
+    """Measure each variant on the items of each feature, the commonest feature first."""
+    have = Counter(name for item in items for name in item.meta.get("features", ()))
+    found: list[dict[str, Measure]] = [{} for _ in columns]
+    for name, _ in have.most_common():
+        places = [place for place, item in enumerate(items) if name in item.meta["features"]]
+        part = intervals([[column[place] for place in places] for column in columns], seed)
+        for measures, interval in zip(found, part, strict=True):
+            measures[name] = Measure(**asdict(interval))
+    return found
+
+
+def _compare(
+    name: str,
+    metric: Metric,
+    columns: Sequence[Sequence[float | None]],
+    lines: Sequence[Line],
+    seed: int,
+) -> list[Comparison]:
+    """Compare every two variants by one metric; the later one in the table is a."""
+    pairs = [(b, a) for a, b in combinations(range(len(lines)), 2)]
+    found = [
+        (pair, difference)
+        for pair, difference in zip(pairs, differences(columns, pairs, seed), strict=True)
+        if difference is not None
+    ]
+    corrected = holm([difference.p for _, difference in found])
+    return [
+        Comparison(
+            a=lines[a].name,
+            b=lines[b].name,
+            metric=name,
+            difference=difference.difference,
+            low=difference.low,
+            high=difference.high,
+            p=difference.p,
+            verdict=verdict(difference, p_holm, metric.lower_is_better),
+            p_holm=p_holm,
+            n=difference.n,
+        )
+        for ((a, b), difference), p_holm in zip(found, corrected, strict=True)
+    ]

@@ -1,0 +1,184 @@
+"""Numbers as words: the verdict in two sentences, units, and the card as a Markdown table."""
+
+from collections.abc import Sequence
+
+from ._scorecard import BASELINES, Comparison, Line, Measure, Reading, Scorecard
+
+
+def value(measure: float | None, reading: Reading) -> str:
+    """Write a metric's value.
+
+    >>> value(0.924, Reading("Exact match", False, True)), value(1.25, Reading("Bits", True, False))
+    ('92.4 %', '1.250')
+    """
+    if measure is None:
+        return "–"
+    return f"{100 * measure:.1f} %" if reading.share else f"{measure:.3f}"
+
+
+def span(measure: Measure, reading: Reading) -> str:
+    """Write a metric's interval, and the spread between seeds where there are several."""
+    if measure.low is None or measure.high is None:
+        return ""
+    scale, digits = (100, 1) if reading.share else (1, 3)
+    ends = f"{scale * measure.low:.{digits}f} to {scale * measure.high:.{digits}f}"
+    spread = "" if measure.spread is None else f", seeds ±{scale * measure.spread:.{digits}f}"
+    return ends + spread
+
+
+def count(number: float | None) -> str:
+    """Write a number of parameters or tokens.
+
+    >>> count(0), count(5120), count(98304), count(3_540_000), count(None)
+    ('0', '5,120', '98.3k', '3.54M', '–')
+    """
+    if number is None:
+        return "–"
+    if number >= 1e6:
+        return f"{number / 1e6:.3g}M" if number < 1e9 else f"{number / 1e9:.3g}B"
+    return f"{number / 1e3:.1f}k" if number >= 1e4 else f"{number:,.0f}"
+
+
+def size(number: float | None) -> str:
+    """Write bytes.
+
+    >>> size(20_600), size(14_200_000), size(3_100_000_000), size(None)
+    ('21 kB', '14.2 MB', '3.10 GB', '–')
+    """
+    if number is None:
+        return "–"
+    if number >= 1e9:
+        return f"{number / 1e9:.2f} GB"
+    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB"
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds.
+
+    >>> duration(31.4), duration(125), duration(7300), duration(None)
+    ('31 s', '2 min 5 s', '2 h 2 min', '–')
+    """
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def change(line: Line) -> str:
+    """Write what a variant forgot, in bits per byte of the base's own text."""
+    if line.forgetting is None:
+        return "–"
+    return f"{line.forgetting.after - line.forgetting.before:+.3f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def ranked(card: Scorecard) -> list[Line]:
+    """Order the variants by the first metric, the best one first."""
+    worst_first = card.readings[card.primary].lower_is_better
+    known = [(line.metrics[card.primary].mean, line) for line in card.variants]
+    scored = [(mean, line) for mean, line in known if mean is not None]
+    scored.sort(key=lambda pair: pair[0] if worst_first else -pair[0])
+    return [line for _, line in scored]
+
+
+def between(card: Scorecard, one: Line, other: Line, metric: str) -> Comparison | None:
+    """Find the comparison of two variants."""
+    pair = {one.name, other.name}
+    return next((c for c in card.comparisons if c.metric == metric and {c.a, c.b} == pair), None)
+
+
+def ties(card: Scorecard, best: Line) -> list[Line]:
+    """List the variants that cannot be told from the best one by the first metric."""
+    found = []
+    for line in ranked(card):
+        compared = between(card, best, line, card.primary)
+        if compared is not None and compared.verdict == "tie":
+            found.append(line)
+    return found
+
+
+def verdict(card: Scorecard) -> tuple[str, str]:
+    """Say in two sentences what won and at what cost.
+
+    Args:
+        card: with at least one variant that has a score.
+    """
+    order = ranked(card)
+    if not order:
+        return (
+            "Nothing could be scored.",
+            "No variant has an answer to a question with a reference.",
+        )
+    best, equals = order[0], ties(card, order[0])
+    reading, measure = card.readings[card.primary], order[0].metrics[card.primary]
+    found = f"{value(measure.mean, reading)} {reading.title.lower()}"
+    first = f"{best.name} is best: {found} ({span(measure, reading)}; n = {measure.n})"
+    first += (
+        f"; {listed([line.name for line in equals])} cannot be told from it."
+        if equals
+        else (", ahead of every other variant." if len(order) > 1 else ".")
+    )
+    tuned = [line for line in [best, *equals] if line.method not in ("base", *BASELINES)]
+    if not tuned:
+        return first, "Tuning brought nothing that can be told from chance here."
+    cheap = min(tuned, key=lambda line: line.cost.trainable_params)
+    return first, _price(card, cheap, alone=len(tuned) == 1 and cheap is best)
+
+
+def _price(card: Scorecard, line: Line, *, alone: bool) -> str:
+    """Say what a variant cost, and what there was without it."""
+    who = "It" if alone else f"The cheapest of these, {line.name},"
+    text = f"{who} trained {count(line.cost.trainable_params)} parameters"
+    if line.cost.seconds is not None:
+        text += f" in {duration(line.cost.seconds)}"
+    text += f" and takes {size(line.cost.bytes)}"
+    if line.forgetting is not None:
+        text += f", for {change(line)} bits per byte on the base's own text"
+    without = [other for other in ranked(card) if other.method in ("base", *BASELINES)]
+    if without:
+        reached = value(without[0].metrics[card.primary].mean, card.readings[card.primary])
+        text += f"; without tuning {without[0].name} reaches {reached}"
+    return text + "."
+
+
+def markdown(card: Scorecard) -> str:
+    """Write the card for a README or a pull request."""
+    heads = [
+        reading.title + (" ↓" if reading.lower_is_better else "")
+        for reading in card.readings.values()
+    ]
+    heads = ["Variant", *heads, "Trained", "File", "Time", "Memory", "Tokens/s", "Forgetting"]
+    rows = [[cell.replace("|", "\\|") for cell in _row(card, line)] for line in card.variants]
+    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    body = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    note = (
+        f"n = {card.n} items, the same for all; in brackets 95 % intervals. Forgetting is bits per "
+        "byte on the base's own validation text, after minus before."
+    )
+    return f"# {card.recipe}\n\n{' '.join(verdict(card))}\n\n{body}\n\n{note}\n"
+
+
+def _row(card: Scorecard, line: Line) -> list[str]:
+    cells = []
+    for name, reading in card.readings.items():
+        measure = line.metrics[name]
+        ends = span(measure, reading)
+        cells.append(value(measure.mean, reading) + (f" ({ends})" if ends else ""))
+    cost = line.cost
+    rate = count(cost.tokens_per_second)
+    costs = [count(cost.trainable_params), size(cost.bytes), duration(cost.seconds)]
+    if line.method in BASELINES:
+        costs, rate = ["–", "–", "–"], "–"
+    return [line.name, *cells, *costs, size(cost.peak_memory), rate, change(line)]
