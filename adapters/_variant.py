@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional as F
 
 from ftkit import catalog, runs
@@ -22,6 +23,8 @@ from ._quiet import quiet
 from .full import Full
 
 TOKENS_AT_ONCE = 8192  # of a scoring batch
+# What the libraries raise for folders that are damaged or of another kind.
+UNREADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
 
 @dataclass
@@ -152,7 +155,7 @@ def open_base(place: str | Path) -> tuple[Any, Any]:
                 where, dtype=torch.float32, output_loading_info=True
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(where)
-    except (OSError, ValueError, KeyError, ImportError) as problem:
+    except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{place} is no causal language model to open: {reason}") from None
     wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
@@ -239,7 +242,7 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
     try:
         with quiet():
             tuned = PeftModel.from_pretrained(model, str(path))
-    except (OSError, ValueError, RuntimeError) as problem:
+    except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{path} does not fit its base {base}: {reason}") from None
     if kind == "PROMPT_TUNING":

@@ -19,9 +19,10 @@ IGNORE = -100
 # For a base without a template: plain text that needs no new token. A turn ends in the base's own
 # end of text; the answer begins a line, because a space would melt into its first word's token.
 PLAIN = (
-    "{{ start }}{% for message in messages %}{{ message['role'].capitalize() }}:\n"
-    "{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n"
-    "{% endfor %}{% if add_generation_prompt %}Assistant:\n{% endif %}"
+    "{{ start }}{% for message in messages %}"
+    "{{ message['role'].capitalize() + ':\n' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:\n' }}{% endif %}"
 )
 
 Messages = Sequence[dict[str, str]]

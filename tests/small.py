@@ -1,11 +1,20 @@
 """Small real models and tokenizers for the tests: made in a moment, by transformers itself."""
 
+import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from ftkit.adapters._quiet import quiet
+from ftkit.catalog import load
+from ftkit.config import table
+from ftkit.recipes._recipe import Example, Recipe, Split
+from ftkit.recipes._tune import Tuning, tune
+from ftkit.runs import Run
 
 NAMES = ["<|bos|>", "<|eos|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 TEMPLATE = (
@@ -28,9 +37,10 @@ def tokenizer(template: str | None = TEMPLATE) -> Any:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=320, special_tokens=NAMES, initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=NAMES, initial_alphabet=alphabet, show_progress=False
     )
+    bpe.train_from_iterator(TEXTS, trainer)
     made = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token="<|bos|>",
@@ -68,6 +78,64 @@ def model(seed: int = 0, *, tied: bool = True, **changes: Any) -> Any:
 
 def base(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Write a base folder with model and tokenizer."""
-    model(seed, **changes).save_pretrained(folder)
+    with quiet():
+        model(seed, **changes).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Counting(Recipe):
+    """A recipe that a random model learns in a second: how to count the rows of a table."""
+
+    epochs: float = 6.0
+    length: int = 96
+    max_new_tokens: int = 24
+
+    def examples(self, split: Split) -> list[Example]:
+        """Ask about one of four tables, in one of three ways."""
+        draw = random.Random(split)
+        count = {"train": 120, "validation": 24, "test": 24}[split]
+        return [self._example(draw, f"{split}:{number}") for number in range(1, count + 1)]
+
+    def _example(self, draw: random.Random, where: str) -> Example:
+        table = draw.choice(["singer", "concert", "stadium", "song"])
+        ask = draw.choice(
+            ["How many rows has {}?", "Count {}.", "What is the number of rows of {}?"]
+        )
+        messages = (
+            {"role": "user", "content": ask.format(table)},
+            {"role": "assistant", "content": f"SELECT count(*) FROM {table}"},
+        )
+        return Example(messages, {"unit": where}, where)
+
+
+def tuned(folder: Path, base: Path, method: str, recipe: Recipe | None = None, **plan: Any) -> Run:
+    """Tune a base by the real machinery."""
+    how = load("adapters", method)
+    settings = {"command": "tune", "method": {"name": method} | table(how)}
+    run = Run.create(folder, settings)
+    tuning = Tuning(**({"batch": 384, "checks": 4} | plan))
+    for _ in tune(run, recipe or Counting(), how, str(base), tuning):
+        pass
+    return run
+
+
+@dataclass(frozen=True)
+class Unleaked(Counting):
+    """As `Counting`, with questions of their own in each split."""
+
+    def examples(self, split: Split) -> list[Example]:
+        """Number the tables, so that no two splits ask about the same."""
+        first, count = {"train": (0, 30), "validation": (30, 10), "test": (40, 10)}[split]
+        return [
+            Example(
+                (
+                    {"role": "user", "content": f"Count t{number}."},
+                    {"role": "assistant", "content": f"SELECT count(*) FROM t{number}"},
+                ),
+                {"unit": str(number)},
+                f"{split}:{number}",
+            )
+            for number in range(first, first + count)
+        ]
