@@ -121,19 +121,15 @@ def remark(record: Record) -> str | None:
     'plan: steps 1,200, device cpu'
     """
     if isinstance(checked := record.get("validation"), dict):
-        facts = ", ".join(
-            f"{name.replace('_', ' ')} {value:.3f}"
-            for name, value in checked.items()
-            if isinstance(value, int | float)
-        )
-        return f"step {record.get('step', 0)}: validation {facts}"
+        words = [f"{name} {value:.3f}" for name, value in checked.items()]
+        return f"step {record.get('step', 0)}: validation {', '.join(words)}".replace("_", " ")
     event = record.get("event")
     if event is None or event == "done":
         return None
     if "text" in record:
         return str(record["text"])
     facts = [
-        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else value}"
         for name, value in record.items()
         if name != "event" and isinstance(value, int | str) and value not in ("", 0)
     ]

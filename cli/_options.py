@@ -20,7 +20,7 @@ TABLES = "ftkit.tables"  # the key under which the tables of --config are kept
 NOTES = ("ftkit", "command", "options", "base", "decided", "data")
 
 
-class Word(click.ParamType):
+class Word(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since 8.4
     """A plug-in's name; an unknown one gets the nearest."""
 
     name = "name"

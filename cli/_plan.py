@@ -37,7 +37,7 @@ class Work:
         """Bytes at the peak, roughly.
 
         >>> Work(4_000_000, 4_000_000, 0, 4096, 256, 4, 4096, 4096).memory // 2**20
-        887
+        895
         """
         weights = 4 * self.parameters  # fp32
         training = (4 + 8) * self.trainable  # gradients, AdamW's two averages

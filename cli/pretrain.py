@@ -8,7 +8,6 @@ import click
 
 from ftkit import __version__, catalog
 from ftkit.config import override, table
-from ftkit.errors import FtkitError
 from ftkit.runs import Run
 
 from . import _options

@@ -88,9 +88,8 @@ def tune(
 
             click.echo(tuning(taught, method, place, plan, minutes))
             continue
-        tables = {"ftkit": __version__, "command": "tune", "options": options | {"methods": [name]}}
-        tables |= {"recipe": table(taught), "method": table(method), "plan": table(plan)}
-        with begin(out, f"{recipe}-{name}", tables) as run:
+        settings = tables(options | {"methods": [name]}, taught, method, plan)
+        with begin(out, f"{recipe}-{name}", settings) as run:
             train(run, taught, method, place, plan, seed=seed, minutes=minutes)
 
 
@@ -103,6 +102,12 @@ def chosen(recipe: str, method: str, sets: dict[str, dict[str, Any]]) -> tuple[A
         override(catalog.load("adapters", method), sets["method"], "method"),
         override(Tuning(), sets["plan"], "plan"),
     )
+
+
+def tables(options: dict[str, Any], recipe: Any, method: Any, plan: Any) -> dict[str, Any]:
+    """Lay out the run.toml of a tuning."""
+    head = {"ftkit": __version__, "command": "tune", "options": options}
+    return head | {"recipe": table(recipe), "method": table(method), "plan": table(plan)}
 
 
 def train(run: Run, recipe: Any, method: Any, base: str, plan: Any, **rest: Any) -> None:

@@ -1,0 +1,183 @@
+"""`ftkit demo`: the whole job on the embedded world, from nothing to a report, stage by stage."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftkit import __version__, config
+from ftkit.errors import FtkitError, Interrupted
+from ftkit.runs import Run, write_whole
+
+from . import _options, pretrain, tune
+from ._stages import Stages
+from ._work import RUNS, begin, going_on
+
+TABLES = ("demo", "recipe")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """How large the demo is; every field is a knob of `--set demo.`.
+
+    Args:
+        recipe: what is taught.
+        methods: by which methods, in this order.
+        preset: size of the base.
+        tokens: that the base is pretrained on.
+        limit: most test items that each variant is asked.
+    """
+
+    recipe: str = "sql_qa"
+    methods: tuple[str, ...] = ("soft_prompt", "lora", "full")
+    preset: str = "nano"
+    tokens: int = 2_000_000
+    limit: int = 500
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=RUNS / "demo",
+    show_default=True,
+    help="Where everything goes; what is finished there already is not done again.",
+)
+@_options.dry_run
+@_options.common
+def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
+    """Pretrain, tune by every method, evaluate, report: the whole job on the embedded world.
+
+    --set reaches the tables demo and recipe, such as demo.tokens=1000000.
+    """
+    sets = _options.settings(pairs, TABLES)
+    size = config.override(Demo(), sets["demo"], "demo")
+    work = Work.of(size, {"world_seed": seed} | sets["recipe"], seed)
+    if dry_run:
+        click.echo(work.words())
+        return
+    click.echo(f"demo folder: {out}")
+    _same(out, {"seed": seed, "demo": config.table(size), "recipe": config.table(work.recipe)})
+    stages = Stages(out / "stages.json")
+    try:
+        runs = [work.base(out, stages), *(work.variant(out, name, stages) for name in size.methods)]
+        said = _evaluate(out, runs, size, stages)
+    except Interrupted:
+        again = "" if out == RUNS / "demo" else f" --out {out}"
+        raise Interrupted(f"stopped: `ftkit demo{again}` goes on where it stopped") from None
+    click.echo(f"\n{stages.words()}\n\n{said}")
+
+
+def _same(out: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds something else, or a demo with other settings."""
+    note = out / "demo.toml"
+    if note.exists():
+        if config.read_toml(note) != {"ftkit": __version__, "command": "demo", **settings}:
+            raise FtkitError(f"{out} holds a demo with other settings: choose another --out")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FtkitError(f"{out} exists and holds no demo: choose another --out")
+    text = config.dump_toml({"ftkit": __version__, "command": "demo", **settings})
+    write_whole(note, text)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The demo's plans, made and checked before anything is written.
+
+    Args:
+        pretraining: plan of the base.
+        recipe: what is taught, in the world of the seed.
+        methods: each by its name.
+        tuning: plan of each tuning.
+        world: what differs from the recipe's defaults.
+        seed: of everything.
+    """
+
+    pretraining: Any
+    recipe: Any
+    methods: dict[str, Any]
+    tuning: Any
+    world: dict[str, Any]
+    seed: int
+
+    @staticmethod
+    def of(size: Demo, world: dict[str, Any], seed: int) -> "Work":
+        """Make the plans, or refuse what cannot be planned."""
+        if not size.methods:
+            raise FtkitError("'demo.methods' names none")
+        plan = pretrain.chosen({"preset": size.preset, "tokens": size.tokens, "seed": seed})
+        sets = {"recipe": world, "method": {}, "plan": {}}
+        parts = {name: tune.chosen(size.recipe, name, sets) for name in size.methods}
+        recipe, _, tuning = parts[size.methods[0]]
+        methods = {name: method for name, (_, method, _) in parts.items()}
+        return Work(plan, recipe, methods, tuning, world, seed)
+
+    def words(self) -> str:
+        """Say what would be done."""
+        from ._plan import pretraining
+
+        settings = pretrain.tables(self.pretraining, (), self.world)
+        return (
+            f"{pretraining(self.pretraining, pretrain.corpus(settings))}\n"
+            f"then {self.recipe.name} by {', '.join(self.methods)}, "
+            f"{len(self.recipe.examples('train')):,} rows, and an evaluation"
+        )
+
+    def base(self, out: Path, stages: Stages) -> Path:
+        """Pretrain the base, or go on with it."""
+        settings = pretrain.tables(self.pretraining, (), self.world)
+        return _run(out / "base", settings, stages, lambda run, _: pretrain.train(run))
+
+    def variant(self, out: Path, name: str, stages: Stages) -> Path:
+        """Tune the base by one method, or go on with it."""
+        base, method = str(out / "base"), self.methods[name]
+        options = {"recipe": self.recipe.name, "methods": [name], "base": base, "seed": self.seed}
+
+        def train(run: Run, resume: bool) -> None:
+            tune.train(run, self.recipe, method, base, self.tuning, seed=self.seed, resume=resume)
+
+        return _run(
+            out / name, tune.tables(options, self.recipe, method, self.tuning), stages, train
+        )
+
+
+def _run(
+    folder: Path, settings: dict[str, Any], stages: Stages, train: Callable[[Run, bool], None]
+) -> Path:
+    """Do a stage that makes a run folder, from its beginning or from where it stopped."""
+
+    def work() -> None:
+        run = Run(folder)
+        if (run.inner / "done").exists():
+            return
+        if (run.inner / "run.toml").exists():
+            with going_on(run):
+                train(run, True)
+        else:
+            with begin(folder, folder.name, settings) as run:
+                train(run, False)
+
+    stages.run(folder.name, work)
+    return folder
+
+
+def _evaluate(out: Path, runs: Sequence[Path], size: Demo, stages: Stages) -> str:
+    """Compare all runs and say what won, at what cost, and where everything lies."""
+    from .eval import lines, score, words
+
+    def work() -> str:
+        ((card, _),) = score(runs, out / "eval", limit=size.limit)
+        first, second = words(card)
+        places = ", ".join(str(run) for run in runs)
+        report = out / "eval" / "report.html"
+        where = f"the report is {report} and the models lie in {places}"
+        return f"{lines(card)}\n\n{first} {second.removesuffix('.')}; {where}."
+
+    stages.run("eval", work)
+    return str(stages.result("eval"))
+
+
+command = demo

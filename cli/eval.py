@@ -1,0 +1,131 @@
+"""`ftkit eval`: ask every variant the same questions and say which one to ship."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftkit.errors import FtkitError
+from ftkit.runs import find_runs, free_name
+
+from . import _options
+from ._bar import watch
+from ._work import RUNS
+
+
+@click.command("eval")
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    type=_options.Word("recipes"),
+    help="What to ask [default: what each run was tuned for].",
+)
+@click.option(
+    "--data",
+    metavar="SOURCE",
+    multiple=True,
+    help="Rows to ask; again for more [default: the test rows of what the runs were tuned on].",
+)
+@click.option(
+    "--limit",
+    type=int,
+    callback=_options.above_zero,
+    help="Ask at most so many test items [default: all].",
+)
+@click.option(
+    "--shots",
+    type=int,
+    default=4,
+    show_default=True,
+    callback=_options.not_negative,
+    help="Show the base up to so many examples before a question, as far as they fit.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where scorecard and report go [default: the next free runs/eval].",
+)
+@_options.common
+def evaluate(
+    runs: tuple[Path, ...],
+    recipe: str | None,
+    data: tuple[str, ...],
+    limit: int | None,
+    shots: int,
+    out: Path | None,
+    pairs: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Compare variants on the same test items: scores with intervals, differences, costs.
+
+    Each RUN is a finished run, a Hugging Face folder or a PEFT folder; without any, every finished
+    run under runs/ is taken, grouped by recipe and base.
+    """
+    _options.settings(pairs, [])
+    folders = list(runs) or [run.path for run in find_runs(RUNS) if _is_model(run.settings)]
+    if not folders:
+        raise FtkitError(
+            f"no finished run lies under {RUNS}/: name one, or begin with `ftkit demo`"
+        )
+    place = out if out is not None else free_name(RUNS / "eval")
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise FtkitError(f"{place} exists and is not empty: choose another --out")
+    click.echo(f"evaluation folder: {place}")
+    asked = {"recipe": recipe, "data": data, "limit": limit, "shots": shots, "seed": seed}
+    for card, folder in score(folders, place, **asked):
+        click.echo(f"\n{lines(card)}\n\n{' '.join(words(card))}\nreport: {folder / 'report.html'}")
+
+
+def _is_model(settings: dict[str, Any]) -> bool:
+    """Tell whether a run made a model."""
+    return settings.get("command") in ("pretrain", "tune")
+
+
+def score(folders: Sequence[Path], out: Path, **asked: Any) -> list[tuple[Any, Path]]:
+    """Evaluate with the bar showing; return each group's scorecard and folder."""
+    from ..eval._evaluate import evaluate_runs
+
+    cards: list[tuple[Any, Path]] = []
+
+    def kept(records: Any) -> Any:
+        for record in records:
+            if "scorecard" in record:
+                cards.append((record["scorecard"], record["out"]))
+            else:
+                yield record
+
+    watch(kept(evaluate_runs(folders, out=out, **asked)), "eval")
+    return cards
+
+
+def words(card: Any) -> tuple[str, str]:
+    """Say what won and at what cost."""
+    from ..eval._words import verdict
+
+    return verdict(card)
+
+
+def lines(card: Any) -> str:
+    """Lay out the variants by the first metric, with what they cost."""
+    from ..eval._words import count, duration, span, value
+
+    title = card.readings[card.primary].title
+    rows = [(f"{card.recipe}, {card.n} items", title, "95 % interval", "trained", "time")]
+    for line in card.variants:
+        measure, reading = line.metrics[card.primary], card.readings[card.primary]
+        trained = count(line.cost.trainable_params) if line.cost.trainable_params else "–"
+        took = duration(line.cost.seconds) if line.cost.seconds else "–"
+        rows.append(
+            (line.name, value(measure.mean, reading), span(measure, reading), trained, took)
+        )
+    wide = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(wide[0]), *(c.rjust(w) for c, w in zip(row[1:], wide[1:], strict=True))]
+        )
+        for row in rows
+    )
+
+
+command = evaluate
