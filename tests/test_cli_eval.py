@@ -1,0 +1,62 @@
+"""`ftkit eval`: every finished run on the same items, a card and a report; what it refuses."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ftkit.cli import ftkit
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def evaluate(*words: str | Path) -> Result:
+    return CliRunner().invoke(ftkit, ["eval", *map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no finished run lies under runs/: name one, or begin with `ftkit demo`"),
+        (["nowhere"], "no run at nowhere: there is no such folder"),
+        (["."], ". is no run, model or adapter folder: it has no config.json"),
+        (["--recipe", "sqlqa"], "no 'sqlqa' in recipes: did you mean 'sql_qa'?"),
+        (["--limit", "-4"], "--limit must be above 0, not -4"),
+        (["--shots", "-1"], "--shots cannot be negative, but it is -1"),
+        (["--set", "plan.clip=1"], "unknown settings 'plan' in `ftkit eval`"),
+    ],
+)
+def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Path):
+    result = evaluate(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {message}")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_finished_run_is_compared(tiny_runs: dict[str, Path], tmp_path: Path):
+    for path in tiny_runs.values():
+        shutil.copytree(path, tmp_path / "runs" / path.name)
+    unfinished = tmp_path / "runs" / "unfinished" / "run"
+    unfinished.mkdir(parents=True)
+    (unfinished / "run.toml").write_text('command = "tune"\n')
+    result = evaluate("--limit", "6", "--shots", "1")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("evaluation folder: runs/eval\n")
+    card = json.loads((tmp_path / "runs" / "eval" / "scorecard.json").read_text())
+    names = [variant["name"] for variant in card["variants"]]
+    assert {"majority", "nearest", "base", "sql_qa-lora", "sql_qa-full"} <= set(names)
+    assert card["n"] == 6
+    for name in names:
+        assert f"\n{name} " in result.stdout
+    assert result.stdout.splitlines()[-1] == "report: runs/eval/report.html"
+    refused = evaluate("--out", "runs/eval")
+    assert refused.stderr == (
+        "Error: runs/eval exists and is not empty: choose another --out\n"
+    )
