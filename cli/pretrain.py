@@ -10,6 +10,7 @@ from ftkit import __version__, catalog
 from ftkit.config import override, table
 from ftkit.runs import Run
 
+from ..basemodel.config import PRESETS
 from . import _options
 from ._bar import watch
 from ._work import begin, going_on, take_up
@@ -27,7 +28,9 @@ FLAGS = ("preset", "tokens", "minutes")
     help="Text to learn from: .txt or .jsonl with a text, also .gz or .xz, or a folder of them; "
     "again for more [default: the embedded corpus].",
 )
-@click.option("--preset", metavar="NAME", help="Size of the model: nano or mini [default: nano].")
+@click.option(
+    "--preset", metavar=f"[{'|'.join(PRESETS)}]", help="Size of the model [default: nano]."
+)
 @click.option(
     "--tokens",
     type=int,

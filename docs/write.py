@@ -76,50 +76,46 @@ def first_words(path: Path) -> str:
     return text.splitlines()[0].strip("{#<!-/*} ").rstrip(".") or path.name
 
 
-def table(result: dict[str, Any]) -> str:
+def table(card: dict[str, Any]) -> str:
     """Render a scorecard as a Markdown table, one row a variant.
 
     Args:
-        result: the content of a scorecard.json, with `hardware` and `notes` if known.
+        card: the content of a scorecard.json; `title` and `notes` may stand beside it.
     """
-    variants = result["variants"]
-    metrics = list(dict.fromkeys(name for variant in variants for name in variant["metrics"]))
-    heads = ["variant", *(name.replace("_", " ") for name in metrics)]
-    heads += ["trainable", "file", "training", "forgetting"]
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
-    for variant in variants:
-        cells = [variant["name"], *(score(variant["metrics"].get(name)) for name in metrics)]
-        cells += cost(variant.get("cost") or {})
-        cells.append(forgotten(variant.get("forgetting")))
-        lines.append(f"| {' | '.join(cells)} |")
-    facts = [f"{result['n']} test items", "95 % intervals", result.get("hardware", "")]
-    facts += [result.get("notes", "")]
-    return "\n".join([*lines, "", "; ".join(filter(None, facts)) + "."]) + "\n"
+    shown = [name for name, reading in card["readings"].items() if reading["share"]]
+    heads = ["", *(card["readings"][name]["title"] for name in shown), "trained", "file", "time"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' ---: |' * len(heads)}".replace(" ---:", " ---", 1)]
+    for line in card["variants"]:
+        cells = [line["name"], *(score(line["metrics"][name]) for name in shown)]
+        lines.append(f"| {' | '.join([*cells, *cost(line)])} |")
+    return f"**{card.get('title', card['recipe'])}** {facts(card)}\n\n" + "\n".join(lines) + "\n"
 
 
-def score(value: dict[str, Any] | None) -> str:
-    """Render a share with its interval in percent, and how many seeds where that is not 1."""
-    if not value or value.get("mean") is None:
+def facts(card: dict[str, Any]) -> str:
+    """Say what the numbers rest on: items, intervals, machine."""
+    machine = card["facts"]["hardware"]
+    words = [f"{card['n']} test items", "95 % intervals in brackets"]
+    words.append(f"{machine['processor']}, {machine['threads']} threads")
+    words += [machine[name] for name in ("accelerator",) if name in machine]
+    return "; ".join([*words, *filter(None, [card.get("notes")])]) + "."
+
+
+def score(value: dict[str, Any]) -> str:
+    """Render a share with its interval, in percent, and the spread between seeds."""
+    if value["mean"] is None:
         return "–"
-    return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
+    spread = f" ±{100 * value['spread']:.1f}" if value.get("spread") is not None else ""
+    return f"{100 * value['mean']:.1f}{spread} ({100 * value['low']:.0f}–{100 * value['high']:.0f})"
 
 
-def cost(facts: dict[str, Any]) -> list[str]:
-    """Render trainable parameters, bytes on disk and training seconds."""
-    parameters, size = facts.get("trainable_params"), facts.get("bytes")
-    seconds = facts.get("seconds")
+def cost(line: dict[str, Any]) -> list[str]:
+    """Render trained parameters, bytes and seconds; a baseline has none."""
+    known = line["cost"]
     return [
-        f"{parameters:,}" if parameters else "–",
-        f"{size / 2**20:.2f} MiB" if size else "–",
-        f"{seconds:.0f} s" if seconds else "–",
+        f"{known['trainable_params']:,.0f}" if known["trainable_params"] else "–",
+        f"{known['bytes'] / 1e6:.2f} MB" if known["bytes"] else "–",
+        f"{known['seconds']:.0f} s" if known["seconds"] and line["method"] != "base" else "–",
     ]
-
-
-def forgotten(value: Any) -> str:
-    """Render bits per byte on the base's own text, before and after."""
-    if isinstance(value, dict) and value.get("before") is not None:
-        return f"{value['before']:.3f} → {value['after']:.3f}"
-    return f"{value:+.3f}" if isinstance(value, int | float) else "–"
 
 
 def readme(text: str) -> str:

@@ -34,7 +34,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ftkit.config import override, table
     from ftkit.runs import Run
 
-    plan = Pretrain(tokens=8192, batch=2048, context=512, vocab_size=768)
+    plan = Pretrain(preset="pico", tokens=30_000, batch=2048, context=512, vocab_size=768)
     world = override(catalog.load("recipes", "sql_qa"), {"characters": 120_000}, "recipe")
     out = tmp_path_factory.mktemp("runs") / "base"
     settings = {"command": "pretrain", "options": {"seed": 0}, "plan": table(plan)}

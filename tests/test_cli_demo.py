@@ -17,7 +17,8 @@ from ftkit.runs import Run
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    *("--set", "demo.tokens=16384", "--set", "demo.limit=12", "--set", "recipe.epochs=1"),
+    *("--set", "demo.preset=nano", "--set", "demo.tokens=16384"),
+    *("--set", "demo.limit=12", "--set", "recipe.epochs=1"),
     *("--set", "recipe.characters=150000", "--set", "recipe.rows=60", "--set", "recipe.tests=20"),
 ]
 

@@ -1,0 +1,80 @@
+"""The README's tables are made from scorecards: every figure is in the file, none is typed."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def write() -> Any:
+    """Load docs/write.py."""
+    spec = importlib.util.spec_from_file_location("write", ROOT / "docs" / "write.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CARD = {
+    "recipe": "sql_qa",
+    "title": "The embedded world.",
+    "n": 500,
+    "readings": {
+        "execution_accuracy": {"title": "Execution accuracy", "share": True},
+        "bits_per_byte": {"title": "Bits per byte", "share": False},
+    },
+    "variants": [
+        {
+            "name": "nearest",
+            "method": "nearest",
+            "metrics": {"execution_accuracy": {"mean": 0.02, "low": 0.011, "high": 0.036}},
+            "cost": {"trainable_params": 0, "bytes": 0, "seconds": None},
+        },
+        {
+            "name": "lora",
+            "method": "lora",
+            "metrics": {
+                "execution_accuracy": {"mean": 0.7214, "low": 0.68, "high": 0.76, "spread": 0.012}
+            },
+            "cost": {"trainable_params": 149504, "bytes": 612345, "seconds": 41.2},
+        },
+    ],
+    "facts": {"hardware": {"processor": "Some CPU", "threads": 2}},
+}
+
+
+def test_a_card_becomes_a_table(write):
+    assert write.table(CARD).splitlines() == [
+        "**The embedded world.** 500 test items; 95 % intervals in brackets; Some CPU, 2 threads.",
+        "",
+        "|  | Execution accuracy | trained | file | time |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| nearest | 2.0 (1–4) | – | – | – |",
+        "| lora | 72.1 ±1.2 (68–76) | 149,504 | 0.61 MB | 41 s |",
+    ]
+
+
+def test_a_page_is_filled_between_its_marks(write, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(write, "ROOT", tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "demo.json").write_text(json.dumps(CARD))
+    page = "before\n<!-- results:demo -->\nold\n<!-- /results -->\nafter\n"
+    filled = write.readme(page)
+    assert filled.startswith("before\n<!-- results:demo -->\n**The embedded world.**")
+    assert filled.endswith("41 s |\n<!-- /results -->\nafter\n")
+    assert write.readme(filled) == filled
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.name)
+def test_a_result_says_what_it_rests_on(path: Path, write):
+    card = json.loads(path.read_text(encoding="utf-8"))
+    assert card["n"] > 0
+    assert card["facts"]["hardware"]["processor"]
+    assert write.table(card)
+    assert f"<!-- results:{path.stem} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
