@@ -91,7 +91,8 @@ class Packer:
     Args:
         items: rendered examples.
         length: tokens of a row, slots included.
-        batch: rows of a batch.
+        batch: rows of an update.
+        parts: micro-batches that an update is cut into; numbers count these.
         slots: label-free places before each example.
         pad: the id for places that hold no token.
         seed: of the order.
@@ -105,30 +106,33 @@ class Packer:
         length: int,
         batch: int,
         *,
+        parts: int = 1,
         slots: int = 0,
         pad: int = 0,
         seed: int = 0,
         packable: bool = True,
         where: Sequence[str] = (),
     ) -> None:
-        self.items, self.length, self.batch = items, length, batch
+        self.items, self.length, self.batch, self.parts = items, length, batch, parts
         self.slots, self.pad, self.seed, self.packable = slots, pad, seed, packable
         self.where = where
-        self._firsts = [0]  # the number of each epoch's first batch, as far as they are known
+        self._firsts = [0]  # the number of each epoch's first update, as far as they are known
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def __call__(self, number: int) -> Batch:
-        """Make a batch; equal numbers give equal batches."""
-        while self._firsts[-1] <= number:
+        """Make a micro-batch; equal numbers give equal ones, and its parts make up the update."""
+        update, part = divmod(number, self.parts)
+        while self._firsts[-1] <= update:
             rows = self.rows(len(self._firsts) - 1)
             self._firsts.append(self._firsts[-1] + -(-len(rows) // self.batch))
-        epoch = bisect.bisect_right(self._firsts, number) - 1
-        first = (number - self._firsts[epoch]) * self.batch
-        return self.collate(self.rows(epoch)[first : first + self.batch])
+        epoch = bisect.bisect_right(self._firsts, update) - 1
+        first = (update - self._firsts[epoch]) * self.batch
+        rows = self.rows(epoch)[first : first + self.batch]
+        return self.collate(rows[part :: self.parts])
 
     @property
-    def batches(self) -> int:
-        """Batches of the first epoch; others differ by a few at most."""
+    def updates(self) -> int:
+        """Updates of the first epoch; others differ by a few at most."""
         return -(-len(self.rows(0)) // self.batch)
 
     @property
@@ -173,7 +177,8 @@ class Packer:
 
     def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
         """Lay rows of examples into tensors as wide as the fullest row."""
-        wide = max(self._size(row) for row in rows)
+        wide = max((self._size(row) for row in rows), default=1)
+        rows = rows or [[]]  # an update's last parts may be empty
         ids, positions, slots, labels = [], [], [], []
         for row in rows:
             empty = wide - self._size(row)

@@ -188,14 +188,15 @@ def _prepare(
         Packer(
             part.items,
             width,
-            max(1, tuning.batch // (tuning.accumulate * width)),
+            max(1, tuning.batch // width),
+            parts=parts,
             slots=slots,
             pad=_pad(tokenizer),
             seed=seed,
             packable=method.packable,
             where=[example.where for example in part.examples],
         )
-        for part in (train, held_out)
+        for part, parts in ((train, tuning.accumulate), (held_out, 1))
     ]
     if decided is None:
         hidden = getattr(causal(model).config, "hidden_size", None)
@@ -264,8 +265,8 @@ def _steps(
     """Turn epochs, or minutes after timing a few batches, into a number of steps."""
     train, held_out = packers
     if minutes is None:
-        steps = math.ceil(recipe.epochs * train.batches / tuning.accumulate)
-        return max(1, steps), f"{recipe.epochs:g} epochs of {train.batches} batches"
+        steps = math.ceil(recipe.epochs * train.updates)
+        return max(1, steps), f"{recipe.epochs:g} epochs of {train.updates} steps"
     times = []
     for number in range(3):  # the first warms up
         began = time.perf_counter()
@@ -275,7 +276,7 @@ def _steps(
     forward.model.zero_grad(set_to_none=True)
     each = min(times[1:]) * tuning.accumulate
     # A check is a forward, about a third of a step, for each batch that is held out.
-    checking = tuning.checks * held_out.batches * each / tuning.accumulate / 3
+    checking = tuning.checks * held_out.updates * each / 3
     steps = int((minutes * 60 - checking) / each)
     if steps < 1:
         raise FtkitError(f"--minutes {minutes:g} is too short: a step takes about {each:.1f} s")
@@ -315,7 +316,7 @@ def _validate(work: _Work) -> float:
     """Measure the loss per labelled token on the held-out rows, in nats."""
     work.model.eval()
     total, tokens = 0.0, 0
-    for number in range(work.held_out.batches):
+    for number in range(work.held_out.updates):
         batch = work.held_out(number).to(work.device.torch_device)
         with work.device.autocast():
             total += float(_loss(work.forward, batch))

@@ -41,7 +41,7 @@ def test_a_batch_lays_out_whole_examples(slots: int, packable: bool) -> None:
     rows = items()
     packer = Packer(rows, 64, 4, slots=slots, pad=-7, packable=packable)
     seen: list[int] = []
-    for number in range(packer.batches):
+    for number in range(packer.updates):
         batch = packer(number)
         flat = batch.ids_BT.flatten()
         places = zip(batch.where_N.tolist(), batch.targets_N.tolist(), strict=True)
@@ -66,7 +66,7 @@ def test_a_batch_lays_out_whole_examples(slots: int, packable: bool) -> None:
 
 def test_batches_depend_on_their_number_and_seed_alone() -> None:
     first, second = (Packer(items(), 64, 4, seed=3) for _ in range(2))
-    count = first.batches
+    count = first.updates
     forward = [first(number) for number in range(3 * count)]
     for number in (2 * count + 1, 0, count, 5):
         assert torch.equal(second(number).ids_BT, forward[number].ids_BT)
@@ -74,6 +74,15 @@ def test_batches_depend_on_their_number_and_seed_alone() -> None:
     epochs = [sum(batch.tokens for batch in forward[:count])]
     epochs.append(sum(item.supervised for item in items()))
     assert epochs[0] == epochs[1]
+
+
+def test_parts_make_up_the_update() -> None:
+    whole, cut = Packer(items(), 64, 8), Packer(items(), 64, 8, parts=3)
+    for update in range(2 * whole.updates):
+        parts = [cut(3 * update + part) for part in range(3)]
+        ours = sorted(i for batch in parts for i in batch.targets_N.tolist())
+        assert ours == sorted(whole(update).targets_N.tolist())
+    assert Packer(items(1), 64, 8, parts=2)(1).tokens == 0, "one row cannot be cut"
 
 
 def test_efficiency_counts_gaps() -> None:
