@@ -103,6 +103,8 @@ def generate(
                 f"prompt {number} has {len(prompt)} tokens: "
                 f"the model reads 1 to {decoder.context - 1} and needs room to answer"
             )
+    if max_new_tokens < 1:
+        return [Generated([], stopped=False) for _ in prompts]
     sampling = _Sampling(temperature, top_k, top_p, seed)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     replies: dict[int, Generated] = {}
@@ -128,13 +130,9 @@ def _batch(
     lengths_B1 = torch.tensor([[len(p)] for p in prompts.values()])
     mask_BT = torch.arange(longest) >= longest - lengths_B1
     new: dict[int, list[int]] = {index: [] for index in prompts}
-    done: dict[int, Generated] = {
-        index: Generated([], stopped=False) for index in prompts if room[index] < 1
-    }
-    if len(done) == len(prompts):
-        return done
+    done: dict[int, Generated] = {}
     draws = {index: _random(sampling.seed, index) for index in prompts}
-    rows = list(prompts)
+    rows, read = list(prompts), 0
     logits_BV, cache = decoder.prompt(
         ids_BT.to(decoder.device), mask_BT.to(decoder.device), max(room.values())
     )
@@ -152,8 +150,11 @@ def _batch(
         if len(done) == len(prompts):
             return done
         left = [place for place, row in enumerate(rows) if row not in done]
-        # Copying the cache costs about a step: wait until a quarter of the rows would leave.
-        if len(left) <= 0.75 * len(rows):
+        read += 1
+        # A row at the end of its context is done and must not be asked for one position more.
+        full = any(len(prompts[row]) + read > decoder.context for row in rows)
+        # Copying the cache costs about a step: else wait until a quarter of the rows can leave.
+        if full or len(left) <= 0.75 * len(rows):
             keep = torch.tensor(left, device=decoder.device)
             cache, next_B = decoder.keep(cache, keep), next_B[keep]
             rows = [rows[place] for place in left]
