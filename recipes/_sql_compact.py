@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OPAQUE = re.compile(r"(table|t)?_?[0-9][0-9_]*", re.IGNORECASE)  # table_1_16575609_3 says nothing
+OPAQUE = re.compile(r"table(_[0-9]+)+", re.IGNORECASE)  # table_1_16575609_3 says nothing
 # Words of SQL that cannot stand bare for a name; they are written in capitals.
 KEYWORDS = frozenset(
     """all and as asc between by case cast collate cross desc distinct else end escape except exists
@@ -30,6 +30,7 @@ FUNCTIONS = frozenset(
     min nullif printf replace round rtrim strftime substr substring sum time total trim typeof
     upper""".split()  # noqa: SIM905
 )
+CALLS = FUNCTIONS | KEYWORDS
 TOKENS = re.compile(
     r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])"""
     r"""|(?P<number>\d+(?:\.\d+)?(?![\w.])|\.\d+)|(?P<word>\w+)|(?P<sign><>|<=|>=|!=|==|\|\||\S)"""
@@ -106,7 +107,7 @@ def compact(sql: str, known: Names) -> str:
         name = known.short.get(inner.lower())
         if kind == "quoted":
             words.append(_quote(name) if name else _text(inner) if word[0] == '"' else word)
-        elif kind == "word" and word.lower() in (FUNCTIONS | KEYWORDS if after == "(" else KEYWORDS):
+        elif kind == "word" and word.lower() in (CALLS if after == "(" else KEYWORDS):
             words.append(word.upper())
         elif kind == "word":
             words.append(_quote(name) if name else word.lower())

@@ -1,0 +1,286 @@
+"""The SQL recipe: the compact form and back, real data and its refusals, the embedded world."""
+
+import gzip
+import json
+import random
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.catalog import load
+from ftkit.config import override
+from ftkit.errors import FtkitError
+from ftkit.recipes._check import check
+from ftkit.recipes._sql_compact import compact, first_statement, names, restore
+from ftkit.recipes.sql_qa import RECIPE, notebooks
+
+WILD = (
+    'CREATE TABLE "table_1_16575609_3" ("Pick #" REAL, "CFL Team" TEXT, "Order" TEXT, "1995" TEXT, '
+    '"Area (km 2 )" REAL, "Returning" TEXT, "pick" TEXT, "Größe" TEXT, "#" TEXT);'
+)
+MIXED = (
+    'CREATE TABLE "Student" ("StuID" INTEGER, "LName" TEXT, "Age" INTEGER, PRIMARY KEY ("StuID"));'
+    'CREATE TABLE "Has_Pet" ("StuID" INTEGER, "PetID" INTEGER, '
+    'FOREIGN KEY ("StuID") REFERENCES "Student" ("StuID"));'
+)
+# Query, and its compact form.
+QUERIES = {
+    WILD: {
+        'SELECT COUNT("Pick #") FROM "table_1_16575609_3" WHERE "CFL Team" = \'It\'\'s; "x"\'':
+            "SELECT COUNT(pick) FROM t WHERE cfl_team = 'It''s; \"x\"'",
+        'SELECT "Order", "1995" FROM "table_1_16575609_3" ORDER BY "Order" DESC LIMIT 3':
+            'SELECT "order", "1995" FROM t ORDER BY "order" DESC LIMIT 3',
+        'SELECT "pick", "Größe", "#" FROM "table_1_16575609_3" WHERE "Area (km 2 )" >= 1.5':
+            'SELECT pick_2, "größe", col FROM t WHERE area_km_2 >= 1.5',
+        'SELECT MAX("Returning") FROM "table_1_16575609_3"': 'SELECT MAX("returning") FROM t',
+    },
+    MIXED: {
+        'select T1.lname from student as T1 join has_pet as T2 on T1.stuid = T2.stuid '
+        'where T1.age > 20 and T1.LName != "x";':
+            "SELECT t1.lname FROM student AS t1 JOIN has_pet AS t2 ON t1.stuid = t2.stuid "
+            "WHERE t1.age > 20 AND t1.lname != 'x'",
+        "SELECT count(*), Avg(Age) FROM Student WHERE StuID NOT IN (SELECT StuID FROM Has_Pet)":
+            "SELECT COUNT(*), AVG(age) FROM student WHERE stuid NOT IN (SELECT stuid FROM has_pet)",
+    },
+}  # fmt: skip
+
+
+def filled(schema: str, seed: int = 0) -> sqlite3.Connection:
+    """Fill tables with small values, so that queries find something."""
+    draw, database = random.Random(seed), sqlite3.connect(":memory:")
+    database.executescript(schema)
+    tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master")]
+    for table in tables:
+        wide = len(list(database.execute(f'PRAGMA table_info("{table}")')))
+        for number in range(30):
+            row = [number, *(draw.choice(["x", 'It\'s; "x"', 3, 25]) for _ in range(wide - 1))]
+            database.execute(f'INSERT INTO "{table}" VALUES ({",".join("?" * wide)})', row)
+    return database
+
+
+@pytest.mark.parametrize("schema", [WILD, MIXED])
+def test_the_compact_form_is_short_and_comes_back_to_the_same_result(schema: str) -> None:
+    known, database = names(schema), filled(schema)
+    for query, short in QUERIES[schema].items():
+        assert compact(query, known) == short
+        back = restore(short, known)
+        assert Counter(database.execute(back)) == Counter(database.execute(query))
+        assert compact(back, known) == short, "once more changes nothing"
+
+
+def test_compact_queries_run_on_the_compact_schema() -> None:
+    """The short names are a schema of their own: what the model is shown and writes is SQL."""
+    for schema, queries in QUERIES.items():
+        database = sqlite3.connect(":memory:")
+        database.executescript(names(schema).schema)
+        for short in queries.values():
+            database.execute(short)
+
+
+def test_names_are_one_to_one() -> None:
+    for schema in QUERIES:
+        known = names(schema)
+        assert len(known.short) == len(known.full) == len(set(known.short.values()))
+        assert all(known.full[known.short[name]].lower() == name for name in known.short)
+
+
+def test_a_models_own_words_survive_restoring() -> None:
+    known = names(MIXED)
+    assert (
+        restore("SELECT nonsense FROM student WHERE", known) == "SELECT nonsense FROM Student WHERE"
+    )
+    assert restore("SELECT 'stuid' FROM student", known) == "SELECT 'stuid' FROM Student"
+    assert restore("", known) == ""
+
+
+def test_schemas_cannot_reach_outside(tmp_path: Path) -> None:
+    for text in (f"ATTACH DATABASE '{tmp_path / 'x'}' AS x", "DROP TABLE t", "nonsense", ""):
+        with pytest.raises(ValueError, match=r"."):
+            names(text)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("reply", "statement"),
+    [
+        ("SELECT 1; DROP TABLE t", "SELECT 1"),
+        (" SELECT ';' FROM t ;", "SELECT ';' FROM t"),
+        ("Sure! SELECT 1", "Sure! SELECT 1"),
+        ("", ""),
+    ],
+)
+def test_an_answer_is_the_first_statement_and_nothing_is_searched_for(
+    reply: str, statement: str
+) -> None:
+    assert first_statement(reply) == statement
+    assert RECIPE.answer(reply, RECIPE.examples("test")[0]) == statement
+
+
+def source(folder: Path, count: int = 40, **changes: Any) -> Path:
+    """Write a folder of rows over many schemas, with one packed database."""
+    folder.mkdir(parents=True)
+    rows = []
+    for number in range(count):
+        schema = f'CREATE TABLE "T{number % 20}" ("Name Of" TEXT, "Age" REAL);'
+        sql = f'SELECT "Age" FROM "T{number % 20}" WHERE "Name Of" = \'n{number}\''
+        row = {"question": f"How old is n{number}?", "schema": schema, "sql": sql, "db_id": "all"}
+        rows.append(row | changes)
+    lines = [json.dumps(row) for row in rows]
+    (folder / "train.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    dev = [json.dumps(row | {"question": f"{row['question']} Now?"}) for row in rows[:10]]
+    (folder / "dev.jsonl").write_text("\n".join(dev))
+    (folder / "databases").mkdir()
+    database = sqlite3.connect(folder / "all.sqlite")
+    for number in range(20):
+        database.execute(f'CREATE TABLE "T{number}" ("Name Of" TEXT, "Age" REAL)')
+        database.execute(f'INSERT INTO "T{number}" VALUES (?, ?)', (f"n{number}", number))
+    database.commit()
+    database.close()
+    packed = gzip.compress((folder / "all.sqlite").read_bytes())
+    (folder / "databases" / "all.sqlite.gz").write_bytes(packed)
+    (folder / "all.sqlite").unlink()
+    return folder
+
+
+def recipe(tmp_path: Path, *data: str, **values: Any) -> Any:
+    return override(RECIPE, {"data": data, "cache": str(tmp_path / "cache")} | values, "recipe")
+
+
+def test_real_rows_are_shown_compact_and_answered_in_the_databases_names(tmp_path: Path) -> None:
+    made = recipe(tmp_path, str(source(tmp_path / "rows")))
+    example = made.examples("test")[3]
+    assert example.prompt[0]["content"] == ("table t3: name_of text, age real\nHow old is n3? Now?")
+    assert example.reference == "SELECT age FROM t3 WHERE name_of = 'n3'"
+    answer = made.answer(example.reference + "; SELECT 1", example)
+    assert answer == "SELECT Age FROM T3 WHERE \"Name Of\" = 'n3'"
+    database = sqlite3.connect(f"file:{example.meta['database']}?mode=ro", uri=True)
+    assert database.execute(answer).fetchall() == database.execute(example.meta["sql"]).fetchall()
+    assert database.execute(answer).fetchall() == [(3.0,)]
+
+
+def test_splits_hold_out_whole_schemas_and_do_not_change(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows")
+    made = recipe(tmp_path, str(place), validation="0.2")
+    train, checks = made.examples("train"), made.examples("validation")
+    units = [{example.meta["unit"] for example in part} for part in (train, checks)]
+    assert len(train) + len(checks) == 40
+    assert len(checks) == 8
+    assert not units[0] & units[1]
+    assert made.examples("train") == train
+    alone = recipe(tmp_path, str(place / "train.jsonl.gz"), validation="0.1")
+    parts = [{e.meta["unit"] for e in alone.examples(s)} for s in ("train", "validation", "test")]
+    assert [len(part) for part in parts] == [16, 2, 2]
+    assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+    parts_found = check(alone)
+    assert sum(part.rows for part in parts_found.values()) == 40
+
+
+def test_one_schema_is_divided_by_question(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows", schema="CREATE TABLE a (b TEXT)", sql="SELECT b FROM a")
+    made = recipe(tmp_path, str(place), validation="0.2")
+    assert [len(made.examples(split)) for split in ("train", "validation")] == [32, 8]
+
+
+def test_weights_repeat_or_thin_training_rows_alone(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows")
+    whole = recipe(tmp_path, str(place))
+    for weight, share in ((2, 2.0), (0.5, 0.5)):
+        made = recipe(tmp_path, f"{place}@{weight}")
+        assert len(made.examples("train")) == share * len(whole.examples("train"))
+        assert made.examples("validation") == whole.examples("validation")
+        assert made.examples("test") == whole.examples("test")
+
+
+def test_rows_without_a_database_are_for_training_alone(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows", db_id=None)
+    made = recipe(tmp_path, str(place))
+    assert len(made.examples("train")) == 38
+    with pytest.raises(FtkitError, match="no test rows with a db_id and its database"):
+        made.examples("test")
+
+
+def test_a_tested_question_is_never_trained_on(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows")
+    rows = gzip.decompress((place / "train.jsonl.gz").read_bytes()).decode().splitlines()
+    (place / "dev.jsonl").write_text("\n".join(rows[:5]))
+    made = recipe(tmp_path, str(place))
+    asked = {example.meta["question"] for example in made.examples("test")}
+    trained = [*made.examples("train"), *made.examples("validation")]
+    assert not asked & {example.meta["question"] for example in trained}
+    assert len(trained) == 35
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema": "nonsense"}, "rows/train.jsonl.gz:1: 'schema' is not CREATE TABLE text"),
+        ({"schema": None}, "rows/train.jsonl.gz:1: 'schema' is null; a row has the texts question"),
+        ({"db_id": "../../etc/passwd"}, "'db_id' is no plain file name"),
+        ({"db_id": "other"}, "rows/dev.jsonl:1: no database at .*other.sqlite or other.sqlite.gz"),
+    ],
+)
+def test_bad_rows_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    made = recipe(tmp_path, str(source(tmp_path / "rows", **changes)))
+    with pytest.raises(FtkitError, match=words):
+        made.examples("test")
+
+
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows")
+    (place / "databases" / "all.sqlite.gz").write_bytes(b"no gzip")
+    with pytest.raises(FtkitError, match="is no whole gzip file"):
+        recipe(tmp_path, str(place)).examples("test")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_notebooks_come_from_training_rows_alone_and_in_the_prose_form(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows")
+    documents = list(notebooks((str(place),), 0.2))
+    whole = "\n".join(documents)
+    made = recipe(tmp_path, str(place), validation="0.2")
+    for example in made.examples("train"):
+        assert example.meta["question"] in whole
+        prose = made.prose(example)
+        assert any(
+            prose.answer in document and document.startswith(prose.prompt.split("\n")[0])
+            for document in documents
+        )
+    for example in [*made.examples("validation"), *made.examples("test")]:
+        assert example.meta["question"] not in whole
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"rows": "0"}, "'recipe.rows' takes 1 or more, not 0"),
+        ({"validation": "1.5"}, "'recipe.validation' is a share of 0 to 1, not 1.5"),
+    ],
+)
+def test_settings_that_make_no_recipe_are_refused(values: dict[str, str], words: str) -> None:
+    with pytest.raises(FtkitError, match=words):
+        override(load("recipes", "sql_qa"), values, "recipe")
+
+
+def test_the_world_is_asked_in_its_own_words_and_every_reference_runs() -> None:
+    for example in RECIPE.examples("test")[:40]:
+        schema, _, question = example.prompt[0]["content"].rpartition("\n")
+        assert question == example.meta["question"]
+        assert schema == example.meta["shown"]
+        database = sqlite3.connect(f"file:{example.meta['database']}?mode=ro", uri=True)
+        database.execute(RECIPE.answer(example.reference, example)).fetchall()
+        prose = RECIPE.prose(example)
+        assert prose.prompt.startswith(schema)
+        assert prose.stop not in prose.answer
+
+
+def test_the_corpus_holds_the_prose_form() -> None:
+    """A base asked in prose continues a text of the kind that it has met."""
+    document = next(text for text in RECIPE.corpus() if "\ntable " in text or text[:6] == "table ")
+    lines = document[document.index("table ") :].split("\n\n")
+    assert lines[0].startswith("table ")
+    remark, query = lines[1].split("\n")
+    assert remark
+    assert query.startswith("SELECT ")
