@@ -50,9 +50,9 @@ def data(
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Check and count the rows of a recipe and show what the loss falls on.
+    """Check, count and preview a recipe's rows.
 
-    --set reaches the table recipe.
+    Three examples are shown with the part marked on which the loss falls. --set reaches the table recipe.
     """
     if prose is not None and prose.exists():
         raise FtkitError(f"{prose} exists: choose another name for --prose")

@@ -48,9 +48,9 @@ class Demo:
 @_options.dry_run
 @_options.common
 def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
-    """Pretrain, tune by every method, evaluate, report: the whole job on the embedded world.
+    """Run the whole job, from nothing to a report.
 
-    --set reaches the tables demo and recipe, such as demo.tokens=1000000.
+    Pretrains a base on the embedded world, tunes it by every method, evaluates. --set reaches the tables demo and recipe, such as demo.tokens=1000000.
     """
     sets = _options.settings(pairs, TABLES)
     size = config.override(Demo(), sets["demo"], "demo")

@@ -57,9 +57,9 @@ def evaluate(
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Compare variants on the same test items: scores with intervals, differences, costs.
+    """Compare variants on the same test items.
 
-    Each RUN is a finished run, a Hugging Face folder or a PEFT folder; without any, every finished
+    Writes scores with intervals, differences and costs. Each RUN is a finished run, a Hugging Face folder or a PEFT folder; without any, every finished
     run under runs/ is taken, grouped by recipe and base.
     """
     _options.settings(pairs, [])

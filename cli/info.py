@@ -15,7 +15,7 @@ LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "evaluate", "safeten
 @click.command()
 @debug
 def info() -> None:
-    """Show the device and precision that would be used, why, and what is installed."""
+    """Show what would be used here, and why."""
     from ..basemodel.device import decide
 
     device = decide(parameters=5_000_000)

@@ -59,9 +59,9 @@ def pretrain(
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Pretrain a base from scratch and write it as a Hugging Face folder.
+    """Pretrain a base from scratch.
 
-    --set reaches the tables plan and recipe (of the embedded corpus), such as plan.batch=4096.
+    It is written as a Hugging Face folder. --set reaches the tables plan and recipe (of the embedded corpus), such as plan.batch=4096.
     """
     if resume:
         run = take_up(out)

@@ -63,9 +63,9 @@ def tune(
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Adapt a base to a recipe and write what was learned as a Hugging Face or PEFT folder.
+    """Adapt a base to a recipe.
 
-    --set reaches the tables recipe, method and plan, such as method.rank=4.
+    What was learned is written as a Hugging Face or PEFT folder. --set reaches the tables recipe, method and plan, such as method.rank=4.
     """
     if resume:
         _go_on(take_up(out))
