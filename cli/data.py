@@ -52,7 +52,8 @@ def data(
 ) -> None:
     """Check, count and preview a recipe's rows.
 
-    Three examples are shown with the part marked on which the loss falls. --set reaches the table recipe.
+    Three examples are shown with the part marked on which the loss falls. --set reaches the
+    table recipe.
     """
     if prose is not None and prose.exists():
         raise FtkitError(f"{prose} exists: choose another name for --prose")

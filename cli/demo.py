@@ -50,7 +50,8 @@ class Demo:
 def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
     """Run the whole job, from nothing to a report.
 
-    Pretrains a base on the embedded world, tunes it by every method, evaluates. --set reaches the tables demo and recipe, such as demo.tokens=1000000.
+    Pretrains a base on the embedded world, tunes it by every method, evaluates. --set reaches
+    the tables demo and recipe, such as demo.tokens=1000000.
     """
     sets = _options.settings(pairs, TABLES)
     size = config.override(Demo(), sets["demo"], "demo")

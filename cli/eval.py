@@ -59,8 +59,9 @@ def evaluate(
 ) -> None:
     """Compare variants on the same test items.
 
-    Writes scores with intervals, differences and costs. Each RUN is a finished run, a Hugging Face folder or a PEFT folder; without any, every finished
-    run under runs/ is taken, grouped by recipe and base.
+    Writes scores with intervals, differences and costs. Each RUN is a finished run, a Hugging
+    Face folder or a PEFT folder; without any, every finished run under runs/ is taken, grouped by
+    recipe and base.
     """
     _options.settings(pairs, [])
     folders = list(runs) or [run.path for run in find_runs(RUNS) if _is_model(run.settings)]

@@ -61,7 +61,8 @@ def pretrain(
 ) -> None:
     """Pretrain a base from scratch.
 
-    It is written as a Hugging Face folder. --set reaches the tables plan and recipe (of the embedded corpus), such as plan.batch=4096.
+    It is written as a Hugging Face folder. --set reaches the tables plan and recipe (of the
+    embedded corpus), such as plan.batch=4096.
     """
     if resume:
         run = take_up(out)

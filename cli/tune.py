@@ -65,7 +65,8 @@ def tune(
 ) -> None:
     """Adapt a base to a recipe.
 
-    What was learned is written as a Hugging Face or PEFT folder. --set reaches the tables recipe, method and plan, such as method.rank=4.
+    What was learned is written as a Hugging Face or PEFT folder. --set reaches the tables
+    recipe, method and plan, such as method.rank=4.
     """
     if resume:
         _go_on(take_up(out))
