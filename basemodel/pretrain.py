@@ -16,7 +16,7 @@ from ftkit.runs import Run
 
 from . import checkpoint
 from .config import GPTConfig, preset
-from .corpus import HELD, Corpus, Documents, Rows, build, survey
+from .corpus import Documents, survey
 from .curves import draw
 from .device import COMPILE_GAIN, COMPILE_SECONDS, Device, PeakMemory, decide
 from .fit import Plan, fit
@@ -24,6 +24,7 @@ from .interrupt import Interrupt
 from .model import GPT
 from .optim import Group, Optimizer, hidden_matrices
 from .tokenizer import BOS, END, EOS, LEAST, PAD, Tokenizer, train_tokenizer
+from .tokens import HELD, Corpus, Rows, build
 from .validate import Held
 
 # What a run without a budget trains on.

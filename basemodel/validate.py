@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .corpus import Rows
 from .device import Device
 from .tokenizer import BOS, END, PAD, Tokenizer
+from .tokens import Rows
 
 Loss = Callable[[torch.nn.Module, Rows], Tensor]
 

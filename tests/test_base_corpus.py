@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftkit.basemodel.corpus import Corpus, Documents, build, survey
+from ftkit.basemodel.corpus import Documents, survey
 from ftkit.basemodel.tokenizer import BOS, END, Tokenizer, train_tokenizer
+from ftkit.basemodel.tokens import Corpus, build
 from ftkit.errors import FtkitError
 
-DOCUMENTS = [f"Note {n}: the {n % 7} singers of town {n} sang {n * n} songs." for n in range(120)]
+# The odd characters end a line for Python, not for JSON lines.
+DOCUMENTS = [
+    f"Note {n}: the {n % 7} singers of town {n} sang {n * n} songs.\u2028\x85" for n in range(120)
+]
 
 
 @pytest.fixture(scope="module")
