@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 Split = Literal["train", "validation", "test"]
@@ -94,6 +95,16 @@ class Recipe(ABC):
         for example in self.examples("train"):
             if (prose := self.prose(example)) is not None:
                 yield prose.prompt + prose.answer + prose.stop
+
+    def ask(self, text: str, database: Path | None = None) -> Example:
+        """Put a user's own words as training put its questions; the answer is still empty.
+
+        Args:
+            text: what was typed.
+            database: a SQLite file to ask, where the recipe is about one.
+        """
+        messages = ({"role": "user", "content": text}, {"role": "assistant", "content": ""})
+        return Example(messages)
 
     def answer(self, reply: str, example: Example) -> str:
         """Take the answer from a reply, the same way for all variants and strictly."""

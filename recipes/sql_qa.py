@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +64,15 @@ class SqlQa(Recipe):
     def documents(self) -> Iterator[str]:
         """Yield training rows as notebooks, several questions to a schema."""
         yield from notebooks(self.data, self.validation) if self.data else super().documents()
+
+    def ask(self, text: str, database: Path | None = None) -> Example:
+        """Lay the database's schema before a question; without one the text stands as it is."""
+        if database is None:
+            return Example(super().ask(text).messages, {"schema": "", "compact": False})
+        schema = _schema(database)
+        shown = names(schema).schema if self.data else schema
+        facts = {"schema": schema, "compact": bool(self.data), "database": str(database)}
+        return _example(serialise(shown), text, "", "chat", **facts)
 
     def answer(self, reply: str, example: Example) -> str:
         """Take the first statement; the database's own names are put back."""
@@ -135,6 +146,19 @@ def _example(shown: str, question: str, answer: str, where: str, **meta: object)
         {"role": "assistant", "content": answer},
     )
     return Example(messages, {"question": question, "shown": shown, **meta}, where)
+
+
+def _schema(database: Path) -> str:
+    """Read the CREATE TABLE statements of a SQLite file, which nothing here can change."""
+    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+            tables = [str(sql) for (sql,) in opened.execute(query)]
+    except sqlite3.Error as problem:
+        raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
+    if not tables:
+        raise FtkitError(f"{database} holds no tables to ask about")
+    return ";\n".join(tables) + ";"
 
 
 def notebook(asked: Sequence[Asked]) -> str:
