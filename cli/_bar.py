@@ -15,7 +15,7 @@ LINE_EVERY = 10.0  # seconds between two plain lines
 
 def console(*, err: bool = False) -> Console:
     """Make a console on the present standard output (tests and pipes replace it)."""
-    return Console(stderr=err, highlight=False, soft_wrap=True)
+    return Console(stderr=err, highlight=False, soft_wrap=True, markup=False)
 
 
 def watch(records: Iterable[Record], title: str, total: int | None = None) -> Record:
@@ -160,7 +160,7 @@ class _Bar:
     def show(self, record: Record, total: int | None) -> None:
         """Move the bar; checks and events scroll by above it."""
         if text := remark(record):
-            self.progress.console.print(text, markup=False)
+            self.progress.console.print(text)
         if "loss" in record:
             words = describe(record, *self.rate.update(record, total))
             self.progress.update(
@@ -186,7 +186,7 @@ class _Lines:
     def show(self, record: Record, total: int | None) -> None:
         """Print what is worth a line, training steps at most every LINE_EVERY seconds."""
         if text := remark(record):
-            self.screen.print(f"{self.title}: {text}", markup=False)
+            self.screen.print(f"{self.title}: {text}")
         count = "loss" in record
         if not count and not ("done" in record and "of" in record):
             return
@@ -196,4 +196,4 @@ class _Lines:
         if now - self.shown_at >= LINE_EVERY or done == of:
             self.shown_at = now
             place = f"{done}/{of}" if of else f"{done}"
-            self.screen.print(f"{self.title}: {place} {words}".rstrip(), markup=False)
+            self.screen.print(f"{self.title}: {place} {words}".rstrip())

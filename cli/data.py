@@ -16,6 +16,7 @@ from ftkit.runs import write_whole
 
 from . import _options
 from ._bar import console
+from ._session import printable
 
 SHOWN = 3  # examples
 IGNORE = -100  # the label of a token that is not learned
@@ -108,7 +109,7 @@ def _plain(example: Any) -> Text:
         learned = message["role"] == "assistant"
         shown.append(f"{message['role']}: ")
         shown.append(*_marked(message["content"] + " <end>" if learned else "", learned))
-        shown.append("\n" if learned else f"{message['content']}\n")
+        shown.append("\n" if learned else printable(f"{message['content']}\n"))
     return shown
 
 
@@ -123,6 +124,7 @@ def _tokens(example: Any, render: Any) -> Text:
 
 def _marked(text: str, learned: bool) -> tuple[str, str]:
     """Colour learned text on a terminal; elsewhere put marks around it."""
+    text = printable(text)
     if not learned or not text:
         return text, ""
     return (text, LEARNED) if console().is_terminal else (f"«{text}»", "")

@@ -69,6 +69,18 @@ def test_the_tokens_that_are_learned_with_a_tokenizer(tmp_path: Path):
     assert all(piece.endswith("<|end|>") and "<|user|>" not in piece for piece in marked)
 
 
+def test_a_row_cannot_command_the_terminal(tmp_path: Path):
+    lines = [
+        json.dumps({"question": f"\x1b[2J[red]Who is {n}?", "schema": SCHEMA, "sql": "SELECT 1"})
+        for n in range(30)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    result = data("--data", "rows.jsonl")
+    assert result.exit_code == 0, result.stderr
+    assert "\x1b" not in result.stdout
+    assert "\ufffd[2J[red]Who is " in result.stdout
+
+
 def test_prose_is_a_corpus_of_the_training_rows_alone(tmp_path: Path):
     source = rows(tmp_path / "concerts")
     result = data("--data", source, "--prose", "prose.jsonl")
