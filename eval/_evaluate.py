@@ -26,7 +26,7 @@ from ._groups import Group, Tuned, collect
 from ._metric import Metric
 from ._plots import Curve
 from ._report import curve, html, samples
-from ._scorecard import Cost, Forgetting, Scorecard
+from ._scorecard import Cost, Forgetting, Reading, Scorecard
 from ._tally import Entry, Scores, build, grade
 from ._words import markdown, value
 
@@ -235,7 +235,8 @@ class _Evaluation:
         mean = sum(known) / len(known) if known else None
         unread = sum(not outcome.asked for outcome in entry.outcomes)
         left = f"; {unread} items do not fit its context and count as wrong" if unread else ""
-        return {"event": f"{entry.name}: {metric.title.lower()} {value(mean, metric)}{left}"}
+        found = value(mean, Reading(metric.title, metric.lower_is_better, metric.share))
+        return {"event": f"{entry.name}: {metric.title.lower()} {found}{left}"}
 
     def _write(self) -> Scorecard:
         """Write the files of this group, each whole."""

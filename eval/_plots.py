@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ._scorecard import BASELINES, Line, Scorecard
 from ._words import count
 
+LEFT, RIGHT, TOP, BOTTOM = 36.0, 14.0, 12.0, 34.0
 WIDTH, HEIGHT = 420.0, 260.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 12.0, 34.0
+NARROW, LOW = 270.0, 180.0  # a learning curve's drawing; several stand side by side
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Dot:
     high: float
     label: str
     kind: str
-    left: bool  # the label stands on the left, because the dot is far right
+    left: bool  # the label stands above and to the left, because the dot is far right
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing of WIDTH by HEIGHT units."""
+    """A drawing of `width` by `height` units."""
 
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
@@ -128,8 +129,8 @@ def learning(curve: Curve) -> Plot | None:
     top = max(loss for _, loss in points) * 1.05 or 1.0
 
     def place(step: float, loss: float) -> str:
-        x = LEFT + step / last * (WIDTH - LEFT - RIGHT)
-        y = HEIGHT - BOTTOM - loss / top * (HEIGHT - TOP - BOTTOM)
+        x = LEFT + step / last * (NARROW - LEFT - RIGHT)
+        y = LOW - BOTTOM - loss / top * (LOW - TOP - BOTTOM)
         return f"{x:.1f},{y:.1f}"
 
     traces = [
@@ -139,7 +140,10 @@ def learning(curve: Curve) -> Plot | None:
     ]
     x_ticks = [Tick(float(place(v, 0).split(",")[0]), f"{v:g}") for v in _ticks(0.0, last, 4)]
     y_ticks = [Tick(float(place(0, v).split(",")[1]), f"{v:g}") for v in _ticks(0.0, top, 4)]
-    return Plot(x_ticks, y_ticks, traces=traces, title=curve.name)
+    return Plot(
+        x_ticks, y_ticks, traces=traces, title=curve.name,
+        width=NARROW, height=LOW, right=NARROW - RIGHT, bottom=LOW - BOTTOM,
+    )  # fmt: skip
 
 
 def _ticks(low: float, high: float, wanted: int = 5) -> list[float]:

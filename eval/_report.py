@@ -4,6 +4,7 @@ Model text is hostile: the template escapes everything, and the page's own polic
 so even markup that slipped through could not act.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> s
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = surroundings.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    sentences = verdict(card)
+    sentences = [_kept_together(sentence) for sentence in verdict(card)]
     plots = [plot for item in curves if (plot := learning(item)) is not None]
     best = ranked(card)[:1]
     return template.render(
@@ -133,7 +134,8 @@ def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> s
         forgot=[line for line in card.variants if line.forgetting is not None],
         baselines=BASELINES,
         kind=lambda line: kind(card, line),
-        value=value, span=span, count=count, size=size, duration=duration, change=change,
+        value=lambda mean, reading: _kept_together(value(mean, reading)),
+        span=span, count=count, size=size, duration=duration, change=change,
         points=_points, chance=_chance, who=_who,
     )  # fmt: skip
 
@@ -154,6 +156,11 @@ def _features(card: Scorecard) -> list[str]:
 def _about(comparison: Comparison, best: Sequence[Line], metric: str) -> bool:
     names = {line.name for line in best}
     return comparison.metric == metric and bool({comparison.a, comparison.b} & names)
+
+
+def _kept_together(text: str) -> str:
+    """Keep numbers and their units on one line."""
+    return re.sub(r"(?<=\d) (?=%|[kMG]B|s\b|min\b|h\b)", "\u00a0", text)
 
 
 def _points(difference: float, share: bool) -> str:

@@ -34,9 +34,9 @@ def count(number: float | None) -> str:
     """
     if number is None:
         return "–"
-    if number >= 1e6:
+    if number >= 999_500:
         return f"{number / 1e6:.3g}M" if number < 1e9 else f"{number / 1e9:.3g}B"
-    return f"{number / 1e3:.1f}k" if number >= 1e4 else f"{number:,.0f}"
+    return f"{number / 1e3:.3g}k" if number >= 1e4 else f"{number:,.0f}"
 
 
 def size(number: float | None) -> str:
@@ -110,31 +110,27 @@ def ties(card: Scorecard, best: Line) -> list[Line]:
 
 
 def verdict(card: Scorecard) -> tuple[str, str]:
-    """Say in two sentences what won and at what cost.
-
-    Args:
-        card: with at least one variant that has a score.
-    """
+    """Say in two sentences what won and at what cost."""
     order = ranked(card)
     if not order:
-        return (
-            "Nothing could be scored.",
-            "No variant has an answer to a question with a reference.",
-        )
+        return "Nothing could be scored.", "No item has a reference that could be checked."
     best, equals = order[0], ties(card, order[0])
-    reading, measure = card.readings[card.primary], order[0].metrics[card.primary]
+    reading, measure = card.readings[card.primary], best.metrics[card.primary]
     found = f"{value(measure.mean, reading)} {reading.title.lower()}"
-    first = f"{best.name} is best: {found} ({span(measure, reading)}; n = {measure.n})"
-    first += (
-        f"; {listed([line.name for line in equals])} cannot be told from it."
-        if equals
-        else (", ahead of every other variant." if len(order) > 1 else ".")
-    )
-    tuned = [line for line in [best, *equals] if line.method not in ("base", *BASELINES)]
-    if not tuned:
-        return first, "Tuning brought nothing that can be told from chance here."
-    cheap = min(tuned, key=lambda line: line.cost.trainable_params)
-    return first, _price(card, cheap, alone=len(tuned) == 1 and cheap is best)
+    found += f" ({span(measure, reading)}; n = {measure.n})"
+    names = listed([line.name for line in equals])
+    first = f"{best.name} is best with {found}"
+    if len(order) > 1 and len(equals) == len(order) - 1:
+        first = f"No variant can be told from another; {best.name} has {found}."
+    elif equals:
+        first += f"; {names} cannot be told from it."
+    else:
+        first += ", ahead of every other variant." if len(order) > 1 else "."
+    untrained = [line for line in [best, *equals] if line.method in ("base", *BASELINES)]
+    if untrained:
+        return first, "Tuning brought nothing here that can be told from chance."
+    cheap = min([best, *equals], key=lambda line: line.cost.trainable_params)
+    return first, _price(card, cheap, alone=not equals)
 
 
 def _price(card: Scorecard, line: Line, *, alone: bool) -> str:
