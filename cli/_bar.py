@@ -1,9 +1,7 @@
-"""Progress: a live bar on a terminal, plain lines elsewhere, and a Ctrl-C that waits a step."""
+"""Progress of long work: a live bar on a terminal, plain lines elsewhere."""
 
-import signal
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -13,9 +11,9 @@ Record = dict[str, Any]
 LINE_EVERY = 10.0  # seconds between two plain lines
 
 
-def console(*, err: bool = False) -> Console:
+def console() -> Console:
     """Make a console on the present standard output (tests and pipes replace it)."""
-    return Console(stderr=err, highlight=False, soft_wrap=True, markup=False)
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def watch(records: Iterable[Record], title: str, total: int | None = None) -> Record:
@@ -33,51 +31,13 @@ def watch(records: Iterable[Record], title: str, total: int | None = None) -> Re
     """
     screen, last = console(), {}
     show = _Bar(screen, title) if screen.is_terminal else _Lines(screen, title)
-    with show as shown, gentle_stop(records) as steps:
-        for record in steps:
+    with show as shown:
+        for record in records:
             total = record.get("of", record.get("steps", total))
             if "loss" in record:
                 last = record
             shown.show(record, total)
     return last
-
-
-@contextmanager
-def gentle_stop(records: Iterable[Record]) -> Iterator[Iterator[Record]]:
-    """Let the first Ctrl-C take effect between two records, where the work's state is whole.
-
-    The work sees it as a KeyboardInterrupt at its `yield` and can save before it ends. A second
-    Ctrl-C stops at once.
-    """
-    pressed = 0
-
-    def press(number: int, frame: Any) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed > 1:
-            raise KeyboardInterrupt
-        console(err=True).print("\nstopping after this step (Ctrl-C again: at once)")
-
-    def stepwise() -> Iterator[Record]:
-        work = iter(records)
-        for record in work:
-            yield record
-            if pressed:
-                if hasattr(work, "throw"):
-                    work.throw(KeyboardInterrupt)
-                raise KeyboardInterrupt
-        if pressed:
-            raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGINT, press)
-    except ValueError:  # not the main thread: Python delivers no signals here
-        yield iter(records)
-        return
-    try:
-        yield stepwise()
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Rate:

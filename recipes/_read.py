@@ -41,8 +41,8 @@ class Row:
 def source(word: str) -> Source:
     """Read `PATH` or `PATH@WEIGHT`.
 
-    >>> source("data/spider@2")
-    Source(path=PosixPath('data/spider'), weight=2.0)
+    >>> source(".@2")
+    Source(path=PosixPath('.'), weight=2.0)
 
     Raises:
         FtkitError: when there is nothing at that path, or the weight is no positive number.

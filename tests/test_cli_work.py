@@ -1,10 +1,7 @@
 """Runs begun by a command: refused ones leave nothing, stopped ones say how to go on."""
 
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -125,37 +122,6 @@ def test_what_cannot_be_resumed():
     assert go(finish, "--resume", "--tokens", "5").stderr == (
         "Error: --resume goes on with the run's own settings: leave out --tokens\n"
     )
-
-
-def test_the_first_ctrl_c_waits_for_the_end_of_a_step():
-    seen: list[Any] = []
-
-    def work() -> Iterator[dict[str, Any]]:
-        for step in range(5):
-            if step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-            seen.append(step)  # the rest of the step still happens
-            try:
-                yield {"step": step, "loss": 1.0, "tokens": 1, "seconds": 1.0}
-            except KeyboardInterrupt:
-                seen.append("saved")
-                raise
-
-    with pytest.raises(KeyboardInterrupt):
-        _bar.watch(work(), "toy")
-    assert seen == [0, 1, 2, "saved"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_the_second_ctrl_c_stops_at_once():
-    def work() -> Iterator[dict[str, Any]]:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        pytest.fail("went on")
-        yield {}
-
-    with pytest.raises(KeyboardInterrupt):
-        _bar.watch(work(), "toy")
 
 
 def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]):
