@@ -55,7 +55,7 @@ def size(number: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """Write seconds.
 
-    >>> duration(31.4), duration(125), duration(7300), duration(None)
+    >>> duration(31.4), duration(125), duration(7330), duration(None)
     ('31 s', '2 min 5 s', '2 h 2 min', '–')
     """
     if seconds is None:
