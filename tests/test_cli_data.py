@@ -75,7 +75,7 @@ def test_a_row_cannot_command_the_terminal(tmp_path: Path):
         for n in range(30)
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
-    result = data("--data", "rows.jsonl")
+    result = data("--data", tmp_path / "rows.jsonl")
     assert result.exit_code == 0, result.stderr
     assert "\x1b" not in result.stdout
     assert "\ufffd[2J[red]Who is " in result.stdout
