@@ -41,9 +41,6 @@ class Row:
 def source(word: str) -> Source:
     """Read `PATH` or `PATH@WEIGHT`.
 
-    >>> source(".@2")
-    Source(path=PosixPath('.'), weight=2.0)
-
     Raises:
         FtkitError: when there is nothing at that path, or the weight is no positive number.
     """

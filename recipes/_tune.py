@@ -4,65 +4,31 @@ import dataclasses
 import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ftkit.config import table
-from ftkit.errors import FtkitError, Interrupted
-from ftkit.runs import Run, fingerprint
+from ftkit.errors import Interrupted
+from ftkit.runs import Run
 
-from ..adapters._forward import Forward, causal
-from ..adapters._method import Method, trainable
-from ..adapters._variant import open_base
+from ..adapters._forward import causal
+from ..adapters._method import Method
 from ..basemodel import checkpoint
-from ..basemodel.device import Device, PeakMemory, decide
-from ..basemodel.fit import Plan, Step, fit
+from ..basemodel.device import PeakMemory
+from ..basemodel.fit import Step, fit
 from ..basemodel.interrupt import Interrupt
-from ..basemodel.optim import Optimizer
-from ._check import Encoded, encode
-from ._pack import Batch, Packer
-from ._recipe import Example, Recipe
-from ._render import Renderer
+from ._recipe import Recipe
+from ._work import Tuning, Work, batch_loss, prepare
+
+__all__ = ["Tuning", "tune"]
 
 SAVE_SECONDS = 60.0  # between checkpoints; Ctrl-C writes one at once
 LOG_EVERY = 5  # steps
-ROW = 256  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The plan of a tuning; every field is a knob of `--set plan.`.
-
-    Args:
-        batch: tokens of one optimizer update, slots included.
-        accumulate: micro-batches that an update is cut into, to save memory.
-        clip: largest norm of the gradient.
-        warmup: share of the steps over which the learning rate rises.
-        decay: share of the steps, the last, over which it falls to zero.
-        checks: validations during training, evenly spaced, the last one at the end.
-        patience: checks without a better validation loss after which training stops.
-        held_out: most rows of the validation split that a check reads.
-    """
-
-    batch: int = 4096
-    accumulate: int = 1
-    clip: float = 1.0
-    warmup: float = 0.05
-    decay: float = 0.6
-    checks: int = 8
-    patience: int = 3
-    held_out: int = 256
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that make no plan."""
-        for name in ("batch", "accumulate", "checks", "patience", "held_out"):
-            if getattr(self, name) < 1:
-                raise FtkitError(f"'plan.{name}' takes 1 or more, not {getattr(self, name)}")
+DEFAULTS = Tuning()
 
 
 @dataclass
@@ -75,29 +41,12 @@ class _Best:
     weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
-@dataclass
-class _Work:
-    """All that the loop needs, set up once."""
-
-    model: Any
-    tokenizer: Any
-    forward: Forward
-    train: Packer
-    held_out: Packer
-    device: Device
-    plan: Plan
-    optimizer: Optimizer
-    weights: dict[str, torch.nn.Parameter]
-    stops: tuple[int, ...]
-    notes: dict[str, Any]
-
-
 def tune(
     run: Run,
     recipe: Recipe,
     method: Method,
     base: str,
-    tuning: Tuning = Tuning(),
+    tuning: Tuning = DEFAULTS,
     *,
     seed: int = 0,
     minutes: float | None = None,
@@ -125,8 +74,8 @@ def tune(
         Interrupted: after Ctrl-C, when a checkpoint has been written.
     """
     began = time.perf_counter()
-    with PeakMemory() as memory, Interrupt() as interrupt:
-        work = _prepare(run, recipe, method, base, tuning, seed, minutes)
+    with PeakMemory() as memory, Interrupt() as interrupt, ExitStack() as until:
+        work = prepare(run, recipe, method, base, tuning, seed=seed, minutes=minutes, until=until)
         best, start, before = _Best(), 0, 0.0
         if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:
             for note in saved.passed_over:
@@ -138,6 +87,7 @@ def tune(
         with torch.no_grad():
             for name, parameter in work.weights.items():
                 parameter.copy_(best.weights[name])
+        until.close()
         seconds = before + time.perf_counter() - began
         facts = {
             "trainable_params": sum(p.numel() for p in work.weights.values()),
@@ -154,172 +104,15 @@ def tune(
     yield {"event": "done", **facts}
 
 
-def _prepare(
-    run: Run,
-    recipe: Recipe,
-    method: Method,
-    base: str,
-    tuning: Tuning,
-    seed: int,
-    minutes: float | None,
-) -> _Work:
-    """Read the rows, open the base, attach the method, decide how to run."""
-    if minutes is not None and not minutes > 0:
-        raise FtkitError(f"--minutes takes a number above 0, not {minutes}")
-    rows = recipe.examples("train")
-    checks = _spread(recipe.examples("validation"), tuning.held_out)
-    if not rows or not checks:
-        raise FtkitError(f"recipe {recipe.name} gives no rows to train on and to validate with")
-    decided = run.settings.get("decided")
-    _same_base(run, base)
-    model, tokenizer = open_base(base)
-    slots = method.virtual_tokens
-    context = getattr(model.config, "max_position_embeddings", recipe.length)
-    if recipe.length > context:
-        raise FtkitError(f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens")
-    renderer = Renderer(tokenizer, base)
-    train = encode(rows, renderer, recipe.length - slots, recipe.max_dropped)
-    held_out = encode(checks, renderer, recipe.length - slots)
-    parameters = sum(p.numel() for p in model.parameters())
-    model = method.attach(model, tokenizer, seed)
-    forward = Forward.of(model, method)
-    width = _row_width(max(train.part.longest, held_out.part.longest) + slots, recipe.length)
-    packers = [
-        Packer(
-            part.items,
-            width,
-            max(1, tuning.batch // width),
-            parts=parts,
-            slots=slots,
-            pad=_pad(tokenizer),
-            seed=seed,
-            packable=method.packable,
-            where=[example.where for example in part.examples],
-        )
-        for part, parts in ((train, tuning.accumulate), (held_out, 1))
-    ]
-    if decided is None:
-        hidden = getattr(causal(model).config, "hidden_size", None)
-        device = decide(parameters=parameters, width=hidden)
-        reasons = device.reasons | {"compile": "rows differ in width, each would be compiled anew"}
-        device = dataclasses.replace(device, compile=False, reasons=reasons)
-    else:
-        device = Device.read(decided)
-    device.use()
-    model.to(device.torch_device)
-    weights = trainable(model)
-    optimizer = Optimizer(method.groups(model))
-    if decided is None:
-        steps, why = _steps(recipe, tuning, packers, forward, device, minutes)
-    else:
-        steps, why = decided["steps"], decided["reasons"]["steps"]
-    reasons = device.reasons | {"steps": why}
-    run.update(run.settings | {"decided": table(device) | {"steps": steps, "reasons": reasons}})
-    plan = Plan(steps, tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
-    notes = _notes(train, held_out, packers[0], plan, device, weights)
-    model.train()
-    return _Work(
-        model, tokenizer, forward, packers[0], packers[1], device, plan, optimizer, weights,
-        renderer.stops, notes,
-    )  # fmt: skip
-
-
-def _same_base(run: Run, base: str) -> None:
-    """Write down which base it is; a resumed run must find the same."""
-    folder = Path(base)
-    mark = fingerprint(folder) if folder.is_dir() else ""
-    known = run.settings.get("base")
-    if known is None:
-        path = str(folder.resolve()) if folder.is_dir() else base
-        run.update(run.settings | {"base": {"path": path, "fingerprint": mark}})
-    elif known["fingerprint"] != mark:
-        raise FtkitError(f"{base} is no longer the base that this run began with: start a new run")
-
-
-def _spread(rows: list[Example], most: int) -> list[Example]:
-    """Take some rows from all over a split."""
-    if len(rows) <= most:
-        return rows
-    return [rows[place * len(rows) // most] for place in range(most)]
-
-
-def _row_width(longest: int, length: int) -> int:
-    """Choose the tokens of a packed row: attention costs their square, so no more than needed."""
-    return min(length, max(ROW, -(-longest // 64) * 64))
-
-
-def _pad(tokenizer: Any) -> int:
-    """Choose the id for places that hold no token; nothing reads it."""
-    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    return next(int(token) for token in known if token is not None)
-
-
-def _steps(
-    recipe: Recipe,
-    tuning: Tuning,
-    packers: list[Packer],
-    forward: Forward,
-    device: Device,
-    minutes: float | None,
-) -> tuple[int, str]:
-    """Turn epochs, or minutes after timing a few batches, into a number of steps."""
-    train, held_out = packers
-    if minutes is None:
-        steps = math.ceil(recipe.epochs * train.updates)
-        return max(1, steps), f"{recipe.epochs:g} epochs of {train.updates} steps"
-    times = []
-    for number in range(3):  # the first warms up
-        began = time.perf_counter()
-        with device.autocast():
-            _loss(forward, train(number).to(device.torch_device)).backward()  # type: ignore[no-untyped-call]
-        times.append(time.perf_counter() - began)
-    forward.model.zero_grad(set_to_none=True)
-    each = min(times[1:]) * tuning.accumulate
-    # A check is a forward, about a third of a step, for each batch that is held out.
-    checking = tuning.checks * held_out.updates * each / 3
-    steps = int((minutes * 60 - checking) / each)
-    if steps < 1:
-        raise FtkitError(f"--minutes {minutes:g} is too short: a step takes about {each:.1f} s")
-    return steps, f"{minutes:g} minutes at {each:.3f} s a step"
-
-
-def _notes(
-    train: Encoded,
-    held_out: Encoded,
-    packer: Packer,
-    plan: Plan,
-    device: Device,
-    weights: dict[str, torch.nn.Parameter],
-) -> dict[str, Any]:
-    """Say what will be done, as the first log record."""
-    return {
-        "event": "plan",
-        "steps": plan.steps,
-        "trainable_params": sum(p.numel() for p in weights.values()),
-        "rows": {"train": train.part.rows, "validation": held_out.part.rows},
-        "overlong": {"count": train.part.overlong, "where": list(train.part.named)},
-        "duplicates": train.part.duplicates,
-        "packing_efficiency": round(packer.efficiency, 3),
-        "device": device.device,
-        "dtype": device.dtype,
-    }
-
-
-def _loss(forward: Forward, batch: Batch) -> Tensor:
-    """Sum the negative log-likelihood of a batch's labelled tokens, in fp32."""
-    z_NV = forward.logits(batch.ids_BT, batch.positions_BT, batch.slots_BT, batch.where_N)
-    return F.cross_entropy(z_NV.float(), batch.targets_N, reduction="sum")
-
-
 @torch.no_grad()
-def _validate(work: _Work) -> float:
+def _validate(work: Work) -> float:
     """Measure the loss per labelled token on the held-out rows, in nats."""
     work.model.eval()
     total, tokens = 0.0, 0
     for number in range(work.held_out.updates):
         batch = work.held_out(number).to(work.device.torch_device)
         with work.device.autocast():
-            total += float(_loss(work.forward, batch))
+            total += float(batch_loss(work.forward, batch))
         tokens += batch.tokens
     work.model.train()
     return total / max(1, tokens)
@@ -327,7 +120,7 @@ def _validate(work: _Work) -> float:
 
 def _train(
     run: Run,
-    work: _Work,
+    work: Work,
     tuning: Tuning,
     best: _Best,
     start: int,
@@ -344,7 +137,7 @@ def _train(
     steps = fit(
         work.model,
         lambda number: work.train(number).to(where),
-        lambda _, batch: _loss(work.forward, batch),
+        lambda _, batch: batch_loss(work.forward, batch),
         work.plan,
         work.optimizer,
         work.device,
@@ -379,7 +172,7 @@ def _train(
     return {"steps": step.number, "tokens": step.tokens, "seconds": spent}
 
 
-def _check_best(work: _Work, best: _Best, step: int) -> dict[str, Any]:
+def _check_best(work: Work, best: _Best, step: int) -> dict[str, Any]:
     """Validate, and keep the weights if they are the best so far."""
     nats = _validate(work)
     if nats < best.nats or not best.weights:
@@ -390,7 +183,7 @@ def _check_best(work: _Work, best: _Best, step: int) -> dict[str, Any]:
     return {"step": step, "validation": {"nats": nats}}
 
 
-def _save(run: Run, work: _Work, best: _Best, step: int, seconds: float) -> None:
+def _save(run: Run, work: Work, best: _Best, step: int, seconds: float) -> None:
     """Write a checkpoint that resuming is exact from."""
     tensors = checkpoint.pack(work.weights, work.optimizer)
     tensors |= {f"best.{name}": value for name, value in best.weights.items()}
@@ -398,7 +191,7 @@ def _save(run: Run, work: _Work, best: _Best, step: int, seconds: float) -> None
     checkpoint.save(run.checkpoints, step, tensors, facts)
 
 
-def _take_up(work: _Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, float]:
+def _take_up(work: Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, float]:
     """Put a checkpoint back."""
     checkpoint.unpack(saved.tensors, work.weights, work.optimizer)
     nats, step, since = saved.facts["best"]
@@ -411,7 +204,7 @@ def _take_up(work: _Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, flo
     return _Best(nats, step, since, weights), saved.step, saved.facts["seconds"]
 
 
-def _publish(run: Run, work: _Work, method: Method, facts: dict[str, Any]) -> None:
+def _publish(run: Run, work: Work, method: Method, facts: dict[str, Any]) -> None:
     """Write the variant's folder."""
     work.model.eval().to("cpu")
     # A turn's end must stop generation, or answers run on in other programs.

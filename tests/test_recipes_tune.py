@@ -174,7 +174,8 @@ def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     settings, done = run.settings, run.done
     assert settings["base"] == {"path": str(base), "fingerprint": fingerprint(base)}
     assert settings["decided"]["dtype"] == "float32"
-    assert set(settings["decided"]["reasons"]) == {"device", "dtype", "compile", "threads", "steps"}
+    reasons = set(settings["decided"]["reasons"])
+    assert reasons == {"device", "dtype", "compile", "threads", "attention", "steps"}
     assert done["trainable_params"] == 20 * 64
     assert done["bytes"] == 20 * 64 * 4
     assert done["tokens_per_second"] > 0
@@ -193,6 +194,7 @@ def test_a_full_variant_stops_at_the_end_of_a_turn_elsewhere_too(
     run = small.tuned(tmp_path / "run", base, "full", small.Counting(epochs=1.0))
     config = json.loads((run.path / "generation_config.json").read_text())
     assert config["eos_token_id"] == [1, 6]
+    assert "ftkit" not in (run.path / "config.json").read_text(), "its attention stays at home"
 
 
 def test_minutes_become_steps_once(base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,279 @@
+"""What a tuning needs, set up once: rows, base, method, device and how many steps."""
+
+# N labelled places, V vocabulary
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ftkit.config import table
+from ftkit.errors import FtkitError
+from ftkit.runs import Run, fingerprint
+
+from ..adapters._attention import explicit_attention
+from ..adapters._forward import Forward, causal
+from ..adapters._method import Method, trainable
+from ..adapters._variant import open_base
+from ..basemodel.device import Device, decide
+from ..basemodel.fit import Plan
+from ..basemodel.optim import Optimizer
+from ._check import Encoded, encode
+from ._pack import Batch, Packer
+from ._recipe import Example, Recipe
+from ._render import Renderer
+
+ROW = 128  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The plan of a tuning; every field is a knob of `--set plan.`.
+
+    Args:
+        batch: tokens of one optimizer update, slots included.
+        accumulate: micro-batches that an update is cut into, to save memory.
+        clip: largest norm of the gradient.
+        warmup: share of the steps over which the learning rate rises.
+        decay: share of the steps, the last, over which it falls to zero.
+        checks: validations during training, evenly spaced, the last one at the end.
+        patience: checks without a better validation loss after which training stops.
+        held_out: most rows of the validation split that a check reads.
+    """
+
+    batch: int = 4096
+    accumulate: int = 1
+    clip: float = 1.0
+    warmup: float = 0.05
+    decay: float = 0.6
+    checks: int = 8
+    patience: int = 3
+    held_out: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no plan."""
+        for name in ("batch", "accumulate", "checks", "patience", "held_out"):
+            if getattr(self, name) < 1:
+                raise FtkitError(f"'plan.{name}' takes 1 or more, not {getattr(self, name)}")
+
+
+@dataclass
+class Work:
+    """All that the loop needs, set up once."""
+
+    model: Any
+    tokenizer: Any
+    forward: Forward
+    train: Packer
+    held_out: Packer
+    device: Device
+    plan: Plan
+    optimizer: Optimizer
+    weights: dict[str, torch.nn.Parameter]
+    stops: tuple[int, ...]
+    notes: dict[str, Any]
+
+
+def prepare(
+    run: Run,
+    recipe: Recipe,
+    method: Method,
+    base: str,
+    tuning: Tuning,
+    *,
+    seed: int,
+    minutes: float | None,
+    until: ExitStack,
+) -> Work:
+    """Read the rows, open the base, attach the method, decide how to run.
+
+    Args:
+        run: to which the base and what is decided are written; a resumed run has them.
+        recipe: the examples.
+        method: which weights move.
+        base: folder or Hub id.
+        tuning: the plan's knobs.
+        seed: of initialisation and order.
+        minutes: the budget, or None for epochs.
+        until: is left when the training ends; then the model computes as it did before.
+
+    Raises:
+        FtkitError: for rows, a base or a budget that do not fit.
+    """
+    if minutes is not None and not minutes > 0:
+        raise FtkitError(f"--minutes takes a number above 0, not {minutes}")
+    rows = recipe.examples("train")
+    checks = _spread(recipe.examples("validation"), tuning.held_out)
+    if not rows or not checks:
+        raise FtkitError(f"recipe {recipe.name} gives no rows to train on and to validate with")
+    _same_base(run, base)
+    model, tokenizer = open_base(base)
+    context = getattr(model.config, "max_position_embeddings", recipe.length)
+    if recipe.length > context:
+        raise FtkitError(f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens")
+    renderer = Renderer(tokenizer, base)
+    most = recipe.length - method.virtual_tokens
+    train = encode(rows, renderer, most, recipe.max_dropped)
+    held_out = encode(checks, renderer, most)
+    train_packer, held_out_packer = _packers(
+        train, held_out, tokenizer, recipe, method, tuning, seed
+    )
+    size = sum(parameter.numel() for parameter in model.parameters())
+    model = method.attach(model, tokenizer, seed)
+    forward = Forward.of(model, method)
+    decided = run.settings.get("decided") or _device(size, model)
+    device = Device.read(decided)
+    device.use()
+    model.to(device.torch_device)
+    if decided["attention"] == "explicit" and not until.enter_context(
+        explicit_attention(causal(model), _sample(forward, train_packer(0).to(device.torch_device)))
+    ):
+        decided["attention"] = "fused"
+        decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
+    if "steps" not in decided:
+        steps, why = _steps(recipe, tuning, train_packer, held_out_packer, forward, device, minutes)
+        decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
+        run.update(run.settings | {"decided": decided})
+    plan = Plan(decided["steps"], tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
+    weights = trainable(model)
+    notes = _notes(train, held_out, train_packer, plan, device, weights)
+    optimizer = Optimizer(method.groups(model))
+    return Work(
+        model.train(), tokenizer, forward, train_packer, held_out_packer, device, plan, optimizer,
+        weights, renderer.stops, notes,
+    )  # fmt: skip
+
+
+def _packers(
+    train: Encoded,
+    held_out: Encoded,
+    tokenizer: Any,
+    recipe: Recipe,
+    method: Method,
+    tuning: Tuning,
+    seed: int,
+) -> tuple[Packer, Packer]:
+    """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
+    longest = max(train.part.longest, held_out.part.longest) + method.virtual_tokens
+    width = min(recipe.length, max(ROW, -(-longest // 64) * 64))
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    first, second = (
+        Packer(
+            part.items,
+            width,
+            max(1, tuning.batch // width),
+            parts=parts,
+            slots=method.virtual_tokens,
+            pad=next(int(token) for token in known if token is not None),
+            seed=seed,
+            packable=method.packable,
+            where=[example.where for example in part.examples],
+        )
+        for part, parts in ((train, tuning.accumulate), (held_out, 1))
+    )
+    return first, second
+
+
+def _device(size: int, model: Any) -> dict[str, Any]:
+    """Decide device, precision and attention."""
+    device = decide(parameters=size, width=getattr(causal(model).config, "hidden_size", None))
+    reasons = device.reasons | {"compile": "rows differ in width, each would be compiled anew"}
+    explicit = device.device == "cpu" and device.dtype == "bfloat16"
+    reasons["attention"] = (
+        "on a CPU plain products beat the fused kernel behind a mask"
+        if explicit
+        else "the fused kernel is fast here"
+    )
+    device = dataclasses.replace(device, compile=False, reasons=reasons)
+    return table(device) | {"attention": "explicit" if explicit else "fused"}
+
+
+def _sample(forward: Forward, batch: Batch) -> Callable[[], Tensor]:
+    """Make a function that computes some logits of a batch's first row."""
+    where_N = batch.where_N[batch.where_N < batch.ids_BT.shape[1]][:64]
+    slots_BT = None if batch.slots_BT is None else batch.slots_BT[:1]
+    return lambda: forward.logits(batch.ids_BT[:1], batch.positions_BT[:1], slots_BT, where_N)
+
+
+def _same_base(run: Run, base: str) -> None:
+    """Write down which base it is; a resumed run must find the same."""
+    folder = Path(base)
+    mark = fingerprint(folder) if folder.is_dir() else ""
+    known = run.settings.get("base")
+    if known is None:
+        path = str(folder.resolve()) if folder.is_dir() else base
+        run.update(run.settings | {"base": {"path": path, "fingerprint": mark}})
+    elif known["fingerprint"] != mark:
+        raise FtkitError(f"{base} is no longer the base that this run began with: start a new run")
+
+
+def _spread(rows: list[Example], most: int) -> list[Example]:
+    """Take some rows from all over a split."""
+    if len(rows) <= most:
+        return rows
+    return [rows[place * len(rows) // most] for place in range(most)]
+
+
+def _steps(
+    recipe: Recipe,
+    tuning: Tuning,
+    train: Packer,
+    held_out: Packer,
+    forward: Forward,
+    device: Device,
+    minutes: float | None,
+) -> tuple[int, str]:
+    """Turn epochs, or minutes after timing a few batches, into a number of steps."""
+    if minutes is None:
+        steps = math.ceil(recipe.epochs * train.updates)
+        return max(1, steps), f"{recipe.epochs:g} epochs of {train.updates} steps"
+    times = []
+    for number in range(3):  # the first warms up
+        began = time.perf_counter()
+        with device.autocast():
+            batch_loss(forward, train(number).to(device.torch_device)).backward()  # type: ignore[no-untyped-call]
+        times.append(time.perf_counter() - began)
+    forward.model.zero_grad(set_to_none=True)
+    each = min(times[1:]) * tuning.accumulate
+    # A check is a forward, about a third of a step, for each batch that is held out.
+    checking = tuning.checks * held_out.updates * each / 3
+    steps = int((minutes * 60 - checking) / each)
+    if steps < 1:
+        raise FtkitError(f"--minutes {minutes:g} is too short: a step takes about {each:.1f} s")
+    return steps, f"{minutes:g} minutes at {each:.3f} s a step"
+
+
+def _notes(
+    train: Encoded,
+    held_out: Encoded,
+    packer: Packer,
+    plan: Plan,
+    device: Device,
+    weights: dict[str, torch.nn.Parameter],
+) -> dict[str, Any]:
+    """Say what will be done, as the first log record."""
+    return {
+        "event": "plan",
+        "steps": plan.steps,
+        "trainable_params": sum(p.numel() for p in weights.values()),
+        "rows": {"train": train.part.rows, "validation": held_out.part.rows},
+        "overlong": {"count": train.part.overlong, "where": list(train.part.named)},
+        "duplicates": train.part.duplicates,
+        "packing_efficiency": round(packer.efficiency, 3),
+        "device": device.device,
+        "dtype": device.dtype,
+    }
+
+
+def batch_loss(forward: Forward, batch: Batch) -> Tensor:
+    """Sum the negative log-likelihood of a batch's labelled tokens, in fp32."""
+    z_NV = forward.logits(batch.ids_BT, batch.positions_BT, batch.slots_BT, batch.where_N)
+    return F.cross_entropy(z_NV.float(), batch.targets_N, reduction="sum")
