@@ -96,9 +96,9 @@ class Renderer:
         """
         frame = self._frame(tuple(message["role"] for message in messages))
         self._check(messages, frame)
-        ids, labels = self._opening(messages, frame)
-        skipped = frame.before[len(messages) - 1][frame.prompt :]
         contents = self._contents(messages)
+        ids, labels = self._opening(messages, frame, contents[:-1])
+        skipped = frame.before[len(messages) - 1][frame.prompt :]
         answer = [*self._control(skipped), *contents[-1], self.end]
         return Rendered(ids + answer, labels + answer)
 
@@ -110,19 +110,21 @@ class Renderer:
         """
         dialogue = [*messages, {"role": "assistant", "content": ""}]
         frame = self._frame(tuple(message["role"] for message in dialogue))
-        return self._opening(dialogue, frame)[0]
+        return self._opening(dialogue, frame, self._contents(messages))[0]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn an answer's tokens into text, without special tokens."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def _opening(self, messages: Messages, frame: _Frame) -> tuple[list[int], list[int]]:
-        """Encode all that stands before the last content."""
+    def _opening(
+        self, messages: Messages, frame: _Frame, contents: list[list[int]]
+    ) -> tuple[list[int], list[int]]:
+        """Put together all that stands before the last content."""
         ids: list[int] = []
         labels: list[int] = []
         answered = False
-        for place, content in enumerate([*self._contents(messages[:-1]), None]):
+        for place, content in enumerate([*contents, None]):
             last = content is None
             text = frame.before[place][: frame.prompt] if last else frame.before[place]
             control = self._control(text)
