@@ -18,7 +18,7 @@ Given = TypeVar("Given")
 
 # Floating point operations a second that training reaches, per CPU thread or per accelerator.
 # Rough on purpose: they only tell runs of seconds from runs of hours.
-FLOPS = {"cpu float32": 0.07e12, "cpu bfloat16": 0.15e12, "cuda": 50e12, "mps": 2e12}
+FLOPS = {"cpu float32": 0.07e12, "cpu bfloat16": 0.2e12, "cuda": 50e12, "mps": 2e12}
 COMPILE_SECONDS = 30.0  # what compiling a training step costs before the first step
 COMPILE_GAIN = 0.13  # the share of the remaining time that it then saves
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them, from malloc.h
@@ -55,7 +55,7 @@ class Device:
 
     def compiled(self, function: Callable[Taken, Given]) -> Callable[Taken, Given]:
         """Return the function compiled where that was decided, else as it is."""
-        return torch.compile(function) if self.compile else function
+        return torch.compile(function, dynamic=False) if self.compile else function
 
     @staticmethod
     def read(decided: Mapping[str, Any]) -> "Device":

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .attention import attend
 from .config import GPTConfig
+from .induction import lay_circuit
 
 
 @dataclass
@@ -191,6 +192,7 @@ class GPT(nn.Module):
                     nn.init.normal_(weight, 0.0, 0.02, generator=draw)
                 if name.endswith(("o_proj.weight", "down_proj.weight")):
                     weight.div_((2 * self.config.num_hidden_layers) ** 0.5)
+        lay_circuit(self, draw)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "GPT":

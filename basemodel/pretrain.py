@@ -20,10 +20,12 @@ from .corpus import Documents, survey
 from .curves import draw
 from .device import COMPILE_GAIN, COMPILE_SECONDS, Device, PeakMemory, decide
 from .fit import Plan, fit
+from .induction import STEPS as PRACTICE
+from .induction import practice
 from .interrupt import Interrupt
 from .model import GPT
 from .optim import Group, Optimizer, hidden_matrices
-from .tokenizer import BOS, END, EOS, LEAST, PAD, Tokenizer, train_tokenizer
+from .tokenizer import BOS, END, EOS, LEAST, PAD, RESERVED, Tokenizer, train_tokenizer
 from .tokens import HELD, Corpus, Rows, build
 from .validate import Held
 
@@ -61,9 +63,9 @@ class Pretrain:
     seed: int = 0
     context: int | None = None
     vocab_size: int | None = None
-    batch: int = 8192
+    batch: int = 2048
     matrix_lr: float = 0.01
-    table_lr: float = 0.005
+    table_lr: float = 0.015
     clip: float = 1.0
     warmup: float = 0.02
     decay: float = 0.6
@@ -156,12 +158,6 @@ def optimizer_of(gpt: GPT, settings: Pretrain) -> Optimizer:
     )
 
 
-def loss(gpt: torch.nn.Module, rows: Rows) -> torch.Tensor:
-    """Return the summed negative log-likelihood of a batch's labels."""
-    assert isinstance(gpt, GPT)
-    return gpt.nats(rows.ids_BT, rows.labels_BT)
-
-
 def _read(
     run: Run, settings: Pretrain, texts: Iterable[str], interrupt: Interrupt
 ) -> Generator[dict[str, Any], None, _Work]:
@@ -219,6 +215,7 @@ def _decide(settings: Pretrain, config: GPTConfig, spent: float) -> dict[str, An
         "accumulate": accumulate,
         "steps": steps,
         "tokens": steps * update,
+        "practice": min(PRACTICE, steps // 10),
         "every": max(1, steps // CHECKS),
     }
 
@@ -229,8 +226,12 @@ def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int) -> f
     shape = rows, config.max_position_embeddings
     ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
     batch = Rows(ids_BT, ids_BT, ids_BT.numel())
-    warm = 0.0
-    for step in fit(gpt, lambda _: batch, loss, Plan(100), optimizer_of(gpt, settings), device):
+    optimizer, warm = optimizer_of(gpt, settings), 0.0
+
+    def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
+        return gpt.nats(rows.ids_BT, rows.labels_BT)
+
+    for step in fit(gpt, lambda _: batch, loss, Plan(10_000), optimizer, device):
         if step.number == WARM:
             warm = step.seconds
         elif step.number > WARM and step.seconds - warm > CALIBRATION_SECONDS:
@@ -255,13 +256,23 @@ def _train(
     behind = _take_up(run, params, optimizer)
     yield from ({"event": note} for note in behind.passed_over)
     before, earlier = int(behind.facts["tokens"]), float(behind.facts["seconds"])
-    nats = device.compiled(loss)
+    nats = device.compiled(gpt.nats)
+
+    def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
+        return nats(rows.ids_BT, rows.labels_BT)
+
+    practised = int(decided["practice"]) * plan.accumulate
+    vocabulary = range(len(RESERVED), work.config.vocab_size)
 
     def batches(number: int) -> Rows:
-        return work.corpus.batch(number, rows, context, settings.seed).to(device.torch_device)
+        if number < practised:
+            batch = practice(number, rows, context, vocabulary, settings.seed)
+        else:
+            batch = work.corpus.batch(number - practised, rows, context, settings.seed)
+        return batch.to(device.torch_device)
 
     facts: dict[str, Any] = {"tokens": before, "seconds": earlier}
-    for step in fit(gpt, batches, nats, plan, optimizer, device, start=behind.step):
+    for step in fit(gpt, batches, loss, plan, optimizer, device, start=behind.step):
         facts = {"tokens": before + step.tokens, "seconds": earlier + step.seconds}
         rate = step.tokens / step.seconds
         record = {"step": step.number, "loss": step.loss, "lr": step.lr, **facts}
@@ -269,7 +280,7 @@ def _train(
         yield {**record, "of": steps, "tokens_per_second": rate}
         due = step.number % int(decided["every"]) == 0 or step.number == steps
         if due:
-            check = {"step": step.number, "validation": held.check(gpt, nats, device)}
+            check = {"step": step.number, "validation": held.check(gpt, device)}
             run.log(check)
             yield check
         if due or interrupt.asked:

@@ -1,7 +1,8 @@
 """The tokenizer: byte-level BPE (arXiv:1508.07909) with reserved tokens and a chat template.
 
-Text is split by Qwen 2's pattern, which llama.cpp knows by the name "qwen2": a digit is a token of
-its own, a word carries the space before it.
+Text is split by GPT-2's pattern with every digit a token of its own, which llama.cpp knows by the
+name "smollm". A word then has two forms, with a space before it and without, and no third behind an
+underscore or a dot: names of columns are copied into queries in the tokens that they were read in.
 """
 
 import json
@@ -21,11 +22,6 @@ SPARES = tuple(f"<|spare_{number}|>" for number in range(25))
 RESERVED = (BOS, EOS, PAD, SYSTEM, USER, ASSISTANT, END, *SPARES)
 LEAST = len(RESERVED) + 256  # the reserved tokens and a token for each byte
 
-# The pattern of Qwen 2's tokenizer.json (Apache-2.0), which llama.cpp calls "qwen2".
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 # The generation block marks what an answer is, for training: the text and the token that ends it.
 CHAT_TEMPLATE = """\
 {{- bos_token -}}
@@ -139,10 +135,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         )
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(tokenizers.Regex(SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
     )
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

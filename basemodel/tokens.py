@@ -2,9 +2,11 @@
 
 # B rows, T positions.
 
+import bisect
 import functools
 import json
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from ftkit.runs import write_whole
 from .corpus import Survey
 from .tokenizer import BOS, END, Tokenizer
 
+Piece = tuple[int, int]  # where it begins among the ids, and its length
 FACTS, TRAIN, HELD = "facts.json", "train.bin", "validation.jsonl"
 
 
@@ -44,11 +47,13 @@ class Corpus:
         folder: where `build` wrote them.
         tokens: how many there are for training.
         dtype: numpy's name of an id's type.
+        bos: the id that opens a document.
     """
 
     folder: Path
     tokens: int
     dtype: str
+    bos: int
 
     @functools.cached_property
     def ids(self) -> "np.memmap[Any, np.dtype[Any]]":
@@ -63,31 +68,77 @@ class Corpus:
     def batch(self, number: int, rows: int, context: int, seed: int) -> Rows:
         """Return batch `number`, which depends on nothing but the arguments.
 
-        Windows of a context each tile the tokens in a new random order, from a new random
-        beginning, in every epoch.
+        An epoch holds every document once; see `pack`.
 
         Args:
             number: from 0.
-            rows: windows in a batch.
-            context: labels in a window.
-            seed: of order and beginnings.
+            rows: rows in a batch.
+            context: labels in a row.
+            seed: of the order in each epoch.
         """
-        count = max(1, (self.tokens - 1) // context - 1)
+        size = len(_epoch(self, context, seed, 0))
         windows: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         for index in range(number * rows, (number + 1) * rows):
-            epoch, place = divmod(index, count)
-            order, begin = _epoch(seed, epoch, count, self.tokens - 1 - count * context)
-            first = begin + int(order[place]) * context
-            windows.append(self.ids[first : first + context + 1].astype(np.int64))
+            epoch, place = divmod(index, size)
+            row = _epoch(self, context, seed, epoch)[place % size]
+            parts = [self.ids[first : first + length] for first, length in row]
+            windows.append(np.concatenate(parts).astype(np.int64))
         ids_BT = torch.from_numpy(np.stack(windows))
         return Rows(ids_BT[:, :-1], ids_BT[:, 1:], rows * context, f"batch {number}")
 
 
-@functools.lru_cache(maxsize=4)
-def _epoch(seed: int, epoch: int, count: int, slack: int) -> tuple[Tensor, int]:
-    draw = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    begin = int(torch.randint(slack + 1, (), generator=draw))
-    return torch.randperm(count, generator=draw), begin
+@functools.lru_cache(maxsize=2)
+def _epoch(corpus: Corpus, context: int, seed: int, epoch: int) -> list[list[Piece]]:
+    starts = np.flatnonzero(np.asarray(corpus.ids) == corpus.bos).tolist()
+    pieces = [
+        (first, min(end - first, context + 1))
+        for start, end in zip(starts, [*starts[1:], corpus.tokens], strict=True)
+        for first in range(start, end, context + 1)
+    ]
+    return pack(pieces, context + 1, random.Random(f"{seed} {epoch}"))
+
+
+def pack(pieces: Sequence[Piece], size: int, draw: random.Random) -> list[list[Piece]]:
+    """Lay pieces into rows so that a document is whole and begins what it stands in.
+
+    Cutting rows from one long stream would tear every second document apart, and what stands
+    behind the tear is learned without what it refers to. Here each row takes the longest piece that
+    still fits, until none does; the rest is filled with the beginning of some longer piece, which
+    is read twice then.
+
+    Args:
+        pieces: where each begins, and its length, at most `size`.
+        size: what a row holds.
+        draw: of the order.
+
+    Returns:
+        Rows in a random order; each sums up to `size`, and each piece is in one of them whole.
+
+    >>> pack([(0, 3), (3, 5), (8, 2)], 5, random.Random(0))
+    [[(3, 5)], [(0, 3), (8, 2)]]
+    """
+    by_length: dict[int, list[Piece]] = {}
+    for piece in draw.sample(pieces, len(pieces)):
+        by_length.setdefault(piece[1], []).append(piece)
+    lengths = sorted(by_length)
+    ordered = sorted(pieces, key=lambda piece: (piece[1], piece[0]))
+    end = max(first + length for first, length in pieces)
+    rows: list[list[Piece]] = []
+    while lengths:
+        row, room = list[Piece](), size
+        while (place := bisect.bisect_right(lengths, room) - 1) >= 0:
+            length = lengths[place]
+            row.append(by_length[length].pop())
+            room -= length
+            if not by_length[length]:
+                del lengths[place]
+        if room:
+            longer = bisect.bisect(ordered, room, key=lambda piece: piece[1])
+            first, _ = ordered[draw.randrange(longer if longer < len(ordered) else 0, len(ordered))]
+            row.append((min(first, end - room), room))
+        rows.append(row)
+    draw.shuffle(rows)
+    return rows
 
 
 def build(
@@ -111,12 +162,12 @@ def build(
         return Corpus(folder, **json.loads((folder / FACTS).read_text(encoding="utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "<u2" if tokenizer.size <= 2**16 else "<u4"
-    bos, end, tokens = [tokenizer.id(BOS)], [tokenizer.id(END)], 0
+    bos, end, tokens = tokenizer.id(BOS), tokenizer.id(END), 0
     held: dict[str, None] = {}  # each once, in the order of the corpus
     with (folder / TRAIN).open("wb") as file:
         for texts in _groups(documents, found, held):
             for ids in tokenizer.encode_many(texts):
-                row = np.array(bos + ids + end, dtype=dtype)
+                row = np.array([bos, *ids, end], dtype=dtype)
                 tokens += len(row)
                 file.write(row.tobytes())
     if tokens <= context:
@@ -127,8 +178,8 @@ def build(
     # Escaped, so that no reader takes a line separator of Unicode for the end of a line.
     lines = (json.dumps({"text": text}) + "\n" for text in held)
     write_whole(folder / HELD, "".join(lines))
-    write_whole(folder / FACTS, json.dumps({"tokens": tokens, "dtype": dtype}))
-    return Corpus(folder, tokens, dtype)
+    write_whole(folder / FACTS, json.dumps({"tokens": tokens, "dtype": dtype, "bos": bos}))
+    return Corpus(folder, tokens, dtype, bos)
 
 
 def _groups(documents: Iterable[str], found: Survey, held: dict[str, None]) -> Iterator[list[str]]:

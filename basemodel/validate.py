@@ -3,47 +3,55 @@
 # B rows, T positions.
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from .device import Device
+from .model import GPT
 from .tokenizer import BOS, END, PAD, Tokenizer
 from .tokens import Rows
 
-Loss = Callable[[torch.nn.Module, Rows], Tensor]
-
 
 class Held:
-    """Held-out documents, tokenised and cut into rows of one context.
+    """Held-out documents, each read by itself; longer ones than the context in several rows.
 
-    Each document counts its text and the <|end|> that closes it; <|bos|> is only read.
+    A document counts its text and the <|end|> that closes it; <|bos|> is only read.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, context: int, rows: int) -> None:
         bos, end, pad = (tokenizer.id(token) for token in (BOS, END, PAD))
         self.bytes = sum(len(text.encode()) for text in texts)
-        ids = [token for row in tokenizer.encode_many(texts) for token in (bos, *row, end)]
-        labels = [-100 if token == bos else token for token in ids[1:]]
-        self.tokens = sum(label >= 0 for label in labels)
-        spare = -len(labels) % context
-        ids_NT = torch.tensor(ids[:-1] + [pad] * spare).view(-1, context)
-        labels_NT = torch.tensor(labels + [-100] * spare).view(-1, context)
+        documents = [[bos, *ids, end] for ids in tokenizer.encode_many(texts)]
+        self.tokens = sum(len(ids) - 1 for ids in documents)
+        pieces = [
+            ids[first : first + context + 1]
+            for ids in documents
+            for first in range(0, len(ids) - 1, context)
+        ]
+        pieces.sort(key=len)
         self._batches = [
-            Rows(ids_NT[first : first + rows], labels_BT, int((labels_BT >= 0).sum()))
-            for first in range(0, len(ids_NT), rows)
-            for labels_BT in [labels_NT[first : first + rows]]
+            _padded(pieces[first : first + rows], pad) for first in range(0, len(pieces), rows)
         ]
 
     @torch.no_grad()
-    def check(self, model: torch.nn.Module, loss: Loss, device: Device) -> dict[str, float]:
+    def check(self, gpt: GPT, device: Device) -> dict[str, float]:
         """Return `nats` per token and `bits_per_byte` of the text."""
         total = 0.0
         for batch in self._batches:
             with device.autocast():
-                total += loss(model, batch.to(device.torch_device)).item()
+                here = batch.to(device.torch_device)
+                total += gpt.nats(here.ids_BT, here.labels_BT).item()
         return {
             "nats": total / self.tokens,
             "bits_per_byte": total / math.log(2) / self.bytes,
         }
+
+
+def _padded(pieces: Sequence[Sequence[int]], pad: int) -> Rows:
+    longest = max(map(len, pieces))
+    ids_BT = torch.tensor([[*piece, *[pad] * (longest - len(piece))] for piece in pieces])
+    labels_BT = ids_BT[:, 1:].clone()
+    for row, piece in enumerate(pieces):
+        labels_BT[row, len(piece) - 1 :] = -100
+    return Rows(ids_BT[:, :-1], labels_BT, sum(map(len, pieces)) - len(pieces))

@@ -4,6 +4,8 @@ import gzip
 import itertools
 import json
 import lzma
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from ftkit.basemodel.corpus import Documents, survey
 from ftkit.basemodel.tokenizer import BOS, END, Tokenizer, train_tokenizer
-from ftkit.basemodel.tokens import Corpus, build
+from ftkit.basemodel.tokens import Corpus, build, pack
 from ftkit.errors import FtkitError
 
 # The odd characters end a line for Python, not for JSON lines.
@@ -126,7 +128,7 @@ def test_training_and_validation_hold_each_document_once(
 def test_batches_depend_on_number_and_seed_alone(tmp_path: Path, tokenizer: Tokenizer) -> None:
     corpus = build(DOCUMENTS, survey(DOCUMENTS, 0.1), tokenizer, tmp_path, 16)
     batches = [corpus.batch(number, 4, 16, seed=3) for number in range(60)]
-    fresh = Corpus(tmp_path, corpus.tokens, corpus.dtype)
+    fresh = Corpus(tmp_path, corpus.tokens, corpus.dtype, corpus.bos)
     torch.manual_seed(99)
     for number in (59, 0, 31):
         again = fresh.batch(number, 4, 16, seed=3)
@@ -137,22 +139,49 @@ def test_batches_depend_on_number_and_seed_alone(tmp_path: Path, tokenizer: Toke
     assert not torch.equal(batches[0].ids_BT, corpus.batch(0, 4, 16, seed=4).ids_BT)
 
 
-def test_an_epoch_reads_every_window_once(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    corpus = build(DOCUMENTS, survey(DOCUMENTS, 0.1), tokenizer, tmp_path, 16)
-    count = (corpus.tokens - 1) // 16 - 1
+def test_an_epoch_reads_every_document_once_and_whole(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    texts = [*DOCUMENTS, " ".join(DOCUMENTS[:40])]  # the last is longer than any row
+    found = survey(texts, 0.05)
+    assert found.trains(texts[-1])
+    corpus = build(texts, found, tokenizer, tmp_path, 64)
+    trained = {text for text in texts if text not in corpus.held()}
 
-    def epoch(which: int) -> list[tuple[int, ...]]:
-        rows = range(which * count, (which + 1) * count)
-        return [tuple(corpus.batch(row, 1, 16, seed=0).ids_BT[0].tolist()) for row in rows]
+    def epoch(which: int, size: int) -> list[tuple[int, ...]]:
+        rows = [corpus.batch(row, 1, 64, seed=0) for row in range(which * size, (which + 1) * size)]
+        return [(*row.ids_BT[0].tolist(), int(row.labels_BT[0, -1])) for row in rows]
 
-    first, second = epoch(0), epoch(1)
-    assert len(set(first)) == count
-    ids = corpus.ids.tolist()
-    places = {tuple(ids[n : n + 16]): n for n in range(len(ids) - 15)}
-    starts = sorted(places[window] for window in first)
-    assert {b - a for a, b in itertools.pairwise(starts)} == {16}
-    assert starts != [places[window] for window in first]
-    assert first != second
+    def whole(rows: list[tuple[int, ...]]) -> Counter[str]:
+        """Count the documents that stand in a row from <|bos|> to <|end|>."""
+        found: Counter[str] = Counter()
+        for row in rows:
+            text = tokenizer.inner.decode(list(row), skip_special_tokens=False)
+            found.update(part.split(END)[0] for part in text.split(BOS)[1:] if END in part)
+        return found
+
+    size = 1
+    while whole(epoch(0, size)).keys() < trained - {texts[-1]}:
+        size += 1
+    rows = epoch(0, size)
+    assert whole(rows) == Counter(trained - {texts[-1]})
+    # The long one lies in pieces; little is read twice.
+    assert corpus.tokens <= size * 65 <= corpus.tokens * 1.25
+    assert whole(epoch(1, size)) == whole(rows)
+    assert epoch(1, size) != rows
+
+
+def test_packing_holds_each_piece_once_and_fills_every_row() -> None:
+    draw = random.Random(5)
+    pieces, start = [], 0
+    for _ in range(500):
+        pieces.append((start, draw.randint(2, 100)))
+        start += pieces[-1][1]
+    rows = pack(pieces, 100, draw)
+    assert all(sum(length for _, length in row) == 100 for row in rows)
+    found = Counter(piece for row in rows for piece in row)
+    assert all(found[piece] >= 1 for piece in pieces)
+    beginnings = [piece for row in rows for piece in row if piece not in set(pieces)]
+    assert sum(length for _, length in beginnings) < 0.05 * start
+    assert {first for first, _ in beginnings} <= {first for first, _ in pieces}
 
 
 def test_a_corpus_shorter_than_the_context_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:

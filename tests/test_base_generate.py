@@ -122,6 +122,19 @@ class Fixed:
         return None
 
 
+def test_prompts_share_a_batch_with_others_of_their_length() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    class Seeing(Fixed):
+        def prompt(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, room: int) -> Any:
+            shapes.append((*ids_BT.shape, int(mask_BT.sum())))
+            return super().prompt(ids_BT, mask_BT, room)
+
+    prompts = [[1] * length for length in (5, 1, 4, 2, 5, 1)]
+    generate(Seeing([0.5, 0.5]), prompts, max_new_tokens=1, stop=(), pad=0, batch_size=2)
+    assert shapes == [(2, 1, 2), (2, 4, 6), (2, 5, 10)]
+
+
 def draws(count: int = 2000, **options: Any) -> dict[int, float]:
     """The share of each token among `count` sampled ones."""
     decoder = Fixed([0.1, 0.5, 0.15, 0.25])
