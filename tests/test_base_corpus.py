@@ -1,7 +1,6 @@
 """The corpus: what is read or refused (with file and line), held out and batched."""
 
 import gzip
-import itertools
 import json
 import lzma
 import random
