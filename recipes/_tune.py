@@ -18,6 +18,7 @@ from ftkit.runs import Run
 from ..adapters._forward import causal
 from ..adapters._method import Method
 from ..basemodel import checkpoint
+from ..basemodel.curves import draw
 from ..basemodel.device import PeakMemory
 from ..basemodel.fit import Step, fit
 from ..basemodel.interrupt import Interrupt
@@ -83,6 +84,10 @@ def tune(
             best, start, before = _take_up(work, saved)
         run.truncate_log(start)
         yield work.notes | {"start": start}
+        if not start:  # where it begins from, so that the log shows what tuning brought
+            check = {"step": 0, "validation": {"nats": _validate(work)}}
+            run.log(check)
+            yield check
         training = yield from _train(run, work, tuning, best, start, before, interrupt)
         with torch.no_grad():
             for name, parameter in work.weights.items():
@@ -98,6 +103,7 @@ def tune(
             "steps": training["steps"],
             "best_step": best.step,
             "validation_nats": best.nats,
+            "validation_nats_before": _before(run),
             "stops": list(work.stops),
         }
         _publish(run, work, method, facts)
@@ -204,6 +210,12 @@ def _take_up(work: Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, floa
     return _Best(nats, step, since, weights), saved.step, saved.facts["seconds"]
 
 
+def _before(run: Run) -> float | None:
+    """Find the validation loss before the first step in the log."""
+    checks = (r["validation"]["nats"] for r in run.records() if "validation" in r and not r["step"])
+    return next(checks, None)
+
+
 def _publish(run: Run, work: Work, method: Method, facts: dict[str, Any]) -> None:
     """Write the variant's folder."""
     work.model.eval().to("cpu")
@@ -214,5 +226,6 @@ def _publish(run: Run, work: Work, method: Method, facts: dict[str, Any]) -> Non
         method.save(work.model, folder)
         work.tokenizer.save_pretrained(folder)
 
+    draw(run.records(), run.inner / "curves.svg", f"Tuning {run.path.name}")
     size = sum(p.numel() * p.element_size() for p in work.weights.values())
     run.publish(write, facts | {"bytes": size})

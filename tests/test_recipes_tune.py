@@ -54,6 +54,8 @@ def test_every_method_learns_and_answers_end_by_themselves(
     recipe = small.Counting(epochs=8.0)
     run = small.tuned(tmp_path / name, base, name, recipe)
     checks = [r["validation"]["nats"] for r in run.records() if "validation" in r]
+    assert len(checks) == 5, "before the first step and four times after"
+    assert checks[0] == run.done["validation_nats_before"]
     if name == "soft_prompt":  # a random base has little that a prompt could fetch
         assert checks[-1] < 0.8 * checks[0]
         return
@@ -150,6 +152,7 @@ def test_it_stops_early_and_keeps_the_best(base: Path, tmp_path: Path) -> None:
     checks = {r["step"]: r["validation"]["nats"] for r in run.records() if "validation" in r}
     assert any(record.get("event") == "early stop" for record in run.records())
     assert run.done["steps"] < run.settings["decided"]["steps"]
+    del checks[0]  # where it began from is no result
     assert run.done["best_step"] == min(checks, key=lambda step: checks[step])
     assert list(checks)[-1] > run.done["best_step"], "the best is not the last"
     variant, tests = open_variant(run.path), Contrary().examples("validation")
@@ -180,6 +183,7 @@ def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     assert done["bytes"] == 20 * 64 * 4
     assert done["tokens_per_second"] > 0
     assert 0 < done["training_seconds"] < done["seconds"] < 60
+    assert "svg" in (run.path / "run" / "curves.svg").read_text()
     assert 100e6 < done["peak_memory"] < 4e9
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(
         done["files"]
