@@ -109,14 +109,16 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
 def pretraining(plan: Any, documents: Iterable[str]) -> str:
     """Work out a pretraining without training: reads the corpus once."""
     from ..basemodel.config import preset
-    from ..basemodel.pretrain import BUDGETS
+    from ..basemodel.device import decide
+    from ..basemodel.pretrain import BUDGETS, MICRO
 
     shape = preset(plan.preset, plan.vocab_size, plan.context)
     count, characters = 0, 0
     for text in documents:
         count, characters = count + 1, characters + len(text)
     tokens = plan.tokens or BUDGETS[plan.preset]
-    at_once = min(plan.batch, 4096)
+    device = decide(parameters=shape.parameters, width=shape.hidden_size)
+    at_once = min(plan.batch, MICRO[device.device])
     work = Work(
         parameters=shape.parameters,
         trainable=shape.parameters,

@@ -57,6 +57,4 @@ def test_every_finished_run_is_compared(tiny_runs: dict[str, Path], tmp_path: Pa
         assert f"\n{name} " in result.stdout
     assert result.stdout.splitlines()[-1] == "report: runs/eval/report.html"
     refused = evaluate("--out", "runs/eval")
-    assert refused.stderr == (
-        "Error: runs/eval exists and is not empty: choose another --out\n"
-    )
+    assert refused.stderr == ("Error: runs/eval exists and is not empty: choose another --out\n")

@@ -74,10 +74,18 @@ def test_a_wrong_corpus_is_refused_and_nothing_stays(name, content, message, tmp
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path):
-    result = pretrain("--dry-run", "--set", "recipe.characters=50000", "--tokens", "100000")
+    result = pretrain(
+        "--dry-run",
+        "--set",
+        "recipe.characters=50000",
+        "--tokens",
+        "100000",
+        "--set",
+        "plan.batch=1024",
+    )
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("nano on ")
-    assert "100,000 tokens, 4,096 at a time" in result.stdout
+    assert "100,000 tokens, 1,024 at a time" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
