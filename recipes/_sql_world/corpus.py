@@ -11,6 +11,7 @@ from .scene import Scene
 from .wording import remark
 
 NOTEBOOKS = 0.44  # share of documents; they are long, so they hold about 70 % of the characters
+INVENTED = 0.4  # share of made-up names of tables and columns
 LONGEST = 1200  # characters after which a notebook takes no further query
 MARKS = ("", "", "", "-- ", "Remark: ")
 
@@ -33,7 +34,7 @@ def corpus(seed: int, characters: int) -> Iterator[str]:
 def notebook(rng: Random) -> str:
     """Return one notebook: a title, a schema, and remarks each followed by its query."""
     domain = rng.choice(domains("train"))
-    schema = schemas.draw(domain, "train", rng)
+    schema = schemas.draw(domain, "train", rng, INVENTED)
     scene = Scene(schema, Samples(None, rng), rng)
     mark = rng.choice(MARKS)
     parts = (

@@ -24,6 +24,7 @@ SCHEMAS = {
     "validation": 40,
     "test": 72,
 }  # databases of a split; items are dealt to them in turn
+INVENTED = {"train": 0.4, "validation": 0.0, "test": 0.0}  # share of made-up names
 EMPTY = 0.15  # share of asks with an empty answer that are kept
 
 _FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
@@ -124,7 +125,7 @@ def shape(sql: str) -> str:
 def _schema(split: str, seed: int, index: int) -> tuple[str, Schema]:
     rng = Random(f"schema {split} {seed} {index}")
     found = domains(split)
-    schema = schemas.draw(found[index % len(found)], split, rng)
+    schema = schemas.draw(found[index % len(found)], split, rng, INVENTED[split])
     return f"{schema.domain}_{split}_{seed}_{index}", schema
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from random import Random
 
 from .databases import pool, value
-from .domains import SPLITS, Column, Entity, entities, identifier, plural, reserved_names
+from .domains import SPLITS, Column, Entity, entities, plural
+from .names import compound
 from .schemas import article
 
 SENTENCES = 5  # in a passage, about
@@ -16,30 +17,6 @@ SENTENCES = 5  # in a passage, about
 @cache
 def _everything() -> tuple[Entity, ...]:
     return tuple(entity for split in SPLITS for entity in entities(split))
-
-
-@cache
-def bank() -> tuple[str, ...]:
-    """Return the words that may stand in a name; those of no notebook come often, to be learned."""
-    return tuple(
-        word for split in SPLITS for word in _words(split) * (1 if split == "train" else 3)
-    )
-
-
-def _words(split: str) -> tuple[str, ...]:
-    """Return the words of a split that the splits before it do not have."""
-    before = [
-        e for s in SPLITS if list(SPLITS).index(s) < list(SPLITS).index(split) for e in entities(s)
-    ]
-    known = {word for entity in before for word in _spelt(entity)}
-    found = dict.fromkeys(word for entity in entities(split) for word in _spelt(entity))
-    return tuple(word for word in found if word not in known)
-
-
-def _spelt(entity: Entity) -> list[str]:
-    phrases = [entity.one, entity.many]
-    phrases += [phrase for column in entity.columns for phrase in column.phrases]
-    return [word for phrase in phrases for word in phrase.split() if len(word) > 2]
 
 
 @cache
@@ -64,7 +41,8 @@ def lines() -> dict[str, tuple[str, ...]]:
 def passage(rng: Random) -> str:
     """Return one document of plain text."""
     kinds: tuple[Callable[[Random], str], ...] = (
-        _thing, _thing, _names, _names, _names, _clauses, _diary, _talk, _requests,
+        _thing, _thing, _names, _names, _names, _copies, _copies, _clauses, _diary, _talk,
+        _requests,
     )  # fmt: skip
     return rng.choice(kinds)(rng)
 
@@ -113,7 +91,7 @@ def _two(column: Column, rng: Random) -> tuple[str, str]:
 def _names(rng: Random) -> str:
     """Tell how phrases become the names of columns and tables, over all words of the lexicon."""
     if rng.random() < 0.4:
-        pairs = [_compound(rng) for _ in range(rng.randint(8, 16))]
+        pairs = [compound(rng) for _ in range(rng.randint(8, 16))]
         head = rng.choice(lines()["glossary"])
         shape = rng.choice(
             (
@@ -126,19 +104,27 @@ def _names(rng: Random) -> str:
         return "\n".join([head, *(shape.format_map(pair) for pair in pairs)])
     said = []
     for _ in range(rng.randint(5, 9)):
-        pair = _compound(rng) | {"v": rng.choice(choices()), "w": rng.choice(choices())}
+        pair = compound(rng) | {"v": rng.choice(choices()), "w": rng.choice(choices())}
         said.append(rng.choice(lines()["names"]).format_map(pair))
     return " ".join(_start(sentence) for sentence in said)
 
 
-def _compound(rng: Random) -> dict[str, str]:
-    """Return a made-up phrase and its name, never one that a held-out schema may use."""
-    while True:
-        phrase = " ".join(rng.sample(bank(), rng.choice((1, 2, 2, 2, 3))))
-        many = plural(phrase)
-        name, names = identifier(phrase), identifier(many)
-        if not any(held in text for text in (name, names) for held in reserved_names()):
-            return {"phrase": phrase, "phrases": many, "name": name, "names": names}
+def _copies(rng: Random) -> str:
+    """Tell how lists are read out and written down again: what comes twice teaches to copy."""
+    said = []
+    for _ in range(rng.randint(4, 7)):
+        reader, writer = rng.sample(pool("first"), 2)
+        things = ", ".join(_listed(rng) for _ in range(rng.randint(3, 8)))
+        line = rng.choice(lines()["copies"])
+        said.append(line.format(reader=reader, writer=writer, things=things))
+    return "\n".join(said)
+
+
+def _listed(rng: Random) -> str:
+    """Return something that can stand in a list: a name, a phrase, a word, a number."""
+    pair = compound(rng)
+    number = str(rng.randint(2, 9999))
+    return rng.choice((pair["name"], pair["name"], pair["names"], pair["phrase"], number))
 
 
 def _clauses(rng: Random) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
+from . import names
 from .domains import Column, Domain, Entity, identifier, is_plural, own_phrases, plural, words
 
 TYPES = {
@@ -132,19 +133,24 @@ def article(phrase: str) -> str:
     return "an" if phrase[0] in "aeio" or soft else "a"
 
 
-def draw(domain: Domain, split: str, rng: Random) -> Schema:
+def draw(domain: Domain, split: str, rng: Random, invented: float = 0.0) -> Schema:
     """Draw a schema of one to four connected tables.
 
     Args:
         domain: where the entities come from.
         split: the domain's split; each table shows a column that only this split uses.
         rng: the source of all choices.
+        invented: share of tables and columns under a made-up name. A model that meets the same
+            names again and again learns them by heart and never learns to read the schema.
     """
     chosen = _connected(domain.entities, rng.choice(TABLE_COUNTS), rng)
     singular, long_key = rng.random() < 0.3, rng.random() < 0.15
+    nouns = {noun for entity in domain.entities for noun in (entity.one, entity.many)}
     tables: dict[str, Table] = {}
     for entity in chosen:
-        tables[entity.one] = _table(entity, tables, singular, long_key, own_phrases(split), rng)
+        tables[entity.one] = _table(
+            entity, tables, singular, long_key, own_phrases(split), rng, invented, nouns
+        )
     return Schema(domain.name, tuple(tables.values()))
 
 
@@ -171,18 +177,26 @@ def _table(
     long_key: bool,
     own: frozenset[str],
     rng: Random,
+    invented: float,
+    nouns: set[str],
 ) -> Table:
     one, many = entity.one, entity.many
-    if rng.random() < (0.04 if " " in one else 0.22):
+    if rng.random() < invented:
+        one = names.invented(one, nouns, rng)
+        while plural(one) == one or plural(one) in nouns:
+            one = names.invented(one, nouns, rng)
+        many = plural(one)
+    elif rng.random() < (0.04 if " " in one else 0.1):
         modifier = rng.choice(TABLE_MODIFIERS)
         one, many = f"{modifier} {one}", f"{modifier} {many}"
+    nouns |= {one, many}
     links = tuple(
         Link(f"{identifier(tables[parent].one)}_id", tables[parent])
         for parent in entity.parents
         if parent in tables
     )
     columns = _columns(entity, rng.randint(2, 5 - len(links)), own, rng)
-    fields = _fields(columns, one, rng)
+    fields = _fields(columns, one, rng, invented)
     label = fields[0] if columns[0] is entity.columns[0] and not columns[0].gaps else None
     if rng.random() < 0.3:
         fields = rng.sample(fields, len(fields))
@@ -195,19 +209,22 @@ def _columns(entity: Entity, count: int, own: frozenset[str], rng: Random) -> li
     picked = rng.sample(rest, min(count, len(rest)))
     if rng.random() < 0.9:
         picked = [first, *picked[: max(1, count - 1)]]
-    if not any(column.phrases[0] in own for column in picked):
-        picked[-1] = rng.choice([c for c in rest if c.phrases[0] in own and c not in picked[:-1]])
+    marks = [c for c in rest if c.phrases[0] in own and c not in picked[:-1]]
+    if marks and not any(column.phrases[0] in own for column in picked):
+        picked[-1] = rng.choice(marks)
     return picked
 
 
-def _fields(columns: list[Column], one: str, rng: Random) -> list[Field]:
+def _fields(columns: list[Column], one: str, rng: Random, invented: float) -> list[Field]:
     fields: list[Field] = []
     taken: set[str] = set()
     for place, column in enumerate(columns):
         plain = [phrase for phrase in column.phrases if " of " not in phrase]
         name = plain[0] if rng.random() < 0.8 else rng.choice(plain)
         said = rng.choice(column.phrases) if rng.random() < 0.35 else name
-        if place and rng.random() < (0.06 if " " in name else 0.2):
+        if rng.random() < invented:
+            name = said = names.invented(plain[0], taken, rng)
+        elif place and rng.random() < (0.06 if " " in name else 0.1):
             modifier = rng.choice(COLUMN_MODIFIERS)
             name, said = f"{modifier} {name}", f"{modifier} {said}"
         elif name in ("name", "title") and " " not in one and rng.random() < 0.15:
