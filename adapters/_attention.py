@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 NAME = "ftkit_explicit"
 CLOSE = 1e-3  # of the largest logit: rounding differs, a family's own rules would differ more
@@ -37,7 +38,7 @@ def explicit(
         value: B x K x T x D, whose precision is used throughout.
         attention_mask: what to add to the scores, B x 1 x T x T.
         scaling: what the scores are multiplied by; None for 1 / sqrt(D).
-        dropout: of the weights; must be 0.
+        dropout: share of the weights that is dropped.
         kwargs: what other kernels want to know.
 
     Returns:
@@ -51,7 +52,8 @@ def explicit(
         scores = scores_BKST.view(rows, shared, heads // shared, length, -1)
         if attention_mask is not None:
             scores = scores + attention_mask[:, :, None].to(scores.dtype)
-        weights_BKST = scores.softmax(-1).view_as(scores_BKST)
+        weights = F.dropout(scores.softmax(-1), dropout) if dropout else scores.softmax(-1)
+        weights_BKST = weights.view_as(scores_BKST)
         mixed = weights_BKST @ value
     return mixed.view(rows, heads, length, wide).transpose(1, 2).contiguous(), None
 

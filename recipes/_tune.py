@@ -77,6 +77,7 @@ def tune(
     began = time.perf_counter()
     with PeakMemory() as memory, Interrupt() as interrupt, ExitStack() as until:
         work = prepare(run, recipe, method, base, tuning, seed=seed, minutes=minutes, until=until)
+        torch.manual_seed(seed)  # of dropout, where a base has any
         best, start, before = _Best(), 0, 0.0
         if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:
             for note in saved.passed_over:

@@ -244,7 +244,7 @@ def _steps(
     forward.model.zero_grad(set_to_none=True)
     each = min(times[1:]) * tuning.accumulate
     # A check is a forward, about a third of a step, for each batch that is held out.
-    checking = tuning.checks * held_out.updates * each / 3
+    checking = (1 + tuning.checks) * held_out.updates * each / 3
     steps = int((minutes * 60 - checking) / each)
     if steps < 1:
         raise FtkitError(f"--minutes {minutes:g} is too short: a step takes about {each:.1f} s")
