@@ -77,8 +77,10 @@ def test_the_model_learns_and_says_how_well(whole: Whole) -> None:
     steps = [row for row in records if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, 33))
     assert all(row["of"] == 32 for row in steps)
-    assert steps[-1]["tokens"] == 32 * 512
-    assert steps[0]["loss"] == pytest.approx(math.log(320), rel=0.05)
+    # Three updates of practice label about half their tokens, the other 29 all of them.
+    assert 30 * 512 < steps[-1]["tokens"] < 32 * 512
+    assert steps[-1]["tokens"] - steps[2]["tokens"] == 29 * 512
+    assert steps[0]["loss"] == pytest.approx(math.log(320), rel=0.1)
     assert steps[-1]["loss"] < 2.2
     checks = [row for row in records if "validation" in row]
     assert checks[-1]["step"] == 32
@@ -105,7 +107,7 @@ def test_the_folder_is_whole_and_says_what_it_cost(whole: Whole) -> None:
     done = run.done
     assert done["fingerprint"] == fingerprint(run.path)
     assert done["parameters"] == GPT.from_pretrained(run.path).config.parameters
-    assert done["tokens"] == 32 * 512
+    assert 30 * 512 < done["tokens"] < 32 * 512
     assert done["tokens_per_second"] > 0
     assert done["seconds"] >= done["training_seconds"] > 0
     assert 50 * 2**20 < done["peak_memory"] < 8 * 2**30

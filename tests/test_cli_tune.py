@@ -162,13 +162,13 @@ def test_ctrl_c_leaves_a_run_that_goes_on(base: Path, tmp_path: Path):
         text=True,
     )
     log = tmp_path / "x" / "run" / "log.jsonl"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not (log.exists() and log.read_text().count("\n") >= 2):
         assert work.poll() is None, work.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)
     work.send_signal(signal.SIGINT)
-    said = work.communicate(timeout=60)[1]
+    said = work.communicate(timeout=300)[1]
     assert work.returncode == 130, said
     assert said.startswith("Error: stopped after step ")
     assert said.endswith("go on with ftkit tune --resume --out x\n")
