@@ -139,14 +139,7 @@ def _batch(
     while True:
         next_B = _choose(logits_BV, sampling, [draws[row] for row in rows])
         for row, token in zip(rows, next_B.tolist(), strict=True):
-            if row in done:
-                continue
-            if token in stop:
-                done[row] = Generated(new[row], stopped=True)
-            else:
-                new[row].append(token)
-                if len(new[row]) == room[row]:
-                    done[row] = Generated(new[row], stopped=False)
+            _add(token, row, new, done, stop=stop, room=room[row])
         if len(done) == len(prompts):
             return done
         left = [place for place, row in enumerate(rows) if row not in done]
@@ -159,6 +152,26 @@ def _batch(
             cache, next_B = decoder.keep(cache, keep), next_B[keep]
             rows = [rows[place] for place in left]
         logits_BV, cache = decoder.step(next_B[:, None], cache)
+
+
+def _add(
+    token: int,
+    row: int,
+    new: dict[int, list[int]],
+    done: dict[int, Generated],
+    *,
+    stop: frozenset[int],
+    room: int,
+) -> None:
+    """Give a row its next token, or find it finished; one that is finished stays as it is."""
+    if row in done:
+        return
+    if token in stop:
+        done[row] = Generated(new[row], stopped=True)
+        return
+    new[row].append(token)
+    if len(new[row]) == room:
+        done[row] = Generated(new[row], stopped=False)
 
 
 def _random(seed: int, index: int) -> torch.Generator:

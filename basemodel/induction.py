@@ -47,9 +47,9 @@ def lay_circuit(gpt: "GPT", draw: torch.Generator) -> None:
     basis_DD = torch.linalg.qr(torch.randn(width, width, generator=draw))[0].T
     common_D = basis_DD[0]
     seen_HD, before_HD, said_HD = basis_DD[1 : 1 + 3 * head].split(head)
-    look, match = gpt.model.layers[0].self_attn, gpt.model.layers[1].self_attn
+    look, match = gpt.blocks[0].self_attn, gpt.blocks[1].self_attn
     with torch.no_grad():
-        for block in gpt.model.layers:
+        for block in gpt.blocks:
             block.self_attn.q_norm.weight.fill_(SHARP)
             block.self_attn.k_norm.weight.fill_(SHARP)
         table_VD = gpt.model.embed_tokens.weight

@@ -9,7 +9,7 @@ state dict's keys are those of Qwen3ForCausalLM.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -160,6 +160,11 @@ class GPT(nn.Module):
         owner = self.model.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         return owner.weight
 
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks, first to last."""
+        return cast(list[Block], list(self.model.layers))
+
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Return the logits_BTV of the token after each position."""
         return F.linear(self.hidden(ids_BT), self.head)
@@ -174,7 +179,7 @@ class GPT(nn.Module):
             cos, sin = self.turn_2SH[:, position_BT].unbind()
         x_BTD = self.model.embed_tokens(ids_BT)
         turn = cos[:, :, None], sin[:, :, None]
-        for layer, block in enumerate(self.model.layers):
+        for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, turn, cache, layer)
         return self.model.norm(x_BTD)  # type: ignore[no-any-return]
 

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -249,19 +249,49 @@ def _train(
 ) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """Run the loop from the newest checkpoint on; returns what `done` will say."""
     device, steps = Device.read(decided), int(decided["steps"])
-    rows, context = int(decided["rows"]), int(decided["context"])
     plan = Plan(steps, int(decided["accumulate"]), settings.clip, settings.warmup, settings.decay)
     optimizer, params = optimizer_of(gpt, settings), dict(gpt.named_parameters())
+    rows, context = int(decided["rows"]), int(decided["context"])
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer)
     yield from ({"event": note} for note in behind.passed_over)
-    before, earlier = int(behind.facts["tokens"]), float(behind.facts["seconds"])
-    nats = device.compiled(gpt.nats)
+    facts, nats = behind.facts, device.compiled(gpt.nats)
 
-    def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
-        return nats(rows.ids_BT, rows.labels_BT)
+    def loss(_: torch.nn.Module, batch: Rows) -> torch.Tensor:
+        # Each other shape, as practice has them, would be compiled anew.
+        usual = batch.ids_BT.shape == (rows, context)
+        return (nats if usual else gpt.nats)(batch.ids_BT, batch.labels_BT)
 
-    practised = int(decided["practice"]) * plan.accumulate
+    batches = _stream(work, settings, decided, device)
+    for step in fit(gpt, batches, loss, plan, optimizer, device, start=behind.step):
+        facts = {name: behind.facts[name] + getattr(step, name) for name in ("tokens", "seconds")}
+        record = {"step": step.number, "loss": step.loss, "lr": step.lr, **facts}
+        run.log(record)
+        yield {**record, "of": steps, "tokens_per_second": step.tokens / step.seconds}
+        due = step.number % int(decided["every"]) == 0 or step.number == steps
+        if due:
+            check = {"step": step.number, "validation": held.check(gpt, device)}
+            run.log(check)
+            yield check
+        if due or interrupt.asked:
+            checkpoint.save(run.checkpoints, step.number, checkpoint.pack(params, optimizer), facts)
+        _go_on(run, interrupt)
+    return {
+        "parameters": int(decided["parameters"]),
+        "tokens": facts["tokens"],
+        "training_seconds": round(facts["seconds"], 3),
+        "tokens_per_second": round(facts["tokens"] / facts["seconds"], 1),
+        "validation": [row for row in run.records() if "validation" in row][-1]["validation"],
+        "earlier": behind.facts["seconds"],
+    }
+
+
+def _stream(
+    work: _Work, settings: Pretrain, decided: Mapping[str, Any], device: Device
+) -> Callable[[int], Rows]:
+    """Say what each micro-batch holds: first practice in copying, then the corpus."""
+    rows, context = int(decided["rows"]), int(decided["context"])
+    practised = int(decided["practice"]) * int(decided["accumulate"])
     vocabulary = range(len(RESERVED), work.config.vocab_size)
 
     def batches(number: int) -> Rows:
@@ -271,30 +301,7 @@ def _train(
             batch = work.corpus.batch(number - practised, rows, context, settings.seed)
         return batch.to(device.torch_device)
 
-    facts: dict[str, Any] = {"tokens": before, "seconds": earlier}
-    for step in fit(gpt, batches, loss, plan, optimizer, device, start=behind.step):
-        facts = {"tokens": before + step.tokens, "seconds": earlier + step.seconds}
-        rate = step.tokens / step.seconds
-        record = {"step": step.number, "loss": step.loss, "lr": step.lr, **facts}
-        run.log(record)
-        yield {**record, "of": steps, "tokens_per_second": rate}
-        due = step.number % int(decided["every"]) == 0 or step.number == steps
-        if due:
-            check = {"step": step.number, "validation": held.check(gpt, device)}
-            run.log(check)
-            yield check
-        if due or interrupt.asked:
-            checkpoint.save(run.checkpoints, step.number, checkpoint.pack(params, optimizer), facts)
-        _go_on(run, interrupt)
-    checks = [record for record in run.records() if "validation" in record]
-    return {
-        "parameters": int(decided["parameters"]),
-        "tokens": facts["tokens"],
-        "training_seconds": round(facts["seconds"], 3),
-        "tokens_per_second": round(facts["tokens"] / facts["seconds"], 1),
-        "validation": checks[-1]["validation"],
-        "earlier": earlier,
-    }
+    return batches
 
 
 def _take_up(
