@@ -36,9 +36,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def texts(variant: Any, prompts: list[list[int]], **options: Any) -> list[list[int]]:
-    found = generate(
-        variant.decoder, prompts, max_new_tokens=24, stop=variant.stops, pad=variant.pad, **options
-    )
+    options = {"max_new_tokens": 24, "stop": variant.stops, "pad": variant.pad} | options
+    found = generate(variant.decoder, prompts, **options)
     return [reply.ids for reply in found]
 
 
@@ -67,7 +66,11 @@ def test_batches_and_pads_do_not_change_a_text(runs: Path, kind: str) -> None:
     alone = [texts(variant, [prompt])[0] for prompt in asked]
     assert texts(variant, asked) == alone
     assert texts(variant, asked, batch_size=3) == alone
-    assert len({len(text) for text in alone}) > 1 or len(alone[0]) == 24, "rows end unevenly"
+    # With many tokens that end a row, rows leave the batch one after the other.
+    stop = [token for token in range(320) if token % 12 == 0]
+    alone = [texts(variant, [prompt], stop=stop)[0] for prompt in asked]
+    assert texts(variant, asked, stop=stop) == alone
+    assert len({len(text) for text in alone}) > 1, "rows end unevenly"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,6 +166,9 @@ def test_likelihood_is_the_sum_of_log_probabilities(runs: Path) -> None:
     picked = [-float(shares_TV[place - 1, ids[place]]) for place in range(4, len(ids))]
     found = variant.nll([(ids, [-100] * 4 + ids[4:])])
     assert found == pytest.approx([sum(picked)], rel=1e-5)
+    whole = variant.nll([(ids[1:], ids[1:]), (ids, ids)])
+    rest = [-float(shares_TV[place - 1, ids[place]]) for place in range(1, len(ids))]
+    assert whole[1] == pytest.approx(sum(rest), rel=1e-5), "the first token has nothing before it"
 
 
 def test_a_head_that_scales_its_logits_is_called_whole(tmp_path: Path) -> None:
