@@ -121,6 +121,8 @@ def test_noise_in_the_last_digit_does_not_scramble_rows():
     assert compare(Result(exact, 2), Result(noisy, 2), in_order=True) == (
         "the right ones in another order"
     )
+    gold, found = ((0.3, "b"), (0.1 + 0.2, "a")), ((0.3, "a"), (0.1 + 0.2, "b"))
+    assert compare(Result(gold, 2), Result(found, 2), in_order=False) == ""
     mixed = ((None,), ("",), (b"",), (0,), (0.5,))
     assert compare(Result(mixed, 1), Result(mixed[::-1], 1), in_order=False) == ""
 
@@ -137,6 +139,7 @@ def test_noise_in_the_last_digit_does_not_scramble_rows():
         ),
         ("SELECT count(*) AS n FROM t", "SELECT COUNT( * ) FROM t", True),
         ("SELECT x FROM t ORDER BY x ASC", "SELECT x FROM t ORDER BY x", True),
+        ('SELECT "Name" FROM t', "SELECT name FROM t", True),
         ('SELECT "High points" FROM t', "SELECT `high points` FROM t", True),
         ("SELECT x FROM t WHERE y = 'Oslo'", "SELECT x FROM t WHERE y = 'oslo'", False),
         ("SELECT x FROM t ORDER BY x DESC", "SELECT x FROM t ORDER BY x", False),
