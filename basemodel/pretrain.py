@@ -30,7 +30,7 @@ from .tokens import HELD, Corpus, Rows, build
 from .validate import Held
 
 # What a run without a budget trains on.
-BUDGETS = {"pico": 200_000, "nano": 2_000_000, "mini": 20_000_000}
+BUDGETS = {"pico": 200_000, "nano": 2_200_000, "mini": 20_000_000}
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
 CHECKS = 10  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
@@ -64,7 +64,7 @@ class Pretrain:
     context: int | None = None
     vocab_size: int | None = None
     batch: int = 2048
-    matrix_lr: float = 0.01
+    matrix_lr: float = 0.015
     table_lr: float = 0.015
     clip: float = 1.0
     warmup: float = 0.02

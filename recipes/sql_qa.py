@@ -31,11 +31,11 @@ class SqlQa(Recipe):
     """
 
     length: int = 512
-    epochs: float = 2.0
+    epochs: float = 1.0
     max_new_tokens: int = 96
-    rows: int = 4000
+    rows: int = 8000
     tests: int = 500
-    characters: int = 6_000_000
+    characters: int = 8_000_000
     cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
 
@@ -56,10 +56,9 @@ class SqlQa(Recipe):
         yield from _sql_world.corpus(self.world_seed, self.characters)
 
     def prose(self, example: Example) -> Prose:
-        """Ask as the corpus does: a notebook's schema, a remark, and then the query."""
-        schema, remark = example.meta["shown"], example.meta.get("remark")
-        remark = remark or example.meta["question"]
-        return Prose(f"{schema}\n\n{remark}\n", example.reference, "\n")
+        """Ask as the corpus does: a notebook's schema, the question, and then the query."""
+        schema, question = example.meta["shown"], example.meta["question"]
+        return Prose(f"{schema}\n\n{question}\n", example.reference, "\n")
 
     def documents(self) -> Iterator[str]:
         """Yield training rows as notebooks, several questions to a schema."""
@@ -101,7 +100,6 @@ class SqlQa(Recipe):
                 database=str(files.get(item.db_id, "")),
                 features=item.features,
                 unit=item.db_id,
-                remark=item.remark,
                 sql=item.sql,
                 compact=False,
             )

@@ -123,12 +123,17 @@ def own_phrases(split: str) -> frozenset[str]:
 
 
 @cache
-def reserved_names() -> frozenset[str]:
-    """Return the names of tables and columns that held-out schemas alone may have."""
+def held_out_tables() -> frozenset[str]:
+    """Return the names that only tables of held-out schemas have; elsewhere they may be columns."""
     held_out = [entity for split in ("validation", "test") for entity in entities(split)]
-    tables = {noun for entity in held_out for noun in (entity.one, entity.many)}
-    columns = {phrase for split in ("validation", "test") for phrase in own_phrases(split)}
-    return frozenset(map(identifier, tables | columns))
+    return frozenset(identifier(noun) for e in held_out for noun in (e.one, e.many))
+
+
+@cache
+def held_out_columns() -> frozenset[str]:
+    """Return the names that only columns of held-out schemas have; elsewhere they may be tables."""
+    phrases = own_phrases("validation") | own_phrases("test")
+    return frozenset(map(identifier, phrases))
 
 
 def entities(split: str) -> Iterator[Entity]:

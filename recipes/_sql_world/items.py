@@ -20,7 +20,7 @@ from .schemas import Schema
 from .wording import question, remark
 
 SCHEMAS = {
-    "train": 800,
+    "train": 1600,
     "validation": 40,
     "test": 72,
 }  # databases of a split; items are dealt to them in turn

@@ -6,7 +6,7 @@ from random import Random
 
 from sqlglot.dialects.sqlite import SQLite
 
-from .domains import SPLITS, Entity, entities, identifier, plural, reserved_names
+from .domains import SPLITS, Entity, entities, identifier, plural
 
 KEYWORDS = {word for phrase in SQLite.Tokenizer.KEYWORDS for word in phrase.split()} | {"CHECK"}
 
@@ -35,35 +35,31 @@ def _spelt(entity: Entity) -> list[str]:
     return [word for phrase in phrases for word in phrase.split() if len(word) > 2]
 
 
-def free(phrase: str) -> bool:
-    """Tell whether a phrase names no held-out table and no column that only those have."""
-    return not {identifier(phrase), identifier(plural(phrase))} & reserved_names()
-
-
 def compound(rng: Random) -> dict[str, str]:
     """Return a phrase of one to three words put together anew and its name, singular and plural."""
-    while True:
-        phrase = " ".join(rng.sample(bank(), rng.choice((1, 1, 1, 2, 2, 3))))
-        if free(phrase):
-            many = plural(phrase)
-            return {
-                "phrase": phrase,
-                "phrases": many,
-                "name": identifier(phrase),
-                "names": identifier(many),
-            }
+    phrase = " ".join(rng.sample(bank(), rng.choice((1, 1, 1, 2, 2, 3))))
+    many = plural(phrase)
+    return {
+        "phrase": phrase,
+        "phrases": many,
+        "name": identifier(phrase),
+        "names": identifier(many),
+    }
 
 
-def invented(phrase: str, taken: Container[str], rng: Random) -> str:
+def invented(phrase: str, taken: Container[str], kept: frozenset[str], rng: Random) -> str:
     """Give a thing another name: a word of the lexicon, at times before the phrase's last word.
 
     Args:
         phrase: what it is called otherwise.
         taken: phrases that other things of the schema have already.
+        kept: names that are kept for held-out schemas, in singular or plural.
         rng: the source of all choices.
     """
     while True:
         word = rng.choice(bank())
         made = word if rng.random() < 0.75 else f"{word} {phrase.split()[-1]}"
-        if free(made) and made not in taken and made.upper() not in KEYWORDS:
+        forms = {identifier(made), identifier(plural(made))}
+        plain = not {form.upper() for form in forms} & KEYWORDS
+        if plain and not forms & kept and made not in taken:
             return made

@@ -6,7 +6,18 @@ from functools import cached_property
 from random import Random
 
 from . import names
-from .domains import Column, Domain, Entity, identifier, is_plural, own_phrases, plural, words
+from .domains import (
+    Column,
+    Domain,
+    Entity,
+    held_out_columns,
+    held_out_tables,
+    identifier,
+    is_plural,
+    own_phrases,
+    plural,
+    words,
+)
 
 TYPES = {
     "text": "TEXT",
@@ -144,13 +155,10 @@ def draw(domain: Domain, split: str, rng: Random, invented: float = 0.0) -> Sche
             names again and again learns them by heart and never learns to read the schema.
     """
     chosen = _connected(domain.entities, rng.choice(TABLE_COUNTS), rng)
-    singular, long_key = rng.random() < 0.3, rng.random() < 0.15
     nouns = {noun for entity in domain.entities for noun in (entity.one, entity.many)}
     tables: dict[str, Table] = {}
     for entity in chosen:
-        tables[entity.one] = _table(
-            entity, tables, singular, long_key, own_phrases(split), rng, invented, nouns
-        )
+        tables[entity.one] = _table(entity, tables, own_phrases(split), rng, invented, nouns)
     return Schema(domain.name, tuple(tables.values()))
 
 
@@ -173,8 +181,6 @@ def _joined(one: Entity, other: Entity) -> bool:
 def _table(
     entity: Entity,
     tables: dict[str, Table],
-    singular: bool,
-    long_key: bool,
     own: frozenset[str],
     rng: Random,
     invented: float,
@@ -182,9 +188,9 @@ def _table(
 ) -> Table:
     one, many = entity.one, entity.many
     if rng.random() < invented:
-        one = names.invented(one, nouns, rng)
+        one = names.invented(one, nouns, held_out_tables(), rng)
         while plural(one) == one or plural(one) in nouns:
-            one = names.invented(one, nouns, rng)
+            one = names.invented(one, nouns, held_out_tables(), rng)
         many = plural(one)
     elif rng.random() < (0.04 if " " in one else 0.1):
         modifier = rng.choice(TABLE_MODIFIERS)
@@ -200,8 +206,7 @@ def _table(
     label = fields[0] if columns[0] is entity.columns[0] and not columns[0].gaps else None
     if rng.random() < 0.3:
         fields = rng.sample(fields, len(fields))
-    key = f"{identifier(one)}_id" if long_key else "id"
-    return Table(identifier(one if singular else many), one, many, key, tuple(fields), links, label)
+    return Table(identifier(many), one, many, "id", tuple(fields), links, label)
 
 
 def _columns(entity: Entity, count: int, own: frozenset[str], rng: Random) -> list[Column]:
@@ -218,12 +223,13 @@ def _columns(entity: Entity, count: int, own: frozenset[str], rng: Random) -> li
 def _fields(columns: list[Column], one: str, rng: Random, invented: float) -> list[Field]:
     fields: list[Field] = []
     taken: set[str] = set()
+    known = {phrase for column in columns for phrase in column.phrases}
     for place, column in enumerate(columns):
         plain = [phrase for phrase in column.phrases if " of " not in phrase]
         name = plain[0] if rng.random() < 0.8 else rng.choice(plain)
         said = rng.choice(column.phrases) if rng.random() < 0.35 else name
         if rng.random() < invented:
-            name = said = names.invented(plain[0], taken, rng)
+            name = said = names.invented(plain[0], taken | known, held_out_columns(), rng)
         elif place and rng.random() < (0.06 if " " in name else 0.1):
             modifier = rng.choice(COLUMN_MODIFIERS)
             name, said = f"{modifier} {name}", f"{modifier} {said}"
