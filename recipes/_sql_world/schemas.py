@@ -202,7 +202,7 @@ def _table(
         if parent in tables
     )
     columns = _columns(entity, rng.randint(2, 5 - len(links)), own, rng)
-    fields = _fields(columns, one, rng, invented)
+    fields = _fields(columns, rng, invented)
     label = fields[0] if columns[0] is entity.columns[0] and not columns[0].gaps else None
     if rng.random() < 0.3:
         fields = rng.sample(fields, len(fields))
@@ -220,7 +220,7 @@ def _columns(entity: Entity, count: int, own: frozenset[str], rng: Random) -> li
     return picked
 
 
-def _fields(columns: list[Column], one: str, rng: Random, invented: float) -> list[Field]:
+def _fields(columns: list[Column], rng: Random, invented: float) -> list[Field]:
     fields: list[Field] = []
     taken: set[str] = set()
     known = {phrase for column in columns for phrase in column.phrases}
@@ -233,8 +233,6 @@ def _fields(columns: list[Column], one: str, rng: Random, invented: float) -> li
         elif place and rng.random() < (0.06 if " " in name else 0.1):
             modifier = rng.choice(COLUMN_MODIFIERS)
             name, said = f"{modifier} {name}", f"{modifier} {said}"
-        elif name in ("name", "title") and " " not in one and rng.random() < 0.15:
-            name = f"{one} {name}"
         if said in taken or name in taken:
             name = said = plain[0]
         taken |= {name, said}
