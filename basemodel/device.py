@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import gc
 import resource
 import shutil
 import sys
@@ -129,6 +130,14 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def release_memory() -> None:
+    """Give what is free back to the kernel: between stages nobody reuses the blocks kept above."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 class PeakMemory:
