@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import gc
+import gc
 import resource
 import shutil
 import sys
@@ -124,12 +125,15 @@ def _compile(
 
 def _keep_freed_memory() -> None:
     """Tell glibc to reuse large blocks: giving each back to the kernel cost a third of a step."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    _libc("mallopt", M_MMAP_THRESHOLD, 2**30)
+    _libc("mallopt", M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _libc(name: str, *arguments: int) -> None:
+    """Call one of glibc's own functions; other systems and C libraries have none."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def release_memory() -> None:
@@ -163,6 +167,9 @@ class PeakMemory:
     def __enter__(self) -> "PeakMemory":
         for block in self._open:  # they would lose their mark when it is set back
             block._seen = max(block._seen, _high_water())
+        # What earlier work has freed and kept for reuse goes back, so that it is not counted here.
+        gc.collect()
+        _libc("malloc_trim", 0)
         _reset_high_water()
         self._open.append(self)
         return self

@@ -1,6 +1,5 @@
 """Pretraining: from documents to a published base, decided once, resumable at every checkpoint."""
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -10,81 +9,23 @@ from typing import Any
 
 import torch
 
-from ftkit.config import table
-from ftkit.errors import FtkitError, Interrupted
+from ftkit.errors import Interrupted
 from ftkit.runs import Run
 
 from . import checkpoint
+from .budget import Pretrain, optimizer_of, settle
 from .config import GPTConfig, preset
 from .corpus import Documents, survey
 from .curves import draw
-from .device import COMPILE_GAIN, COMPILE_SECONDS, Device, PeakMemory, decide
+from .device import Device, PeakMemory
 from .fit import Plan, fit
-from .induction import STEPS as PRACTICE
 from .induction import practice
 from .interrupt import Interrupt
 from .model import GPT
-from .optim import Group, Optimizer, hidden_matrices
-from .tokenizer import BOS, END, EOS, LEAST, PAD, RESERVED, Tokenizer, train_tokenizer
+from .optim import Optimizer
+from .tokenizer import BOS, END, EOS, PAD, RESERVED, Tokenizer, train_tokenizer
 from .tokens import HELD, Corpus, Rows, build
 from .validate import Held
-
-# What a run without a budget trains on.
-BUDGETS = {"pico": 200_000, "nano": 2_200_000, "mini": 20_000_000}
-MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
-CHECKS = 10  # how often a run validates and saves
-WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
-MARGIN = 0.94  # the share of the time that training gets; checks, saving and publishing the rest
-
-
-@dataclass(frozen=True)
-class Pretrain:
-    """What the user may set; the rest follows from the preset and the machine.
-
-    Args:
-        preset: the model's shape, a key of `config.PRESETS`.
-        tokens: how many to train on; None takes the preset's.
-        minutes: how long the whole run may take instead; becomes tokens once, by measuring.
-        seed: of weights and order.
-        context: tokens in a row; None takes the preset's.
-        vocab_size: tokens of the tokenizer to learn; None takes the preset's.
-        batch: tokens in an update.
-        matrix_lr: Muon's learning rate, for hidden matrices.
-        table_lr: AdamW's, for embeddings and norms.
-        clip: largest norm of the gradient.
-        warmup: share of the updates over which the rates rise.
-        decay: share of the updates over which they fall to 0.
-        validation: share of the documents that is held out.
-    """
-
-    preset: str = "nano"
-    tokens: int | None = None
-    minutes: float | None = None
-    seed: int = 0
-    context: int | None = None
-    vocab_size: int | None = None
-    batch: int = 2048
-    matrix_lr: float = 0.015
-    table_lr: float = 0.015
-    clip: float = 1.0
-    warmup: float = 0.02
-    decay: float = 0.6
-    validation: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.tokens is not None and self.minutes is not None:
-            raise FtkitError("tokens and minutes are two ways to say how long: give one of them")
-        for name in ("tokens", "minutes", "context", "batch", "matrix_lr", "table_lr"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise FtkitError(f"{name} is {value}: it must be above 0")
-        if self.vocab_size is not None and self.vocab_size < LEAST:
-            raise FtkitError(f"vocab_size is {self.vocab_size}: it must be {LEAST} or more")
-        if not 0 <= self.validation <= 0.5:
-            raise FtkitError(f"validation is {self.validation}: it must lie in 0 to 0.5")
-        if self.seed < 0:
-            raise FtkitError(f"seed is {self.seed}: it must be 0 or more")
-        preset(self.preset)
 
 
 @dataclass(frozen=True)
@@ -130,7 +71,7 @@ def pretrain(
         work = yield from _read(run, settings, texts, interrupt)
         if "decided" not in run.settings:
             spent = time.perf_counter() - began
-            run.update({**run.settings, "decided": _decide(settings, work.config, spent)})
+            run.update({**run.settings, "decided": settle(settings, work.config, spent)})
         decided = run.settings["decided"]
         gpt = GPT(work.config, settings.seed).to(Device.read(decided).torch_device)
         facts = yield from _train(run, settings, work, gpt, decided, interrupt)
@@ -144,18 +85,6 @@ def pretrain(
         facts["seconds"] = round(facts["earlier"] + time.perf_counter() - began, 3)
         run.publish(write, {**facts, "peak_memory": memory.bytes})
         shutil.rmtree(work.corpus.folder)
-
-
-def optimizer_of(gpt: GPT, settings: Pretrain) -> Optimizer:
-    """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
-    tables = [gpt.model.embed_tokens.weight, gpt.head]
-    matrices, others = hidden_matrices(gpt, tables)
-    return Optimizer(
-        [
-            Group(matrices, settings.matrix_lr, rule="muon"),
-            Group(others, settings.table_lr, rule="adamw"),
-        ]
-    )
 
 
 def _read(
@@ -189,54 +118,6 @@ def _read(
 def _go_on(run: Run, interrupt: Interrupt) -> None:
     if interrupt.asked:
         raise Interrupted(f"stopped; go on with: ftkit pretrain --resume --out {run.path}")
-
-
-def _decide(settings: Pretrain, config: GPTConfig, spent: float) -> dict[str, Any]:
-    """Settle device, precision and length once; what is settled goes into run.toml."""
-    size, width, context = config.parameters, config.hidden_size, config.max_position_embeddings
-    device = decide(parameters=size, width=width)
-    rows = max(1, min(MICRO[device.device], settings.batch) // context)
-    accumulate = max(1, round(settings.batch / (rows * context)))
-    update = rows * accumulate * context
-    tokens = settings.tokens or BUDGETS[settings.preset]
-    if settings.minutes is not None:
-        rate = _rate(settings, config, device, rows)
-        tokens = max(update, round(rate * MARGIN * (settings.minutes * 60 - spent)))
-    device = decide(parameters=size, width=width, tokens=tokens)
-    if device.compile and settings.minutes is not None:
-        tokens = round((tokens - rate * COMPILE_SECONDS) / (1 - COMPILE_GAIN))
-    steps = max(1, round(tokens / update))
-    return {
-        **table(device),
-        "parameters": size,
-        "vocab_size": config.vocab_size,
-        "context": context,
-        "rows": rows,
-        "accumulate": accumulate,
-        "steps": steps,
-        "tokens": steps * update,
-        "practice": min(PRACTICE, steps // 10),
-        "every": max(1, steps // CHECKS),
-    }
-
-
-def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int) -> float:
-    """Measure tokens a second on a model that is thrown away."""
-    gpt = GPT(config).to(device.torch_device)
-    shape = rows, config.max_position_embeddings
-    ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
-    batch = Rows(ids_BT, ids_BT, ids_BT.numel())
-    optimizer, warm = optimizer_of(gpt, settings), 0.0
-
-    def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
-        return gpt.nats(rows.ids_BT, rows.labels_BT)
-
-    for step in fit(gpt, lambda _: batch, loss, Plan(10_000), optimizer, device):
-        if step.number == WARM:
-            warm = step.seconds
-        elif step.number > WARM and step.seconds - warm > CALIBRATION_SECONDS:
-            break
-    return (step.number - WARM) * batch.tokens / (step.seconds - warm)
 
 
 def _train(

@@ -108,9 +108,9 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
 
 def pretraining(plan: Any, documents: Iterable[str]) -> str:
     """Work out a pretraining without training: reads the corpus once."""
+    from ..basemodel.budget import BUDGETS, MICRO
     from ..basemodel.config import preset
     from ..basemodel.device import decide
-    from ..basemodel.pretrain import BUDGETS, MICRO
 
     shape = preset(plan.preset, plan.vocab_size, plan.context)
     count, characters = 0, 0

@@ -87,7 +87,7 @@ def pretrain(
 
 def chosen(values: dict[str, Any]) -> Any:
     """Make the plan of a pretraining from what was set."""
-    from ..basemodel.pretrain import Pretrain
+    from ..basemodel.budget import Pretrain
 
     return override(Pretrain(), values, "plan")
 

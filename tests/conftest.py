@@ -30,7 +30,8 @@ def _fixed_seeds() -> None:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base run folder made by the real pretraining, on a corpus of a moment; do not change it."""
     from ftkit import catalog
-    from ftkit.basemodel.pretrain import Pretrain, pretrain
+    from ftkit.basemodel.budget import Pretrain
+    from ftkit.basemodel.pretrain import pretrain
     from ftkit.config import override, table
     from ftkit.runs import Run
 

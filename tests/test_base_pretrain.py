@@ -16,8 +16,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ftkit.basemodel import GPT
+from ftkit.basemodel.budget import Pretrain
 from ftkit.basemodel.config import preset
-from ftkit.basemodel.pretrain import Pretrain, pretrain
+from ftkit.basemodel.pretrain import pretrain
 from ftkit.config import table
 from ftkit.errors import FtkitError, Interrupted, WorkError
 from ftkit.runs import Run, fingerprint
@@ -181,7 +182,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path, whole: Who
 KILLED = """
 import json, sys, time
 from pathlib import Path
-from ftkit.basemodel.pretrain import Pretrain, pretrain
+from ftkit.basemodel.budget import Pretrain
+from ftkit.basemodel.pretrain import pretrain
 from ftkit.runs import Run
 settings, documents = json.loads(sys.argv[2])
 run = Run.create(Path(sys.argv[1]), {"command": "pretrain"})
@@ -209,7 +211,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(tmp_path: Path, whole: Who
 
 
 def test_minutes_become_tokens_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftkit.basemodel import pretrain as module
+    from ftkit.basemodel import budget as module
 
     monkeypatch.setattr(module, "CALIBRATION_SECONDS", 0.2)
     settings = Pretrain(preset="pico", context=64, vocab_size=320, minutes=0.05, batch=512)

@@ -1,0 +1,142 @@
+"""The settings of a pretraining and what they come to on this machine, settled once."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ftkit.config import table
+from ftkit.errors import FtkitError
+
+from .config import GPTConfig, preset
+from .device import COMPILE_GAIN, COMPILE_SECONDS, Device, decide
+from .fit import Plan, fit
+from .induction import STEPS as PRACTICE
+from .model import GPT
+from .optim import Group, Optimizer, hidden_matrices
+from .tokenizer import LEAST
+from .tokens import Rows
+
+# What a run without a budget trains on.
+BUDGETS = {"pico": 200_000, "nano": 2_200_000, "mini": 20_000_000}
+MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
+CHECKS = 10  # how often a run validates and saves
+WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
+MARGIN = 0.94  # the share of the time that training gets; checks, saving and publishing the rest
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """What the user may set; the rest follows from the preset and the machine.
+
+    Args:
+        preset: the model's shape, a key of `config.PRESETS`.
+        tokens: how many to train on; None takes the preset's.
+        minutes: how long the whole run may take instead; becomes tokens once, by measuring.
+        seed: of weights and order.
+        context: tokens in a row; None takes the preset's.
+        vocab_size: tokens of the tokenizer to learn; None takes the preset's.
+        batch: tokens in an update.
+        matrix_lr: Muon's learning rate, for hidden matrices.
+        table_lr: AdamW's, for embeddings and norms.
+        clip: largest norm of the gradient.
+        warmup: share of the updates over which the rates rise.
+        decay: share of the updates over which they fall to 0.
+        validation: share of the documents that is held out.
+    """
+
+    preset: str = "nano"
+    tokens: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    context: int | None = None
+    vocab_size: int | None = None
+    batch: int = 2048
+    matrix_lr: float = 0.015
+    table_lr: float = 0.015
+    clip: float = 1.0
+    warmup: float = 0.02
+    decay: float = 0.6
+    validation: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.tokens is not None and self.minutes is not None:
+            raise FtkitError("tokens and minutes are two ways to say how long: give one of them")
+        for name in ("tokens", "minutes", "context", "batch", "matrix_lr", "table_lr"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise FtkitError(f"{name} is {value}: it must be above 0")
+        if self.vocab_size is not None and self.vocab_size < LEAST:
+            raise FtkitError(f"vocab_size is {self.vocab_size}: it must be {LEAST} or more")
+        if not 0 <= self.validation <= 0.5:
+            raise FtkitError(f"validation is {self.validation}: it must lie in 0 to 0.5")
+        if self.seed < 0:
+            raise FtkitError(f"seed is {self.seed}: it must be 0 or more")
+        preset(self.preset)
+
+
+def optimizer_of(gpt: GPT, settings: Pretrain) -> Optimizer:
+    """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
+    tables = [gpt.model.embed_tokens.weight, gpt.head]
+    matrices, others = hidden_matrices(gpt, tables)
+    return Optimizer(
+        [
+            Group(matrices, settings.matrix_lr, rule="muon"),
+            Group(others, settings.table_lr, rule="adamw"),
+        ]
+    )
+
+
+def settle(settings: Pretrain, config: GPTConfig, spent: float) -> dict[str, Any]:
+    """Settle device, precision and length; what is settled goes into run.toml.
+
+    Args:
+        settings: what the user chose.
+        config: the model's shape.
+        spent: seconds that reading the corpus took, which count towards `minutes`.
+    """
+    size, width, context = config.parameters, config.hidden_size, config.max_position_embeddings
+    device = decide(parameters=size, width=width)
+    rows = max(1, min(MICRO[device.device], settings.batch) // context)
+    accumulate = max(1, round(settings.batch / (rows * context)))
+    update = rows * accumulate * context
+    tokens = settings.tokens or BUDGETS[settings.preset]
+    if settings.minutes is not None:
+        rate = _rate(settings, config, device, rows)
+        tokens = max(update, round(rate * MARGIN * (settings.minutes * 60 - spent)))
+    device = decide(parameters=size, width=width, tokens=tokens)
+    if device.compile and settings.minutes is not None:
+        tokens = round((tokens - rate * COMPILE_SECONDS) / (1 - COMPILE_GAIN))
+    steps = max(1, round(tokens / update))
+    return {
+        **table(device),
+        "parameters": size,
+        "vocab_size": config.vocab_size,
+        "context": context,
+        "rows": rows,
+        "accumulate": accumulate,
+        "steps": steps,
+        "tokens": steps * update,
+        "practice": min(PRACTICE, steps // 10),
+        "every": max(1, steps // CHECKS),
+    }
+
+
+def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int) -> float:
+    """Measure tokens a second on a model that is thrown away."""
+    gpt = GPT(config).to(device.torch_device)
+    shape = rows, config.max_position_embeddings
+    ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
+    batch = Rows(ids_BT, ids_BT, ids_BT.numel())
+    optimizer, warm = optimizer_of(gpt, settings), 0.0
+
+    def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
+        return gpt.nats(rows.ids_BT, rows.labels_BT)
+
+    for step in fit(gpt, lambda _: batch, loss, Plan(10_000), optimizer, device):
+        if step.number == WARM:
+            warm = step.seconds
+        elif step.number > WARM and step.seconds - warm > CALIBRATION_SECONDS:
+            break
+    return (step.number - WARM) * batch.tokens / (step.seconds - warm)
