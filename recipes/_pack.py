@@ -140,11 +140,10 @@ class Packer:
         """Share of the first epoch's places that hold a token or a slot."""
         used = sum(len(item.ids) + self.slots for item in self.items)
         rows = self.rows(0)
-        wide = 0
-        for first in range(0, len(rows), self.batch):
-            sizes = [self._size(row) for row in rows[first : first + self.batch]]
-            wide += len(sizes) * max(sizes)
-        return used / max(1, wide)
+        if self.packable:
+            return used / max(1, self.length * len(rows))
+        groups = [rows[first : first + self.batch] for first in range(0, len(rows), self.batch)]
+        return used / max(1, sum(len(group) * max(map(self._size, group)) for group in groups))
 
     def rows(self, epoch: int) -> list[list[int]]:
         """Divide an epoch's examples among rows."""
@@ -176,8 +175,11 @@ class Packer:
         return sum(len(self.items[item].ids) + self.slots for item in row)
 
     def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
-        """Lay rows of examples into tensors as wide as the fullest row."""
-        wide = max((self._size(row) for row in rows), default=1)
+        """Lay rows of examples into tensors: as wide as a row, or unpacked, as the longest."""
+        # Packed rows are full but for a few places. One width for all keeps the allocator from
+        # piling up blocks of slightly different sizes, which cost half a gigabyte in 150 steps.
+        widest = max((self._size(row) for row in rows), default=1)
+        wide = self.length if self.packable else widest
         rows = rows or [[]]  # an update's last parts may be empty
         ids, positions, slots, labels = [], [], [], []
         for row in rows:

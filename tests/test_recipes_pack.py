@@ -88,9 +88,11 @@ def test_parts_make_up_the_update() -> None:
 def test_efficiency_counts_gaps() -> None:
     even = [Rendered([1] * 32, [1] * 32)] * 8
     assert Packer(even, 64, 2).efficiency == 1.0
-    assert Packer([Rendered([1] * 40, [1] * 40)] * 8, 64, 2).efficiency == 1.0, "rows are narrowed"
     uneven = [Rendered([1] * 64, [1] * 64), Rendered([1] * 32, [1] * 32)]
     assert Packer(uneven, 64, 2).efficiency == 0.75
+    narrow = Packer([Rendered([1] * 40, [1] * 40)] * 8, 64, 2, packable=False)
+    assert narrow.efficiency == 1.0
+    assert narrow(0).ids_BT.shape == (2, 40)
 
 
 def chat(question: str, answer: str, where: str = "here") -> Example:
