@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
-from ..recipes._render import Renderer
+from ..recipes._render import IGNORE, Renderer
 
 FITTING = 0.9  # share of the items that must leave room for K examples, or K is made smaller
 
@@ -56,7 +56,7 @@ class Asked:
     @property
     def row(self) -> tuple[list[int], list[int]]:
         """Ids and labels of the reference behind its prompt."""
-        return self.prompt + self.target, [-100] * len(self.prompt) + self.target
+        return self.prompt + self.target, [IGNORE] * len(self.prompt) + self.target
 
 
 class Asker:
@@ -74,6 +74,7 @@ class Asker:
     ) -> None:
         self.variant, self.recipe, self.form = variant, recipe, form
         self.examples = examples[: form.shots]
+        self._sizes: list[int] = []  # tokens that the first 1, 2 ... examples add to a prompt
         self.renderer = Renderer(variant.tokenizer, variant.name)
         self._plain: Tokenizer = Tokenizer.from_str(variant.tokenizer.backend_tokenizer.to_str())
         self._plain.encode_special_tokens = True
@@ -83,12 +84,16 @@ class Asker:
         if self.form.kind == "prose":
             asked = self._prose(example)
             return asked if asked and len(asked.prompt) < self.variant.context else None
-        for shots in range(len(self.examples), 0, -1):
-            asked = self._chat(example, shots)
-            if len(asked.prompt) + self.recipe.max_new_tokens <= self.variant.context:
-                return asked
         asked = self._chat(example, 0)
+        for shots in range(self._fitting(example, len(asked.prompt)), 0, -1):
+            shown = self._chat(example, shots)
+            if self._leaves_room(len(shown.prompt)):
+                return shown
         return asked if len(asked.prompt) < self.variant.context else None
+
+    def fitting(self, example: Example) -> int:
+        """Count the examples that can be shown before this item."""
+        return self._fitting(example, len(self._chat(example, 0).prompt))
 
     def encode(self, text: str) -> list[int]:
         """Encode plain text; what looks like a control token is text."""
@@ -109,6 +114,17 @@ class Asker:
         ends = {token for token, word in enumerate(words) if word.startswith(text)}
         return tuple(sorted({*self.variant.stops, *ends}))
 
+    def _leaves_room(self, size: int) -> bool:
+        """Say whether an answer fits behind a prompt of this size."""
+        return size + self.recipe.max_new_tokens <= self.variant.context
+
+    def _fitting(self, example: Example, size: int) -> int:
+        """Count the examples that fit beside a prompt; each adds the same to every prompt."""
+        for shots in range(len(self._sizes), len(self.examples)):
+            more = len(self._chat(example, shots + 1).prompt)
+            self._sizes.append(more - size)
+        return sum(self._leaves_room(size + more) for more in self._sizes)
+
     def _chat(self, example: Example, shots: int) -> Asked:
         """Ask in the chat template behind some examples; a system message comes once, first."""
         head = [message for message in example.prompt if message["role"] == "system"]
@@ -120,11 +136,12 @@ class Asker:
         ]
         rest = [message for message in example.messages if message["role"] != "system"]
         messages = [*head, *shown, *rest]
-        prompt = self.renderer.prompt(messages[:-1])
-        ids = self.renderer.render(messages).ids
-        assert ids[: len(prompt)] == prompt, "the prompt is a prefix of the dialogue"
+        rendered = self.renderer.render(messages)
+        # The last labels are the answer's and its end's; the prompt is what stands before them.
+        tail = next(n for n, label in enumerate(reversed(rendered.labels)) if label == IGNORE)
+        start = len(rendered.ids) - tail
         size = len(example.reference.encode())
-        return Asked(prompt, ids[len(prompt) : -1], size, shots=shots)
+        return Asked(rendered.ids[:start], rendered.ids[start:-1], size, shots=shots)
 
     def _prose(self, example: Example) -> Asked | None:
         """Ask in plain text, as the corpus would."""
@@ -151,7 +168,7 @@ def fitting_shots(
         K, at most `len(shots)`; 0 when not even one fits.
     """
     asker = Asker(variant, recipe, Form(shots=len(shots)), shots)
-    counts = [asked.shots if (asked := asker.ask(example)) else 0 for example in examples]
+    counts = [asker.fitting(example) for example in examples]
     for wish in range(len(shots), 0, -1):
         if sum(count >= wish for count in counts) >= FITTING * len(counts):
             return wish

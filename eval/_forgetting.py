@@ -9,7 +9,7 @@ from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Recipe
-from ._answers import digest
+from ._answers import Row, digest, likelihoods
 from ._ask import Asker, Form
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
@@ -51,13 +51,13 @@ def bits_per_byte(
     if path.is_file():
         return float(json.loads(path.read_text(encoding="utf-8"))["bits_per_byte"])
     asker = Asker(variant, recipe, Form())
-    rows = []
+    rows: list[Row] = []
     for text in texts:
         ids = asker.encode(text)
         for first in range(0, len(ids), window):
             part = ids[first : first + window]
             rows.append((asker.opening + part, [-100] * len(asker.opening) + part))
-    nats = math.fsum(variant.nll(rows))
+    nats = math.fsum(likelihoods(variant, rows))
     found = nats / math.log(2) / sum(len(text.encode()) for text in texts)
     facts = {"variant": variant.fingerprint, "bits_per_byte": found}
     write_whole(path, json.dumps(facts) + "\n")

@@ -56,6 +56,11 @@ def test_forms_put_the_item_last(base, recipe):
     item, train = recipe.examples("test")[0], recipe.examples("train")[:2]
     chat, shot = (Asker(base, recipe, form, train).ask(item) for form in (Form(), Form(shots=2)))
     assert 0 < shot.shots <= 2
+    asker = Asker(base, recipe, Form())
+    assert chat.prompt == asker.renderer.prompt(item.prompt)
+    assert [*chat.prompt, *chat.target, asker.renderer.end] == asker.renderer.render(
+        item.messages
+    ).ids
     plain, shown = (base.tokenizer.decode(asked.prompt) for asked in (chat, shot))
     assert shown.endswith(plain.removeprefix("<|bos|>"))
     assert shown.index(train[0].reference) < shown.index(item.meta["question"])
