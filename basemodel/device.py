@@ -3,7 +3,6 @@
 import ctypes
 import dataclasses
 import gc
-import gc
 import resource
 import shutil
 import sys
@@ -134,14 +133,6 @@ def _libc(name: str, *arguments: int) -> None:
     function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
     if function is not None:
         function(*arguments)
-
-
-def release_memory() -> None:
-    """Give what is free back to the kernel: between stages nobody reuses the blocks kept above."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 class PeakMemory:

@@ -31,13 +31,12 @@ class Stages:
             name: of the stage.
             work: does it; what it returns is kept with the stage and must be JSON.
         """
-        from ..basemodel.device import PeakMemory, release_memory
+        from ..basemodel.device import PeakMemory
 
         before = self.done.get(name, {"seconds": 0.0, "peak_memory": 0})
         if before.get("finished"):
             return
         began, finished, result = time.perf_counter(), False, None
-        release_memory()  # or a stage's peak holds what the one before kept
         with PeakMemory() as memory:
             try:
                 result = work()
