@@ -21,7 +21,7 @@ from ._words import change, count, duration, ranked, size, span, value, verdict
 
 TEMPLATE = Path(__file__).with_name("_report.html")
 SHOWN = 60  # items side by side, two thirds of them ones on which variants disagree
-LONGEST = 2_000  # characters of one text
+LONGEST = 600  # characters of one text; models that run on would fill the page
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,21 @@ def _sample(place: int, item: Example, shown: Sequence[tuple[Entry, Sequence[Sco
         Reply(
             entry.name,
             entry.method,
-            entry.outcomes[place].answer[:LONGEST],
+            _cut(entry.outcomes[place].answer, LONGEST),
             scores[place].value,
-            scores[place].reason,
+            _cut(scores[place].reason, 160),
         )
         for entry, scores in shown
     ]
     reference = str(item.meta.get("sql") or item.reference)
     context = prompt.removesuffix(question).strip() if prompt != question else ""
-    return Sample(place + 1, question[:LONGEST], context[:LONGEST], reference[:LONGEST], replies)
+    question, context, reference = (_cut(t, 5 * LONGEST) for t in (question, context, reference))
+    return Sample(place + 1, question, context, reference, replies)
+
+
+def _cut(text: str, most: int) -> str:
+    """Shorten a text."""
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _spread(found: Sequence[Sample], most: int) -> list[Sample]:

@@ -131,7 +131,7 @@ def _line(
         form=runs[0].form,
         fingerprints=tuple(run.fingerprint for run in runs if run.fingerprint),
         folders=tuple(run.folder for run in runs if run.folder),
-        reasons=dict(reasons.most_common()),
+        reasons=dict(sorted(reasons.items(), key=lambda pair: (pair[0] != "right", -pair[1]))),
         features=features,
     )
 
