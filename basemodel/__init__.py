@@ -1,6 +1,7 @@
 """The base model, built by hand: tokenizer, corpus, GPT, training loop, generation, export."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
 __all__ = ["GPT", "GPTConfig"]
 
 _HOMES = {"GPT": "model", "GPTConfig": "config"}
+
+# oneDNN and PyTorch's layer over it keep what they prepare for each shape of a matrix product, up
+# to 5 MB a shape and 1024 shapes each: rows of many widths filled 4 GB. Read at the first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 
 def __getattr__(name: str) -> Any:

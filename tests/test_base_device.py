@@ -1,6 +1,9 @@
 """Device decisions with their reasons, and the measuring of memory."""
 
 import mmap
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +46,34 @@ def test_only_long_work_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         decide(parameters=4_000_000, tokens=10**9).reasons["compile"] == "there is no C++ compiler"
     )
+
+
+SHAPES = """
+import torch
+import ftkit.basemodel
+def used():
+    return int(open("/proc/self/statm").read().split()[1]) * 4 // 1024
+def products(rows):
+    for count in rows:
+        torch.ones(count, 256, dtype=torch.bfloat16) @ weight
+weight = torch.ones(256, 704, dtype=torch.bfloat16)
+products(range(300, 400))
+before = used()
+products(range(400, 800))
+print(used() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux")
+def test_rows_of_many_widths_do_not_fill_the_memory() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SHAPES],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert int(ran.stdout) < 80  # MiB; 140 and more without the limit on what is kept
 
 
 def test_autocast_follows_the_dtype() -> None:
