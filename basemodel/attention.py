@@ -35,13 +35,14 @@ def _by_blocks(q_BNTH: Tensor, k_BKTH: Tensor, v_BKTH: Tensor) -> Tensor:
     rows, heads, length, width = q_BNTH.shape
     shared = k_BKTH.shape[1]
     q_BKGTH = (q_BNTH * width**-0.5).unflatten(1, (shared, heads // shared))
-    ahead_TT = torch.full((length, length), -torch.inf, dtype=q_BNTH.dtype).triu(1)
     mixed: list[Tensor] = []
     for first in range(0, length, BLOCK):
         end = min(length, first + BLOCK)
         q_BKxH = q_BKGTH[:, :, :, first:end].flatten(2, 3)  # x = G * Q: one product for a key head
         score_BKxS = q_BKxH @ k_BKTH[:, :, :end].transpose(2, 3)
-        score_BKGQS = score_BKxS.unflatten(2, (-1, end - first)) + ahead_TT[first:end, :end]
-        share_BKxS = score_BKGQS.softmax(-1).flatten(2, 3)
+        # Only the block's own keys lie ahead of some of its queries; in place, for a copy is slow.
+        ahead_QQ = score_BKxS.new_full((end - first, end - first), -torch.inf).triu_(1)
+        score_BKxS.unflatten(2, (-1, end - first))[..., first:].add_(ahead_QQ)
+        share_BKxS = score_BKxS.softmax(-1)
         mixed.append((share_BKxS @ v_BKTH[:, :, :end]).view(rows, heads, end - first, width))
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed, 2)

@@ -45,7 +45,7 @@ class GPTConfig:
     family: str = "qwen3"
     vocab_size: int = 4096
     hidden_size: int = 256
-    intermediate_size: int = 704
+    intermediate_size: int = 384
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
     num_key_value_heads: int = 2

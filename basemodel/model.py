@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .attention import attend
 from .config import GPTConfig
 from .induction import lay_circuit
+from .loss import nats
 
 
 @dataclass
@@ -185,8 +186,7 @@ class GPT(nn.Module):
 
     def nats(self, ids_BT: Tensor, labels_BT: Tensor) -> Tensor:
         """Return the summed negative log-likelihood of the labels, in nats; -100 is no label."""
-        logits_NV = self(ids_BT).flatten(0, 1)
-        return F.cross_entropy(logits_NV.float(), labels_BT.flatten(), reduction="sum")
+        return nats(self.hidden(ids_BT).flatten(0, 1), self.head, labels_BT.flatten())
 
     def _initialise(self, seed: int) -> None:
         """Draw matrices with deviation 1/sqrt(fan-in); what ends a block starts at a fraction."""

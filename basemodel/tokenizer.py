@@ -1,8 +1,8 @@
 """The tokenizer: byte-level BPE (arXiv:1508.07909) with reserved tokens and a chat template.
 
-Text is split by GPT-2's pattern with every digit a token of its own, which llama.cpp knows by the
-name "smollm". A word then has two forms, with a space before it and without, and no third behind an
-underscore or a dot: names of columns are copied into queries in the tokens that they were read in.
+Text is split by Qwen 2's pattern, which llama.cpp knows by the name "qwen2": every digit is a token
+of its own, and a mark belongs to the word behind it. So `crew_id` is two pieces, "crew" and "_id":
+what follows "crew" says which name is copied, where a bare "_" would be followed by anything.
 """
 
 import json
@@ -20,6 +20,10 @@ SYSTEM, USER, ASSISTANT, END = "<|system|>", "<|user|>", "<|assistant|>", "<|end
 SPARES = tuple(f"<|spare_{number}|>" for number in range(25))
 # The ids 0 to 31, from the start, so that tuning never has to resize a model.
 RESERVED = (BOS, EOS, PAD, SYSTEM, USER, ASSISTANT, END, *SPARES)
+WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 LEAST = len(RESERVED) + 256  # the reserved tokens and a token for each byte
 
 # The generation block marks what an answer is, for training: the text and the token that ends it.
@@ -135,7 +139,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         )
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+        [
+            pre_tokenizers.Split(tokenizers.Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

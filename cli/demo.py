@@ -33,7 +33,7 @@ class Demo:
     recipe: str = "sql_qa"
     methods: tuple[str, ...] = ("soft_prompt", "lora", "full")
     preset: str = "nano"
-    tokens: int = 2_200_000
+    tokens: int = 2_600_000
     limit: int = 500
 
 

@@ -91,6 +91,22 @@ def table(card: dict[str, Any]) -> str:
     return f"**{card.get('title', card['recipe'])}** {facts(card)}\n\n" + "\n".join(lines) + "\n"
 
 
+def seeds(cards: list[dict[str, Any]]) -> str:
+    """Render the same job under several seeds: the ranking metric of each variant, time, memory."""
+    names = [line["name"] for line in cards[0]["variants"]]
+    first = next(iter(cards[0]["readings"]))
+    lines = [f"| {' | '.join(['', *names, 'minutes', 'peak memory'])} |"]
+    lines.append("| --- |" + " ---: |" * (len(names) + 2))
+    for card in cards:
+        by_name = {line["name"]: score(line["metrics"][first]) for line in card["variants"]}
+        stages = card["stages"].values()
+        minutes = sum(stage["seconds"] for stage in stages) / 60
+        peak = max(stage["peak_memory"] for stage in stages) / 2**30
+        cells = [f"seed {card['facts']['seed']}", *(by_name[name] for name in names)]
+        lines.append(f"| {' | '.join([*cells, f'{minutes:.1f}', f'{peak:.2f} GiB'])} |")
+    return "\n".join(lines) + "\n"
+
+
 def facts(card: dict[str, Any]) -> str:
     """Say what the numbers rest on: items, intervals, machine."""
     machine = card["facts"]["hardware"]
@@ -122,6 +138,10 @@ def readme(text: str) -> str:
     """Fill every marked place of a page with the table of its result file."""
 
     def fill(match: re.Match[str]) -> str:
+        if match.group(2) == "seeds":
+            files = sorted((ROOT / "results").glob("demo*.json"))
+            cards = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+            return f"{match.group(1)}{seeds(cards) if cards else ''}{match.group(3)}"
         file = ROOT / "results" / f"{match.group(2)}.json"
         made = table(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else ""
         return f"{match.group(1)}{made}{match.group(3)}"

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 LONGEST = 5_000  # characters; longer text is no query and is not parsed
 COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.In, exp.Between)
+QUERY = re.compile(r"[\s(]*(select|with|values)\b", re.IGNORECASE)
 QUOTED = re.compile(r"('(?:[^']|'')*')")
 
 
@@ -17,7 +18,7 @@ def normal(sql: str) -> str:
     """Write a query in one way: keywords, case of names, quotes, aliases and spaces do not matter.
 
     Args:
-        sql: any text; what does not parse is only put in lower case outside quotes, spaces joined.
+        sql: any text; what is no query is only put in lower case outside quotes, spaces joined.
 
     Returns:
         A query to compare with others, not to run.
@@ -27,7 +28,8 @@ def normal(sql: str) -> str:
     """
     text = sql.strip().rstrip("; \n\t")
     try:
-        tree = sqlglot.parse_one(text, read="sqlite") if len(text) <= LONGEST else None
+        known = len(text) <= LONGEST and QUERY.match(text)  # sqlglot warns of SHOW and the like
+        tree = sqlglot.parse_one(text, read="sqlite") if known else None
         if tree is not None:
             _unquote(tree)
             _unalias(tree)

@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ._sql_spelling import FUNCTIONS, close, join, split, spread
+
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OPAQUE = re.compile(r"table(_[0-9]+)+", re.IGNORECASE)  # table_1_16575609_3 says nothing
 # Words of SQL that cannot stand bare for a name; they are written in capitals.
@@ -25,16 +27,7 @@ RESERVED = KEYWORDS | frozenset(
     default deferrable delete drop foreign if index insert nothing primary references returning
     rollback set to transaction update window""".split()  # noqa: SIM905
 )
-FUNCTIONS = frozenset(
-    """abs avg cast coalesce count date datetime ifnull iif instr julianday length lower ltrim max
-    min nullif printf replace round rtrim strftime substr substring sum time total trim typeof
-    upper""".split()  # noqa: SIM905
-)
 CALLS = FUNCTIONS | KEYWORDS
-TOKENS = re.compile(
-    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])"""
-    r"""|(?P<number>\d+(?:\.\d+)?(?![\w.])|\.\d+)|(?P<word>\w+)|(?P<sign><>|<=|>=|!=|==|\|\||\S)"""
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ def names(schema: str) -> Names:
 
 
 def compact(sql: str, known: Names) -> str:
-    """Write a query with short names, capital keywords, and apostrophes around text.
+    """Write a query with short names, capital keywords, apostrophes around text, and spread out.
 
     Args:
         sql: a query over the schema.
@@ -97,10 +90,10 @@ def compact(sql: str, known: Names) -> str:
 
     >>> known = names('CREATE TABLE "table_1_23_4" ("Pick #" REAL, "Year" TEXT)')
     >>> compact('select count("Pick #") from table_1_23_4 where year = "x";', known)
-    "SELECT COUNT(pick) FROM t WHERE year = 'x'"
+    "SELECT COUNT( pick) FROM t WHERE year = ' x'"
     """
     words: list[str] = []
-    found = _split(sql)
+    found = split(sql)
     for place, (kind, word) in enumerate(found):
         after = found[place + 1][1] if place + 1 < len(found) else ""
         inner = _inner(word) if kind == "quoted" else word
@@ -113,7 +106,7 @@ def compact(sql: str, known: Names) -> str:
             words.append(_quote(name) if name else word.lower())
         else:
             words.append(word)
-    return _join(words)
+    return spread(join(words), texts=True)
 
 
 def restore(sql: str, known: Names) -> str:
@@ -128,7 +121,7 @@ def restore(sql: str, known: Names) -> str:
     'SELECT COUNT("Pick #") FROM table_1_23_4 WHERE Year = \'x\''
     """
     words: list[str] = []
-    found = _split(sql)
+    found = split(close(sql, texts=True))
     for place, (kind, word) in enumerate(found):
         after = found[place + 1][1] if place + 1 < len(found) else ""
         call = after == "(" and word.lower() in FUNCTIONS
@@ -136,19 +129,7 @@ def restore(sql: str, known: Names) -> str:
         name = known.full.get(inner.lower())
         bare = kind == "word" and not call and word.lower() not in KEYWORDS
         words.append(_quote(name) if name and (bare or kind == "quoted") else word)
-    return _join(words)
-
-
-def first_statement(text: str) -> str:
-    """Take a reply's text up to the semicolon that ends its first statement.
-
-    >>> first_statement("SELECT ';' FROM t; DROP TABLE t")
-    "SELECT ';' FROM t"
-    """
-    for found in TOKENS.finditer(text):
-        if found.group() == ";":
-            return text[: found.start()].strip()
-    return text.strip()
+    return join(words)
 
 
 def _tables(schema: str) -> list[tuple[str, list[tuple[str, str]], list[tuple[str, str, str]]]]:
@@ -213,25 +194,3 @@ def _text(inner: str) -> str:
 def _inner(quoted: str) -> str:
     """Take the quotes off a name."""
     return quoted[1:-1].replace('""', '"') if quoted[0] == '"' else quoted[1:-1]
-
-
-def _split(sql: str) -> list[tuple[str, str]]:
-    """Divide a query into tokens with their kinds; a semicolon at the end is dropped."""
-    found = [(str(match.lastgroup), match.group()) for match in TOKENS.finditer(sql)]
-    while found and found[-1][1] == ";":
-        found.pop()
-    return found
-
-
-def _join(words: list[str]) -> str:
-    """Write tokens as a person would space them."""
-    text = ""
-    for place, word in enumerate(words):
-        last = words[place - 1] if place else "("
-        tight = (
-            word in (")", ",", ".", ";")
-            or last in ("(", ".")
-            or (word == "(" and (last.lower() in FUNCTIONS))
-        )
-        text += word if tight else f" {word}"
-    return text.strip()

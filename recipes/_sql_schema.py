@@ -42,7 +42,7 @@ def serialise(schema: str) -> str:
 
     >>> print(serialise('CREATE TABLE "crew" ("id" INTEGER PRIMARY KEY, "full name" TEXT,'
     ...                 ' ship_id INT, FOREIGN KEY (ship_id) REFERENCES ships (id));'))
-    table crew: id, "full name" text, ship_id -> ships.id
+    table crew: id, "full name" text, ship_id ON crew. ship_id = ships. id
     """
     try:
         statements = sqlglot.parse(schema, read="sqlite")
@@ -62,15 +62,15 @@ def _table(schema: exp.Schema) -> str:
     links: dict[str, str] = {}
     for part in schema.expressions:
         links |= _links(part)
-    parts = []
+    parts, mine = [], _name(schema.this.name)
     for column in columns:
         name = _name(column.name)
         if column.name.lower() in links:
-            name += f" -> {links[column.name.lower()]}"
+            name += f" ON {mine}. {name} = {links[column.name.lower()]}"
         elif keys != {column.name.lower()}:
             name += f" {_type(column)}".rstrip()
         parts.append(name)
-    return f"table {_name(schema.this.name)}: {', '.join(parts)}"
+    return f"table {mine}: {', '.join(parts)}"
 
 
 def _key(part: exp.Expression) -> list[str]:
@@ -98,7 +98,7 @@ def _links(part: exp.Expression) -> dict[str, str]:
     table = target.this if isinstance(target, exp.Schema) else target
     columns = [found.name for found in target.expressions] if isinstance(target, exp.Schema) else []
     return {
-        name.lower(): ".".join(
+        name.lower(): ". ".join(
             [_name(table.name), *([_name(columns[i])] if i < len(columns) else [])]
         )
         for i, name in enumerate(names)

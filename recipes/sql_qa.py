@@ -14,9 +14,10 @@ from ftkit.errors import FtkitError
 
 from . import _sql_world
 from ._recipe import Example, Prose, Recipe, Split
-from ._sql_compact import compact, first_statement, names, restore
+from ._sql_compact import compact, names, restore
 from ._sql_rows import Asked, read, unpack
 from ._sql_schema import serialise
+from ._sql_spelling import close, first_statement, spread
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class SqlQa(Recipe):
 
     length: int = 512
     epochs: float = 1.0
-    max_new_tokens: int = 96
-    rows: int = 8000
+    max_new_tokens: int = 64
+    rows: int = 12000
     tests: int = 500
-    characters: int = 8_000_000
+    characters: int = 10_500_000
     cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
 
@@ -78,7 +79,7 @@ class SqlQa(Recipe):
         statement = first_statement(reply)
         if example.meta["compact"]:
             return restore(statement, names(example.meta["schema"]))
-        return statement
+        return close(statement)
 
     def _world(self, split: Split) -> list[Example]:
         """Draw from the embedded world."""
@@ -91,9 +92,9 @@ class SqlQa(Recipe):
             files = _sql_world.databases(split, self.world_seed, place)
         return [
             _example(
-                serialise(item.schema),
+                item.shown,
                 item.question,
-                item.sql,
+                spread(item.sql),
                 f"world {split} {number}",
                 schema=item.schema,
                 db_id=item.db_id,

@@ -72,7 +72,7 @@ def test_four_small_batches_equal_one_large_one() -> None:
         assert (a.number, a.tokens, a.lr) == (b.number, b.tokens, b.lr)
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
     for name, value in whole.state_dict().items():
-        torch.testing.assert_close(parts.state_dict()[name], value, atol=2e-6, rtol=0)
+        torch.testing.assert_close(parts.state_dict()[name], value, atol=5e-6, rtol=0)
 
 
 def test_losses_of_the_first_steps_stay_what_they_are() -> None:

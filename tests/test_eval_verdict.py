@@ -155,3 +155,12 @@ def test_noise_in_the_last_digit_does_not_scramble_rows():
 )
 def test_exact_match_ignores_spelling_alone(a, b, same):
     assert (normal(a) == normal(b)) is same
+
+
+@pytest.mark.parametrize(
+    "text", ["show the name.\nSELECT x", "alter reads out: 2000", "SELECT ((", ""]
+)
+def test_text_that_is_no_query_prints_no_warning(text, caplog, capfd):
+    assert normal(text) == " ".join(text.lower().split())
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")

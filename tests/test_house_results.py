@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +80,33 @@ def test_a_result_says_what_it_rests_on(path: Path, write):
     assert card["facts"]["hardware"]["processor"]
     assert write.table(card)
     assert f"<!-- results:{path.stem} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_seeds_stand_under_each_other_with_minutes_and_memory(write):
+    stages = {
+        "base": {"seconds": 90, "peak_memory": 2**30},
+        "eval": {"seconds": 60, "peak_memory": 2**31},
+    }
+    cards = [CARD | {"facts": {"seed": seed}, "stages": stages} for seed in (0, 1)]
+    assert write.seeds(cards).splitlines() == [
+        "|  | nearest | lora | minutes | peak memory |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| seed 0 | 2.0 (1–4) | 72.1 ±1.2 (68–76) | 2.5 | 2.00 GiB |",
+        "| seed 1 | 2.0 (1–4) | 72.1 ±1.2 (68–76) | 2.5 | 2.00 GiB |",
+    ]
+
+
+def test_a_kept_result_names_no_folder_of_the_machine(tmp_path):
+    (tmp_path / "eval").mkdir()
+    card = CARD | {"facts": {"command": f"ftkit eval {tmp_path / 'lora'} --seed 0"}}
+    (tmp_path / "eval" / "scorecard.json").write_text(json.dumps(card))
+    (tmp_path / "stages.json").write_text(json.dumps({"base": {"seconds": 1.0}}))
+    file = tmp_path / "kept.json"
+    script = ROOT / "bench" / "keep.py"
+    words = [sys.executable, script, tmp_path / "eval", file, "--title", "A run"]
+    subprocess.run(words, check=True)
+    kept = json.loads(file.read_text())
+    assert kept["facts"] == {"command": "ftkit eval runs/lora --seed 0"}
+    assert kept["title"] == "A run"
+    assert kept["variants"] == CARD["variants"]
+    assert kept["stages"] == {"base": {"seconds": 1.0}}

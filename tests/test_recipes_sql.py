@@ -14,7 +14,8 @@ from ftkit.catalog import load
 from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.recipes._check import check
-from ftkit.recipes._sql_compact import compact, first_statement, names, restore
+from ftkit.recipes._sql_compact import compact, names, restore
+from ftkit.recipes._sql_spelling import first_statement
 from ftkit.recipes.sql_qa import RECIPE, notebooks
 
 WILD = (
@@ -30,20 +31,21 @@ MIXED = (
 QUERIES = {
     WILD: {
         'SELECT COUNT("Pick #") FROM "table_1_16575609_3" WHERE "CFL Team" = \'It\'\'s; "x"\'':
-            "SELECT COUNT(pick) FROM t WHERE cfl_team = 'It''s; \"x\"'",
+            "SELECT COUNT( pick) FROM t WHERE cfl_team = ' It''s; \"x\"'",
         'SELECT "Order", "1995" FROM "table_1_16575609_3" ORDER BY "Order" DESC LIMIT 3':
             'SELECT "order", "1995" FROM t ORDER BY "order" DESC LIMIT 3',
         'SELECT "pick", "Größe", "#" FROM "table_1_16575609_3" WHERE "Area (km 2 )" >= 1.5':
             'SELECT pick_2, "größe", col FROM t WHERE area_km_2 >= 1.5',
-        'SELECT MAX("Returning") FROM "table_1_16575609_3"': 'SELECT MAX("returning") FROM t',
+        'SELECT MAX("Returning") FROM "table_1_16575609_3"': 'SELECT MAX( "returning") FROM t',
     },
     MIXED: {
         'select T1.lname from student as T1 join has_pet as T2 on T1.stuid = T2.stuid '
         'where T1.age > 20 and T1.LName != "x";':
-            "SELECT t1.lname FROM student AS t1 JOIN has_pet AS t2 ON t1.stuid = t2.stuid "
-            "WHERE t1.age > 20 AND t1.lname != 'x'",
+            "SELECT t1. lname FROM student AS t1 JOIN has_pet AS t2 ON t1. stuid = t2. stuid "
+            "WHERE t1. age > 20 AND t1. lname != ' x'",
         "SELECT count(*), Avg(Age) FROM Student WHERE StuID NOT IN (SELECT StuID FROM Has_Pet)":
-            "SELECT COUNT(*), AVG(age) FROM student WHERE stuid NOT IN (SELECT stuid FROM has_pet)",
+            "SELECT COUNT(*), AVG( age) FROM student WHERE stuid NOT IN "
+            "( SELECT stuid FROM has_pet)",
     },
 }  # fmt: skip
 
@@ -153,7 +155,7 @@ def test_real_rows_are_shown_compact_and_answered_in_the_databases_names(tmp_pat
     made = recipe(tmp_path, str(source(tmp_path / "rows")))
     example = made.examples("test")[3]
     assert example.prompt[0]["content"] == ("table t3: name_of text, age real\nHow old is n3? Now?")
-    assert example.reference == "SELECT age FROM t3 WHERE name_of = 'n3'"
+    assert example.reference == "SELECT age FROM t3 WHERE name_of = ' n3'"
     answer = made.answer(example.reference + "; SELECT 1", example)
     assert answer == "SELECT Age FROM T3 WHERE \"Name Of\" = 'n3'"
     database = sqlite3.connect(f"file:{example.meta['database']}?mode=ro", uri=True)

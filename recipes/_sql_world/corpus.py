@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from random import Random
 
+from .._sql_spelling import spread
 from . import mix, schemas
 from .databases import Samples
 from .domains import domains
@@ -11,7 +12,7 @@ from .scene import Scene
 from .wording import remark
 
 NOTEBOOKS = 0.44  # share of documents; they are long, so they hold about 70 % of the characters
-INVENTED = 0.4  # share of made-up names of tables and columns
+INVENTED = 0.65  # share of made-up names of tables and columns
 LONGEST = 1200  # characters after which a notebook takes no further query
 MARKS = ("", "", "", "-- ", "Remark: ")
 
@@ -46,7 +47,7 @@ def notebook(rng: Random) -> str:
         if ask.sql in seen:
             continue
         seen.add(ask.sql)
-        parts.append(f"{mark}{remark(ask, rng)}\n{ask.sql}")
+        parts.append(f"{mark}{remark(ask, rng)}\n{spread(ask.sql)}")
         length += len(parts[-1])
         if length > LONGEST:
             break

@@ -20,11 +20,11 @@ from .schemas import Schema
 from .wording import question, remark
 
 SCHEMAS = {
-    "train": 1600,
+    "train": 3000,
     "validation": 40,
     "test": 72,
 }  # databases of a split; items are dealt to them in turn
-INVENTED = {"train": 0.4, "validation": 0.0, "test": 0.0}  # share of made-up names
+INVENTED = {"train": 0.65, "validation": 0.0, "test": 0.0}  # share of made-up names
 EMPTY = 0.15  # share of asks with an empty answer that are kept
 
 _FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
@@ -49,6 +49,7 @@ class Item:
     Attributes:
         question: what the user asks in chat.
         schema: the CREATE TABLE text of the database.
+        shown: its one-line-a-table form, as `recipes._sql_schema.serialise` gives it.
         sql: the gold query.
         db_id: the database's name, unique over splits and seeds.
         features: what the gold query uses, see `features`.
@@ -57,13 +58,15 @@ class Item:
 
     question: str
     schema: str
+    shown: str
     sql: str
     db_id: str
     features: tuple[str, ...]
     remark: str
 
 
-def items(split: str, seed: int, count: int) -> list[Item]:
+@lru_cache(maxsize=8)
+def items(split: str, seed: int, count: int) -> tuple[Item, ...]:
     """Return the first `count` items of a split, dealt to its databases in turn.
 
     Args:
@@ -76,7 +79,7 @@ def items(split: str, seed: int, count: int) -> list[Item]:
         _asked(split, seed, index, -(-(count - index) // number))
         for index in range(min(number, count))
     ]
-    return [dealt[i % number][i // number] for i in range(count)]
+    return tuple(dealt[i % number][i // number] for i in range(count))
 
 
 def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str, Path]:
@@ -162,7 +165,8 @@ def _draw(
             continue
         seen |= {ask.sql, asked}
         made += 1
-        yield Item(asked, schema.ddl, ask.sql, name, features(shape(ask.sql)), noted)
+        used = features(shape(ask.sql))
+        yield Item(asked, schema.ddl, schema.compact, ask.sql, name, used, noted)
 
 
 def _others(ask: Ask) -> Iterator[str]:

@@ -99,6 +99,8 @@ def _names(rng: Random) -> str:
                 "{name} means {phrase}",
                 "{phrase} -> {name}",
                 "the {phrases} : {name}",
+                "one {phrase}, two {phrases} : {names}",
+                "{name}_id = {names}. id",
             )
         )
         return "\n".join([head, *(shape.format_map(pair) for pair in pairs)])

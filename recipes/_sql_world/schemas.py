@@ -80,6 +80,10 @@ class Link:
     name: str
     table: "Table"
 
+    def condition(self, owner: "Table") -> str:
+        """Return what joins the two tables, spelt as queries are taught."""
+        return f"{owner.name}. {self.name} = {self.table.name}. {self.table.key}"
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -105,7 +109,7 @@ class Table:
             "year": "int",
         }
         parts = [self.key, *(f"{field.name} {names[field.column.kind]}" for field in self.fields)]
-        parts += [f"{link.name} -> {link.table.name}.{link.table.key}" for link in self.links]
+        parts += [f"{link.name} ON {link.condition(self)}" for link in self.links]
         return f"table {self.name}: {', '.join(parts)}"
 
     @property

@@ -1,0 +1,80 @@
+"""The loss at the output layer, a piece at a time: the logits of a whole batch are never kept.
+
+With a vocabulary of 4096 the logits of 2048 tokens and their gradient are 32 MB each, far more than
+all else in a step of a small model. Here each piece's logits become its gradient in place, while
+they lie in the cache, as in Liger's fused linear cross-entropy (arXiv:2410.10989).
+"""
+
+# N tokens, D width, V vocabulary.
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PIECE = 2**20  # logits computed at once on a CPU, 4 MB; a GPU gets 64 times as many
+IGNORE = -100
+
+
+def nats(x_ND: Tensor, head_VD: Tensor, labels_N: Tensor) -> Tensor:
+    """Return the summed negative log-likelihood of the labels, in nats, as a float32 scalar.
+
+    Args:
+        x_ND: what the output layer reads.
+        head_VD: the output layer's weight.
+        labels_N: token ids; -100 is no label.
+    """
+    dtype = x_ND.dtype
+    if torch.is_autocast_enabled(x_ND.device.type):
+        dtype = torch.get_autocast_dtype(x_ND.device.type)
+    if not torch.is_grad_enabled():  # in the function itself nobody could tell
+        x_ND, head_VD = x_ND.detach(), head_VD.detach()
+    result: Tensor = _Nats.apply(x_ND, head_VD, labels_N, dtype)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Nats(torch.autograd.Function):
+    """The sum, with gradients that are computed on the way forward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_ND: Tensor, head_VD: Tensor, labels_N: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        need_x, need_head = ctx.needs_input_grad[:2]
+        low_ND, low_VD = x_ND.detach().to(dtype), head_VD.detach().to(dtype)
+        grad_ND = torch.empty_like(low_ND) if need_x else None
+        grad_VD = torch.zeros_like(head_VD, dtype=torch.float32) if need_head else None
+        total = torch.zeros((), device=x_ND.device)
+        size = PIECE if x_ND.device.type == "cpu" else 64 * PIECE
+        rows = max(1, size // len(head_VD))
+        for first in range(0, len(x_ND), rows):
+            piece = slice(first, first + rows)
+            labels_P = labels_N[piece]
+            known_P1 = (labels_P != IGNORE)[:, None]
+            gold_P1 = labels_P.clamp(min=0)[:, None]
+            z_PV = F.linear(low_ND[piece], low_VD).float().log_softmax(-1)
+            total -= (z_PV.gather(1, gold_P1) * known_P1).sum()
+            if grad_ND is None and grad_VD is None:
+                continue
+            g_PV = z_PV.exp_().scatter_add_(1, gold_P1, -known_P1.float())
+            g_PV = g_PV.mul_(known_P1).to(dtype)
+            if grad_ND is not None:
+                grad_ND[piece] = g_PV @ low_VD
+            if grad_VD is not None:
+                grad_VD += g_PV.T @ low_ND[piece]
+        ctx.save_for_backward(grad_ND, grad_VD)
+        ctx.dtypes = x_ND.dtype, head_VD.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_ND, grad_VD = ctx.saved_tensors
+        x_dtype, head_dtype = ctx.dtypes
+        scale = grads[0]
+        return (
+            None if grad_ND is None else (grad_ND * scale).to(x_dtype),
+            None if grad_VD is None else (grad_VD * scale).to(head_dtype),
+            None,
+            None,
+        )

@@ -1,0 +1,53 @@
+"""Keep a scorecard as a result: what it measured, with the stages' costs, and no path of a machine.
+
+python bench/keep.py runs/demo/eval results/demo.json --title "ftkit demo, seed 0"
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def result(folder: Path, title: str, notes: str) -> dict[str, Any]:
+    """Read a folder that `ftkit eval` or `ftkit demo` wrote.
+
+    Args:
+        folder: holds scorecard.json; stages.json is looked for beside the folder.
+        title: what the tables call it.
+        notes: what a reader must know of how it was measured; "" for nothing.
+    """
+    card = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
+    stages = folder.parent / "stages.json"
+    kept = {"title": title, **({"notes": notes} if notes else {})}
+    if stages.exists():
+        kept["stages"] = json.loads(stages.read_text(encoding="utf-8"))
+    return kept | _plain(card, str(folder.parent.resolve()), str(folder.parent)) | kept
+
+
+def _plain(value: Any, *places: str) -> Any:
+    """Put `runs` in place of the folder that everything lies in."""
+    if isinstance(value, dict):
+        return {key: _plain(inner, *places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner, *places) for inner in value]
+    if isinstance(value, str):
+        for place in places:
+            value = value.replace(place, "runs")
+    return value
+
+
+def main() -> None:
+    """Write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--notes", default="")
+    given = parser.parse_args()
+    text = json.dumps(result(given.folder, given.title, given.notes), indent=1)
+    given.file.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

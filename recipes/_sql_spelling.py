@@ -1,0 +1,98 @@
+"""How a model is taught to spell SQL: a space before every word, so a name is one token everywhere.
+
+In a schema's line and in a question a name has a space before it; behind a dot, a bracket or an
+apostrophe it would not, and byte-level BPE makes other tokens of it. A small model copies tokens:
+with joins written `hives.code` it got 1 % of them right.
+"""
+
+import re
+
+TOKENS = re.compile(
+    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])"""
+    r"""|(?P<number>\d+(?:\.\d+)?(?![\w.])|\.\d+)|(?P<word>\w+)|(?P<sign><>|<=|>=|!=|==|\|\||\S)"""
+)
+# Words that SQLite takes for a function where a bracket follows.
+FUNCTIONS = frozenset(
+    """abs avg cast coalesce count date datetime ifnull iif instr julianday length lower ltrim max
+    min nullif printf replace round rtrim strftime substr substring sum time total trim typeof
+    upper""".split()  # noqa: SIM905
+)
+_WORD = re.compile(r'[^\W\d]|"')
+_LOOSE = re.compile(r"^'(%?)(?=[^\W\d_]| )")  # a text that begins with a letter or with a space
+_TIGHT = re.compile(r"^'(%?) ")
+
+
+def split(sql: str) -> list[tuple[str, str]]:
+    """Divide a query into kinds and tokens; a semicolon at the end is dropped."""
+    found = [(str(match.lastgroup), match.group()) for match in TOKENS.finditer(sql)]
+    while found and found[-1][1] == ";":
+        found.pop()
+    return found
+
+
+def join(words: list[str], apart: bool = False) -> str:
+    """Write tokens as a person would space them.
+
+    Args:
+        words: the tokens.
+        apart: keep a space before every word, also behind a bracket or a dot.
+    """
+    text = ""
+    for place, word in enumerate(words):
+        last = words[place - 1] if place else "("
+        tight = (
+            word in (")", ",", ".", ";")
+            or (last in ("(", ".") and not (apart and _WORD.match(word)))
+            or (word == "(" and (last.lower() in FUNCTIONS))
+        )
+        text += word if tight else f" {word}"
+    return text.strip()
+
+
+def spread(sql: str, texts: bool = False) -> str:
+    """Spell a query as it is taught, with a space before every word; SQLite does not mind.
+
+    Args:
+        sql: a query.
+        texts: also put a space before the first word of a text. That changes what the query means
+            until `close` undoes it.
+
+    >>> spread("SELECT MAX(hives.code) FROM hives WHERE name = 'Elm Row'")
+    "SELECT MAX( hives. code) FROM hives WHERE name = 'Elm Row'"
+    """
+    words = [
+        _LOOSE.sub(r"'\1 ", word) if texts and kind == "text" else word for kind, word in split(sql)
+    ]
+    return join(words, apart=True)
+
+
+def close(sql: str, texts: bool = False) -> str:
+    """Undo `spread` in what a model wrote; all else stays as it is.
+
+    Args:
+        sql: a query, or whatever else the model said.
+        texts: as they were spread.
+
+    >>> close("SELECT MAX( hives. code) FROM hives WHERE name = ' Elm Row'", texts=True)
+    "SELECT MAX(hives.code) FROM hives WHERE name = 'Elm Row'"
+    """
+    parts, end, last = [], 0, ""
+    for found in TOKENS.finditer(sql):
+        gap, word = sql[end : found.start()], found.group()
+        if not (gap == " " and last in ("(", ".") and _WORD.match(word)):
+            parts.append(gap)
+        parts.append(_TIGHT.sub(r"'\1", word) if texts and found.lastgroup == "text" else word)
+        end, last = found.end(), word
+    return "".join([*parts, sql[end:]])
+
+
+def first_statement(text: str) -> str:
+    """Take a reply's text up to the semicolon that ends its first statement.
+
+    >>> first_statement("SELECT ';' FROM t; DROP TABLE t")
+    "SELECT ';' FROM t"
+    """
+    for found in TOKENS.finditer(text):
+        if found.group() == ";":
+            return text[: found.start()].strip()
+    return text.strip()

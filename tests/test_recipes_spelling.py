@@ -1,0 +1,57 @@
+"""How SQL is spelt for a model, and that it comes back as it was."""
+
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.recipes._sql_spelling import close, join, split, spread
+
+PLAIN = st.recursive(
+    st.sampled_from(
+        (
+            "SELECT name",
+            "hives.code",
+            "COUNT(*)",
+            "'  x'",
+            "'% a'",
+            "'Elm''s (B.C.)'",
+            "-3",
+            '"a.b".c',
+        )
+    ),
+    lambda inner: st.lists(inner, min_size=1, max_size=4).map(
+        lambda found: f"({', '.join(found)})"
+    ),
+)
+
+
+@given(PLAIN)
+def test_what_is_spread_out_is_closed_again(sql: str) -> None:
+    for texts in (False, True):
+        assert close(spread(sql, texts), texts) == join([word for _, word in split(sql)])
+
+
+def test_spread_queries_have_a_space_before_every_word_and_mean_the_same() -> None:
+    database = sqlite3.connect(":memory:")
+    database.executescript(
+        "CREATE TABLE Student (Age, LName); INSERT INTO Student VALUES (3, 'xy')"
+    )
+    query = "SELECT MAX(Student.Age), 'a.b (c' FROM Student WHERE Student.LName LIKE '%x%'"
+    loose = spread(query)
+    assert (
+        loose == "SELECT MAX( Student. Age), 'a.b (c' FROM Student WHERE Student. LName LIKE '%x%'"
+    )
+    assert database.execute(loose).fetchall() == database.execute(query).fetchall()
+    assert spread(query, texts=True).endswith(
+        "' a.b (c' FROM Student WHERE Student. LName LIKE '% x%'"
+    )
+
+
+@pytest.mark.parametrize(
+    "reply", ["I don't know. ( Really", "SELECT a -- (it. is)\nFROM b", "( SELECT", "a .  b", "'"]
+)
+def test_closing_what_is_no_query_moves_no_more_than_a_space(reply: str) -> None:
+    assert close(reply).replace(" ", "") == reply.replace(" ", "")
+    assert "\n" not in reply or "\n" in close(reply)
