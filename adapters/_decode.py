@@ -83,8 +83,12 @@ class TransformersDecoder:
         self.model, self.method, self.pad = model, method, pad
         self.inner = causal(model)
         # A window is the model's own affair: it is given the plain mask and its own cache.
-        kinds = getattr(self.inner.config, "layer_types", None) or ["full_attention"]
-        self.plain = set(kinds) == {"full_attention"}
+        # So it is where attention is not the fused kernel's: others add a mask in their own way.
+        config = self.inner.config
+        window = ["sliding"] if getattr(config, "sliding_window", None) else ["full_attention"]
+        kinds = getattr(config, "layer_types", None) or window
+        fused = config._attn_implementation == "sdpa" and not getattr(config, "alibi", False)
+        self.plain = fused and set(kinds) == {"full_attention"}
 
     @property
     def context(self) -> int:

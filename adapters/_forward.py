@@ -6,6 +6,7 @@ transformers keeps examples apart wherever positions restart; with either, they 
 
 # B rows, T positions, D width, N chosen places, V vocabulary
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from ._method import Method
 def causal(model: Any) -> Any:
     """Return the transformers model inside: PEFT's wrapping taken off, injected layers kept."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+APART = 1e-2  # of the largest logit: precision differs, another example's text would differ more
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,28 @@ class Forward:
         x_ND = out.last_hidden_state.flatten(0, 1)[where_N]
         logits: Tensor = inner.get_output_embeddings()(x_ND)
         return logits
+
+
+@torch.no_grad()
+def keeps_apart(forward: Forward, examples: Sequence[Sequence[int]]) -> bool:
+    """Try whether a model keeps packed examples apart, as restarting positions ask it to.
+
+    Not all do: some families ignore the positions they are given, and state-space models have none.
+
+    Args:
+        forward: the model with its method.
+        examples: token ids of two examples; with fewer there is nothing to keep apart.
+    """
+    if len(examples) < 2:
+        return True
+    first, second = ([*ids[:32]] for ids in examples[:2])
+    device, training = causal(forward.model).device, causal(forward.model).training
+    places = [*range(len(first)), *range(len(second))]
+    last = torch.tensor([len(places) - 1], device=device)
+    forward.model.eval()
+    ids_1T, positions_1T = (torch.tensor([row], device=device) for row in (first + second, places))
+    packed = forward.logits(ids_1T, positions_1T, None, last)
+    own = slice(len(first), None)
+    alone = forward.logits(ids_1T[:, own], positions_1T[:, own], None, last - len(first))
+    forward.model.train(training)
+    return bool((packed - alone).abs().max() <= APART * alone.abs().max())

@@ -245,6 +245,10 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
     except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{path} does not fit its base {base}: {reason}") from None
+    if (path / "tokenizer.json").is_file():  # its template is the one it was tuned with
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
     if kind == "PROMPT_TUNING":
         how = override(how, {"tokens": config.num_virtual_tokens}, "method")
     return tuned, tokenizer, how, Path(base)

@@ -67,6 +67,8 @@ class Pretrain:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise FtkitError(f"{name} is {value}: it must be above 0")
+        if self.context is not None and self.context < 2:
+            raise FtkitError(f"context is {self.context}: it must be 2 or more")
         if self.vocab_size is not None and self.vocab_size < LEAST:
             raise FtkitError(f"vocab_size is {self.vocab_size}: it must be {LEAST} or more")
         if not 0 <= self.validation <= 0.5:
@@ -104,7 +106,12 @@ def settle(settings: Pretrain, config: GPTConfig, spent: float) -> dict[str, Any
     tokens = settings.tokens or BUDGETS[settings.preset]
     if settings.minutes is not None:
         rate = _rate(settings, config, device, rows)
-        tokens = max(update, round(rate * MARGIN * (settings.minutes * 60 - spent)))
+        tokens = round(rate * MARGIN * (settings.minutes * 60 - spent))
+        if tokens < update:
+            raise FtkitError(
+                f"{settings.minutes:g} minutes are too short: reading took {spent:.0f} s, and an "
+                f"update takes {update / rate:.1f} s"
+            )
     device = decide(parameters=size, width=width, tokens=tokens)
     if device.compile and settings.minutes is not None:
         tokens = round((tokens - rate * COMPILE_SECONDS) / (1 - COMPILE_GAIN))

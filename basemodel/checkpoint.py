@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Parameter
 
+from ftkit.errors import FtkitError
 from ftkit.runs import sha256, write_whole
 
 from .optim import Optimizer
@@ -66,6 +67,9 @@ def latest(folder: Path) -> Checkpoint | None:
 
     Args:
         folder: where the run's checkpoints lie.
+
+    Raises:
+        FtkitError: when there are some, and all of them are damaged.
     """
     passed_over: list[str] = []
     for place in reversed(_places(folder)):
@@ -75,6 +79,8 @@ def latest(folder: Path) -> Checkpoint | None:
             passed_over.append(f"{place} is damaged ({problem}) and was passed over")
             continue
         return Checkpoint(step, load_file(place / TENSORS), facts, tuple(passed_over))
+    if passed_over:
+        raise FtkitError(f"no checkpoint can be gone on from: {'; '.join(passed_over)}")
     return None
 
 

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 import lzma
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import IO, cast
 
 from ftkit.errors import FtkitError
 
+HALF = re.compile("[\ud800-\udfff]")  # JSON may spell half of a surrogate pair; UTF-8 cannot
 KINDS = (".txt", ".jsonl")
 PACKED = (".gz", ".xz")
 LONG = 4000  # characters of a text file that make a document
@@ -71,7 +74,7 @@ def _raw_lines(file: Path) -> Iterator[bytes]:
     try:
         with _open(file) as opened:
             yield from opened
-    except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as problem:
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as problem:
         raise FtkitError(f"{file} cannot be unpacked: {problem}") from None
     except OSError as problem:
         raise FtkitError(f"{file} cannot be read: {problem.strerror}") from None
@@ -122,6 +125,8 @@ def _lines(file: Path) -> Iterator[str]:
         if not isinstance(row["text"], str):
             kind = "null" if row["text"] is None else type(row["text"]).__name__
             raise FtkitError(f'{file}:{number}: "text" is {kind}; it must be a string')
+        if HALF.search(row["text"]):
+            raise FtkitError(f'{file}:{number}: "text" holds half of a \\u pair, which is no text')
         yield row["text"]
 
 

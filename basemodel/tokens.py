@@ -5,6 +5,7 @@
 import bisect
 import functools
 import json
+import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -170,6 +171,8 @@ def build(
                 row = np.array([bos, *ids, end], dtype=dtype)
                 tokens += len(row)
                 file.write(row.tobytes())
+        file.flush()
+        os.fsync(file.fileno())  # before the facts say that it is whole
     if tokens <= context:
         raise FtkitError(
             f"the corpus has {tokens} tokens for training: it must have more than the context, "

@@ -21,7 +21,9 @@ def result(folder: Path, title: str, notes: str) -> dict[str, Any]:
     stages = folder.parent / "stages.json"
     kept = {"title": title, **({"notes": notes} if notes else {})}
     if stages.exists():
-        kept["stages"] = json.loads(stages.read_text(encoding="utf-8"))
+        found = json.loads(stages.read_text(encoding="utf-8"))
+        costs = ("seconds", "peak_memory")
+        kept["stages"] = {name: {k: stage[k] for k in costs} for name, stage in found.items()}
     return kept | _plain(card, str(folder.parent.resolve()), str(folder.parent)) | kept
 
 

@@ -10,8 +10,8 @@
 set -euo pipefail
 data=${1:?"usage: bench/real_sql.sh DATA OUT [PRETRAIN_TOKENS] [TUNE_MINUTES]"}
 out=${2:?"usage: bench/real_sql.sh DATA OUT [PRETRAIN_TOKENS] [TUNE_MINUTES]"}
-tokens=${3:-12000000}
-minutes=${4:-7}
+tokens=${3:-7000000}
+minutes=${4:-5}
 python=${PYTHON:-python3}
 ftkit() { "$python" -m ftkit "$@"; }
 sql="$data/sql_qa"
@@ -33,14 +33,14 @@ mkdir -p "$out"
 [ -f "$out/notebooks.jsonl" ] || ftkit data --recipe sql_qa "${rows[@]}" --prose "$out/notebooks.jsonl"
 # About as much plain text as notebooks: the first books and textbooks in alphabetical order.
 books=()
-for book in $(ls "$data"/pretrain/standardebooks/train/*.txt.gz | head -n 12) \
-            $(ls "$data"/pretrain/openstax/train/*.txt.gz | head -n 3); do
+for book in $(ls "$data"/pretrain/standardebooks/train/*.txt.gz | head -n 6) \
+            $(ls "$data"/pretrain/openstax/train/*.txt.gz | head -n 2); do
   books+=(--data "$book")
 done
 stage "$out/base" pretrain "${books[@]}" --data "$out/notebooks.jsonl" \
   --tokens "$tokens" --set plan.vocab_size=8192
 for method in full lora soft_prompt; do
   stage "$out/sql_qa-$method" tune --recipe sql_qa --method "$method" --base "$out/base" "${rows[@]}" \
-    --minutes "$minutes"
+    --minutes "$minutes" --set recipe.max_new_tokens=128
 done
 ftkit eval "$out"/sql_qa-* --out "$out/eval"

@@ -28,9 +28,10 @@ def facts(group: Group, seed: int, wish: int, shots: int) -> dict[str, Any]:
     """
     n = len(group.items)
     limit = "" if n == group.available else f" --limit {n}"
+    asked = "".join(f" --data {word}" for word in group.recipe.data if group.recipe.whole)
     runs = " ".join(str(tuned.folder) for tuned in group.tuned) or str(group.base)
     return {
-        "command": f"ftkit eval {runs} --recipe {group.recipe.name}{limit} --shots {wish} "
+        "command": f"ftkit eval {runs} --recipe {group.recipe.name}{asked}{limit} --shots {wish} "
         f"--seed {seed}",
         "items": {"asked": n, "available": group.available},
         "base": {"path": group.base, "fingerprint": group.base_fingerprint},

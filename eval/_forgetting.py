@@ -27,7 +27,7 @@ def own_text(base: Path) -> list[str]:
         return []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = str(json.loads(line)["text"])
-        texts.append(text[:left])
+        texts.append(text.encode()[:left].decode(errors="ignore"))
         left -= len(text.encode())
         if left <= 0:
             break

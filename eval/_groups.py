@@ -149,7 +149,7 @@ def _recipe(tuned: Tuned | None, forced: str | None, data: Sequence[str], folder
         raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
     values = dict(settings.get("recipe", {})) if name == own else {}
     if data:
-        values["data"] = list(data)
+        values |= {"data": list(data), "whole": True}
     recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
     return recipe
 

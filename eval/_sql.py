@@ -142,7 +142,10 @@ class Sql:
                 if _processor_seconds(self._process.pid) < used + STARVED * seconds:
                     continue  # a busy machine did not let the query run
                 return None
-            return json.loads(reply) if reply else {"failure": "error: it ended the worker"}
+            if reply:
+                return json.loads(reply)  # type: ignore[no-any-return]
+            self.close()
+            return {"failure": "error: it ended the worker"}
         return None
 
     def _start(self) -> None:

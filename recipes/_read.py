@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ftkit.errors import FtkitError
 # Which files of a folder hold which split; where there is one held-out file, it is the test.
 TRAIN = ("train",)
 HELD_OUT = ("test", "dev", "validation", "valid")
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a surrogate pair
 ENDINGS = (".jsonl", ".jsonl.gz")
 
 
@@ -140,9 +142,20 @@ def _object(text: str, where: str) -> dict[str, Any]:
         ) from None
     except RecursionError:
         raise FtkitError(f"{where}: JSON that is nested too deeply") from None
+    if HALF.search(text) and not _whole(value):
+        raise FtkitError(f"{where}: a \\u escape is half of a pair, which is no text")
     if not isinstance(value, dict):
         raise FtkitError(f"{where}: a row is a JSON object {{...}}, not {_kind(value)}")
     return value
+
+
+def _whole(value: Any) -> bool:
+    """Tell whether all strings of a JSON value can be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def texts(row: Row, shape: Mapping[str, bool]) -> dict[str, str]:

@@ -61,6 +61,7 @@ class Recipe(ABC):
         max_new_tokens: most tokens of an answer.
         validation: share of the units (schemas, documents, dialogues) held out from training.
         max_dropped: largest share of rows that may be too long before the recipe refuses.
+        whole: ask all rows of a plain file, and keep none for training; `ftkit eval --data` does.
     """
 
     data: tuple[str, ...] = ()
@@ -70,6 +71,7 @@ class Recipe(ABC):
     max_new_tokens: int = 64
     validation: float = 0.05
     max_dropped: float = 0.2
+    whole: bool = False
 
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
 

@@ -147,7 +147,7 @@ def _tables(schema: str) -> list[tuple[str, list[tuple[str, str]], list[tuple[st
         memory.executescript(schema)
         memory.set_authorizer(None)
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
-        tables = [name for (name,) in memory.execute(query)]
+        tables = [name for (name,) in memory.execute(query) if not name.startswith("sqlite_")]
         found = []
         for table in tables:
             info = memory.execute("SELECT name, type, pk FROM pragma_table_info(?)", (table,))

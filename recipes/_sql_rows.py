@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,32 +43,49 @@ class Asked:
 
 
 @lru_cache(maxsize=2)
-def read(data: tuple[str, ...], validation: float) -> dict[str, list[Asked]]:
+def read(data: tuple[str, ...], validation: float, whole: bool = False) -> dict[str, list[Asked]]:
     """Read sources and divide them into `train`, `validation` and `test`.
 
     Args:
         data: `PATH[@WEIGHT]`; folders with train and dev files keep their own division, a plain
             file is divided by schema.
         validation: share of the schemas held out from training, and of a plain file for the test.
+        whole: take all rows of plain files for the test.
 
     Raises:
         FtkitError: naming file, line and field of the first row that does not fit.
     """
     split: dict[str, list[Asked]] = {"train": [], "validation": [], "test": []}
+    apart: dict[str, set[str]] = {"validation": set(), "test": set()}  # schemas held out of any
     for word in data:
         found = source(word)
         files = split_files(found.path)
         parts = {name: [_asked(row) for row in rows(path)] for name, path in files.items()}
         if "all" in parts:
-            parts["train"], parts["test"] = divide(parts.pop("all"), validation, "test")
+            rest = parts.pop("all")
+            parts["train"], parts["test"] = (
+                ([], rest) if whole else divide(rest, validation, "test")
+            )
+            apart["test"] |= _schemas_apart(parts["train"], parts["test"])
         train, checks = divide(parts.get("train", []), validation, "validation")
+        apart["validation"] |= _schemas_apart(train, checks)
         split["train"] += _weighted(train, found.weight)
         split["validation"] += checks
         split["test"] += [asked for asked in parts.get("test", []) if asked.db_id]
     held_out = {(asked.question, asked.schema) for asked in split["test"]}
     for part in ("train", "validation"):  # a question that is tested is never trained on
         split[part] = [a for a in split[part] if (a.question, a.schema) not in held_out]
+    # What one source holds out, another may hold too.
+    split["validation"] = [a for a in split["validation"] if a.schema not in apart["test"]]
+    kept_out = apart["test"] | apart["validation"]
+    split["train"] = [a for a in split["train"] if a.schema not in kept_out]
     return split
+
+
+def _schemas_apart(rest: Sequence[Asked], held: Sequence[Asked]) -> set[str]:
+    """List the schemas that a division by schema holds out; none when it was by question."""
+    schemas = {row.schema for row in held}
+    return set() if schemas & {row.schema for row in rest} else schemas
 
 
 def _asked(row: Row) -> Asked:
@@ -154,7 +172,7 @@ def _database(row: Asked, cache: Path) -> Path:
         try:
             with gzip.open(packed, "rb") as old, aside.open("wb") as new:
                 shutil.copyfileobj(old, new)
-        except (gzip.BadGzipFile, EOFError) as problem:
+        except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
             aside.unlink()
             raise FtkitError(f"{packed} is no whole gzip file: {problem}") from None
         os.replace(aside, place)

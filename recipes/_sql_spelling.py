@@ -8,8 +8,9 @@ with joins written `hives.code` it got 1 % of them right.
 import re
 
 TOKENS = re.compile(
-    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])"""
-    r"""|(?P<number>\d+(?:\.\d+)?(?![\w.])|\.\d+)|(?P<word>\w+)|(?P<sign><>|<=|>=|!=|==|\|\||\S)"""
+    r"""(?P<comment>--[^\n]*|/\*[\s\S]*?\*/)|(?P<text>[xX]?'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])"""
+    r"""|(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))|(?P<word>\w+)"""
+    r"""|(?P<sign><>|<<|>>|->>|->|<=|>=|!=|==|\|\||\S)"""
 )
 # Words that SQLite takes for a function where a bracket follows.
 FUNCTIONS = frozenset(
@@ -23,8 +24,9 @@ _TIGHT = re.compile(r"^'(%?) ")
 
 
 def split(sql: str) -> list[tuple[str, str]]:
-    """Divide a query into kinds and tokens; a semicolon at the end is dropped."""
+    """Divide a query into kinds and tokens; comments and a semicolon at the end are dropped."""
     found = [(str(match.lastgroup), match.group()) for match in TOKENS.finditer(sql)]
+    found = [(kind, word) for kind, word in found if kind != "comment"]
     while found and found[-1][1] == ";":
         found.pop()
     return found

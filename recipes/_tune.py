@@ -32,6 +32,21 @@ LOG_EVERY = 5  # steps
 DEFAULTS = Tuning()
 
 
+@dataclass(frozen=True)
+class _Spent:
+    """What the sessions before this one took.
+
+    Args:
+        seconds: of the clock, from the first step on.
+        training: seconds in steps alone, by which tokens per second are counted.
+        tokens: with a label.
+    """
+
+    seconds: float = 0.0
+    training: float = 0.0
+    tokens: int = 0
+
+
 @dataclass
 class _Best:
     """The best validation so far and the weights it was measured on."""
@@ -78,7 +93,7 @@ def tune(
     with PeakMemory() as memory, Interrupt() as interrupt, ExitStack() as until:
         work = prepare(run, recipe, method, base, tuning, seed=seed, minutes=minutes, until=until)
         torch.manual_seed(seed)  # of dropout, where a base has any
-        best, start, before = _Best(), 0, 0.0
+        best, start, before = _Best(), 0, _Spent()
         if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:
             for note in saved.passed_over:
                 yield {"event": "note", "text": note}
@@ -94,7 +109,7 @@ def tune(
             for name, parameter in work.weights.items():
                 parameter.copy_(best.weights[name])
         until.close()
-        seconds = before + time.perf_counter() - began
+        seconds = before.seconds + time.perf_counter() - began
         facts = {
             "trainable_params": sum(p.numel() for p in work.weights.values()),
             "seconds": round(seconds, 2),
@@ -131,7 +146,7 @@ def _train(
     tuning: Tuning,
     best: _Best,
     start: int,
-    before: float,
+    before: _Spent,
     interrupt: Interrupt,
 ) -> Generator[dict[str, Any], None, dict[str, Any]]:
     """Run the loop: log, validate, keep the best, stop early, save."""
@@ -139,7 +154,7 @@ def _train(
     every = max(1, math.ceil(work.plan.steps / tuning.checks))
     saved = time.perf_counter()
     step = Step(start, math.nan, 0.0, 0, 0.0)
-    spent = 0.0  # seconds in steps alone, which is what tokens per second are counted by
+    training = before.training
     mark = time.perf_counter()
     steps = fit(
         work.model,
@@ -151,10 +166,11 @@ def _train(
         start,
     )
     for step in steps:
-        spent += time.perf_counter() - mark
+        training += time.perf_counter() - mark
+        seconds, tokens = before.seconds + step.seconds, before.tokens + step.tokens
         last = step.number == work.plan.steps
         if step.number % LOG_EVERY == 0 or last or step.number == start + 1:
-            record = dataclasses.asdict(step) | {"seconds": round(before + step.seconds, 3)}
+            record = dataclasses.asdict(step) | {"seconds": round(seconds, 3), "tokens": tokens}
             record["step"] = record.pop("number")
             run.log(record)
             yield record
@@ -168,7 +184,7 @@ def _train(
                 yield stopped
                 break
         if interrupt.asked or time.perf_counter() - saved > SAVE_SECONDS:
-            _save(run, work, best, step.number, before + step.seconds)
+            _save(run, work, best, step.number, _Spent(seconds, training, tokens))
             saved = time.perf_counter()
         if interrupt.asked:
             raise Interrupted(
@@ -176,7 +192,7 @@ def _train(
                 f"go on with ftkit tune --resume --out {run.path}"
             )
         mark = time.perf_counter()
-    return {"steps": step.number, "tokens": step.tokens, "seconds": spent}
+    return {"steps": step.number, "tokens": before.tokens + step.tokens, "seconds": training}
 
 
 def _check_best(work: Work, best: _Best, step: int) -> dict[str, Any]:
@@ -190,15 +206,15 @@ def _check_best(work: Work, best: _Best, step: int) -> dict[str, Any]:
     return {"step": step, "validation": {"nats": nats}}
 
 
-def _save(run: Run, work: Work, best: _Best, step: int, seconds: float) -> None:
+def _save(run: Run, work: Work, best: _Best, step: int, spent: _Spent) -> None:
     """Write a checkpoint that resuming is exact from."""
     tensors = checkpoint.pack(work.weights, work.optimizer)
     tensors |= {f"best.{name}": value for name, value in best.weights.items()}
-    facts = {"best": [best.nats, best.step, best.since], "seconds": seconds}
+    facts = {"best": [best.nats, best.step, best.since], "spent": dataclasses.asdict(spent)}
     checkpoint.save(run.checkpoints, step, tensors, facts)
 
 
-def _take_up(work: Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, float]:
+def _take_up(work: Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, _Spent]:
     """Put a checkpoint back."""
     checkpoint.unpack(saved.tensors, work.weights, work.optimizer)
     nats, step, since = saved.facts["best"]
@@ -208,7 +224,7 @@ def _take_up(work: Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, floa
         for name, value in saved.tensors.items()
         if name.startswith("best.")
     }
-    return _Best(nats, step, since, weights), saved.step, saved.facts["seconds"]
+    return _Best(nats, step, since, weights), saved.step, _Spent(**saved.facts["spent"])
 
 
 def _before(run: Run) -> float | None:

@@ -3,6 +3,7 @@
 # N labelled places, V vocabulary
 
 import dataclasses
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from ftkit.errors import FtkitError
 from ftkit.runs import Run, fingerprint
 
 from ..adapters._attention import explicit_attention
-from ..adapters._forward import Forward, causal
+from ..adapters._forward import Forward, causal, keeps_apart
 from ..adapters._method import Method, trainable
 from ..adapters._variant import open_base
 from ..basemodel.device import Device, decide
@@ -123,12 +124,19 @@ def prepare(
     most = recipe.length - method.virtual_tokens
     train = encode(rows, renderer, most, recipe.max_dropped)
     held_out = encode(checks, renderer, most)
-    train_packer, held_out_packer = _packers(
-        train, held_out, tokenizer, recipe, method, tuning, seed
-    )
+    for part, which in ((train, "training"), (held_out, "validation")):
+        if not part.items:
+            raise FtkitError(
+                f"every {which} row is longer than {most} tokens: raise 'recipe.length'"
+            )
+    _same_rows(run, train)
     size = sum(parameter.numel() for parameter in model.parameters())
     model = method.attach(model, tokenizer, seed)
     forward = Forward.of(model, method)
+    packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
+    train_packer, held_out_packer = _packers(
+        train, held_out, tokenizer, recipe, method, tuning, seed, packable
+    )
     decided = run.settings.get("decided") or _device(size, model)
     device = Device.read(decided)
     device.use()
@@ -160,6 +168,7 @@ def _packers(
     method: Method,
     tuning: Tuning,
     seed: int,
+    packable: bool,
 ) -> tuple[Packer, Packer]:
     """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
     longest = max(train.part.longest, held_out.part.longest) + method.virtual_tokens
@@ -174,7 +183,7 @@ def _packers(
             slots=method.virtual_tokens,
             pad=next(int(token) for token in known if token is not None),
             seed=seed,
-            packable=method.packable,
+            packable=packable,
             where=[example.where for example in part.examples],
         )
         for part, parts in ((train, tuning.accumulate), (held_out, 1))
@@ -213,6 +222,16 @@ def _same_base(run: Run, base: str) -> None:
         run.update(run.settings | {"base": {"path": path, "fingerprint": mark}})
     elif known["fingerprint"] != mark:
         raise FtkitError(f"{base} is no longer the base that this run began with: start a new run")
+
+
+def _same_rows(run: Run, train: Encoded) -> None:
+    """Write down which tokens are trained on; a resumed run must find the same."""
+    mark = hashlib.sha256(str([item.ids for item in train.items]).encode()).hexdigest()
+    known = run.settings.get("rows")
+    if known is None:
+        run.update(run.settings | {"rows": {"sha256": mark}})
+    elif known["sha256"] != mark:
+        raise FtkitError("the training rows are no longer those this run began with: start a new")
 
 
 def _spread(rows: list[Example], most: int) -> list[Example]:

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
+from sqlglot.errors import SqlglotError
+
 from ftkit.errors import FtkitError
 
 from . import _sql_world
@@ -70,7 +72,10 @@ class SqlQa(Recipe):
         if database is None:
             return Example(super().ask(text).messages, {"schema": "", "compact": False})
         schema = _schema(database)
-        shown = names(schema).schema if self.data else schema
+        try:
+            shown = names(schema).schema if self.data else schema
+        except ValueError as problem:
+            raise FtkitError(f"{database} has a schema that cannot be asked: {problem}") from None
         facts = {"schema": schema, "compact": bool(self.data), "database": str(database)}
         return _example(serialise(shown), text, "", "chat", **facts)
 
@@ -109,8 +114,8 @@ class SqlQa(Recipe):
 
     def _data(self, split: Split) -> list[Example]:
         """Read the rows of the sources, in the compact form."""
-        asked = read(self.data, self.validation)[split]
-        if not asked and split != "test":  # rows without a database are for training alone
+        asked = read(self.data, self.validation, self.whole)[split]
+        if not asked and split == "validation":  # only training asks for these
             raise FtkitError(f"--data {' '.join(self.data)}: no {split} rows")
         files = unpack(asked, self._cache() / "databases") if split == "test" else {}
         return [
@@ -122,7 +127,7 @@ class SqlQa(Recipe):
                 schema=row.schema,
                 db_id=row.db_id,
                 database=str(files.get((row.folder, row.db_id), "")),
-                features=_sql_world.features(row.sql) if split == "test" else (),
+                features=_features(row.sql) if split == "test" else (),
                 unit=row.schema,
                 sql=row.sql,
                 compact=True,
@@ -146,9 +151,20 @@ def _example(shown: str, question: str, answer: str, where: str, **meta: object)
     return Example(messages, {"question": question, "shown": shown, **meta}, where)
 
 
+def _features(sql: str) -> tuple[str, ...]:
+    """Find what a reference uses; one that cannot be read is left to the judge."""
+    try:
+        return _sql_world.features(sql)
+    except SqlglotError:
+        return ()
+
+
 def _schema(database: Path) -> str:
     """Read the CREATE TABLE statements of a SQLite file, which nothing here can change."""
-    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    query = (
+        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
+        "ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL %'"
+    )
     try:
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
             tables = [str(sql) for (sql,) in opened.execute(query)]

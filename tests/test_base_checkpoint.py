@@ -8,6 +8,7 @@ from torch import nn
 
 from ftkit.basemodel import checkpoint
 from ftkit.basemodel.optim import Group, Optimizer
+from ftkit.errors import FtkitError
 
 
 def put(folder: Path, *steps: int) -> None:
@@ -43,6 +44,14 @@ def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path, file: str, damag
     assert found.step == 1
     assert len(found.passed_over) == 1
     assert "step-00000002 is damaged" in found.passed_over[0]
+
+
+def test_when_all_are_damaged_nothing_is_begun_anew_in_silence(tmp_path: Path) -> None:
+    put(tmp_path, 1, 2)
+    for place in tmp_path.iterdir():
+        (place / "facts.json").write_text("{}")
+    with pytest.raises(FtkitError, match=r"no checkpoint can be gone on from: .*step-00000002 is"):
+        checkpoint.latest(tmp_path)
 
 
 def test_a_writer_that_was_killed_leaves_nothing_that_counts(tmp_path: Path) -> None:

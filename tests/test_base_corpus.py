@@ -26,6 +26,10 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer(DOCUMENTS, 340)
 
 
+# A whole header and end, with a body that is no deflate stream.
+SPOILT = gzip.compress(b"text " * 999)[:12] + b"\xff" * 20 + gzip.compress(b"text " * 999)[-8:]
+
+
 def test_files_folders_and_packed_files_give_their_documents(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"text": text, "id": 1}) + "\n" for text in ("ä", " ", "b"))
     (tmp_path / "a.jsonl").write_text(rows + "\n", encoding="utf-8")
@@ -67,6 +71,8 @@ def test_a_text_without_any_break_is_cut_all_the_same(tmp_path: Path) -> None:
         ("a.txt.gz", b"plain", r"a\.txt\.gz cannot be unpacked"),
         ("a.txt.gz", gzip.compress(b"text " * 999)[:-9], r"a\.txt\.gz cannot be unpacked"),
         ("a.jsonl.xz", b"plain", r"a\.jsonl\.xz cannot be unpacked"),
+        ("a.txt.gz", SPOILT, r"a\.txt\.gz cannot be unpacked"),
+        ("a.jsonl", b'{"text": "\\ud83d"}\n', r'a\.jsonl:1: "text" holds half of a'),
         ("a.pdf", b"%PDF", r"a\.pdf is no corpus: a \.txt or \.jsonl file is"),
     ],
 )

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ftkit.basemodel import GPT
-from ftkit.basemodel.budget import Pretrain
+from ftkit.basemodel.budget import Pretrain, settle
 from ftkit.basemodel.config import preset
 from ftkit.basemodel.pretrain import pretrain
 from ftkit.config import table
@@ -226,6 +226,12 @@ def test_minutes_become_tokens_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert time.perf_counter() - began < 30
 
 
+def test_minutes_that_reading_used_up_are_refused() -> None:
+    settings = Pretrain(preset="pico", context=64, vocab_size=320, minutes=0.01)
+    with pytest.raises(FtkitError, match=r"0\.01 minutes are too short: reading took 60 s"):
+        settle(settings, preset("pico", 320, 64), 60.0)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
@@ -233,6 +239,7 @@ def test_minutes_become_tokens_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("tokens", 0, "tokens is 0: it must be above 0"),
         ("minutes", -1.0, "minutes is -1.0: it must be above 0"),
         ("context", -5, "context is -5: it must be above 0"),
+        ("context", 1, "context is 1: it must be 2 or more"),
         ("vocab_size", 100, "vocab_size is 100: it must be 288 or more"),
         ("matrix_lr", float("nan"), "matrix_lr is nan: it must be above 0"),
         ("validation", 0.9, r"validation is 0\.9: it must lie in 0 to 0\.5"),

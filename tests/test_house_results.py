@@ -96,11 +96,16 @@ def test_seeds_stand_under_each_other_with_minutes_and_memory(write):
     ]
 
 
+STAGE = {"seconds": 1.0, "peak_memory": 2**30}
+
+
 def test_a_kept_result_names_no_folder_of_the_machine(tmp_path):
     (tmp_path / "eval").mkdir()
     card = CARD | {"facts": {"command": f"ftkit eval {tmp_path / 'lora'} --seed 0"}}
     (tmp_path / "eval" / "scorecard.json").write_text(json.dumps(card))
-    (tmp_path / "stages.json").write_text(json.dumps({"base": {"seconds": 1.0}}))
+    (tmp_path / "stages.json").write_text(
+        json.dumps({"base": STAGE | {"result": f"in {tmp_path}"}})
+    )
     file = tmp_path / "kept.json"
     script = ROOT / "bench" / "keep.py"
     words = [sys.executable, script, tmp_path / "eval", file, "--title", "A run"]
@@ -109,4 +114,4 @@ def test_a_kept_result_names_no_folder_of_the_machine(tmp_path):
     assert kept["facts"] == {"command": "ftkit eval runs/lora --seed 0"}
     assert kept["title"] == "A run"
     assert kept["variants"] == CARD["variants"]
-    assert kept["stages"] == {"base": {"seconds": 1.0}}
+    assert kept["stages"] == {"base": STAGE}

@@ -68,6 +68,7 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
         ("[1, 2]", "a row is a JSON object {...}, not a list"),
         ('"text"', "a row is a JSON object {...}, not text"),
         (b'{"question": "\xff"}', "byte 15 is not UTF-8 text"),
+        ('{"question": "\\ud83d"}', "a \\u escape is half of a pair"),
         ("[" * 100_000, "JSON that is nested too deeply"),
     ],
 )

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.recipes._sql_spelling import close, join, split, spread
+from ftkit.recipes._sql_spelling import close, first_statement, join, split, spread
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["x > 1e-3", "1.5E10 << 2", "a ->> '$.b'", "x'ab12'", "t.a -- (it. is; not\nFROM b", ".5 + 1."],
+)
+def test_numbers_operators_and_blobs_stay_whole(sql: str) -> None:
+    code = sql.partition(" --")[0]
+    assert [word for _, word in split(code)] == code.replace(".a", " . a").split()
+    assert first_statement(sql) == sql
+    assert close(spread(code)) == code
+
 
 PLAIN = st.recursive(
     st.sampled_from(

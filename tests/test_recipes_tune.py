@@ -100,8 +100,11 @@ def test_a_resumed_run_ends_in_the_same_bits(base: Path, tmp_path: Path, name: s
     assert all((ours[key] == theirs[key]).all() for key in ours)
     # A session logs its first step whatever its number; all else is the same line for line.
     assert [line for line in losses(again) if line in losses(whole)] == losses(whole)
-    finals = [run.done["validation_nats"] for run in (whole, again)]
-    assert finals[0] == finals[1]
+    for fact in ("validation_nats", "steps"):
+        assert whole.done[fact] == again.done[fact]
+    counted = [r["tokens"] for run in (whole, again) for r in run.records() if "loss" in r]
+    assert counted[-1] == max(counted) == counted[len(counted) // 2 - 1]
+    assert again.done["training_seconds"] > 0.2 * whole.done["training_seconds"]
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(
@@ -218,6 +221,7 @@ def test_what_cannot_be_tuned_is_refused(base: Path, tmp_path: Path) -> None:
     cases = [
         (small.Counting(length=512), base, "'recipe.length' is 512, but .* reads 256 tokens"),
         (small.Counting(length=20), base, "rows are longer than 20 tokens"),
+        (small.Counting(length=20, max_dropped=1.0), base, "every training row is longer than 20"),
         (small.Counting(), tmp_path / "gone", "there is no such folder"),
     ]
     for number, (recipe, place, words) in enumerate(cases):
@@ -249,6 +253,16 @@ def test_a_changed_base_ends_a_resumption(tmp_path: Path) -> None:
                 )
             )
         )
+
+
+def test_changed_rows_end_a_resumption(base: Path, tmp_path: Path) -> None:
+    run, how = start(tmp_path / "run", "lora"), load("adapters", "lora")
+    work = tune(run, small.Counting(), how, str(base), Tuning(batch=384))
+    next(work)
+    work.close()
+    again = tune(Run.resume(run.path), small.Unleaked(), how, str(base), resume=True)
+    with pytest.raises(FtkitError, match="rows are no longer those this run began with"):
+        next(again)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows(base: Path, tmp_path: Path) -> None:
