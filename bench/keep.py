@@ -24,7 +24,29 @@ def result(folder: Path, title: str, notes: str) -> dict[str, Any]:
         found = json.loads(stages.read_text(encoding="utf-8"))
         costs = ("seconds", "peak_memory")
         kept["stages"] = {name: {k: stage[k] for k in costs} for name, stage in found.items()}
+    kept |= _by_source(folder / "answers.jsonl", next(iter(card["readings"])))
     return kept | _plain(card, str(folder.parent.resolve()), str(folder.parent)) | kept
+
+
+def _by_source(answers: Path, metric: str) -> dict[str, Any]:
+    """Divide the first metric by the folder that each item came from, where there are several."""
+    if not answers.exists():
+        return {}
+    found: dict[str, dict[str, list[float]]] = {}
+    for line in answers.read_text(encoding="utf-8").splitlines():
+        item = json.loads(line)
+        source = Path(item["where"].rpartition(":")[0]).parent.name
+        for name, given in item["variants"].items():
+            scores = found.setdefault(source, {}).setdefault(name, [])
+            scores.append(given["scores"][metric])
+    if len(found) < 2:
+        return {}
+    means = {
+        source: {"n": len(next(iter(names.values())))}
+        | {name: round(sum(scores) / len(scores), 4) for name, scores in names.items()}
+        for source, names in found.items()
+    }
+    return {"by_source": means}
 
 
 def _plain(value: Any, *places: str) -> Any:

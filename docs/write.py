@@ -93,18 +93,19 @@ def table(card: dict[str, Any]) -> str:
 
 def seeds(cards: list[dict[str, Any]]) -> str:
     """Render the same job under several seeds: the ranking metric of each variant, time, memory."""
-    names = [line["name"] for line in cards[0]["variants"]]
     first = next(iter(cards[0]["readings"]))
-    lines = [f"| {' | '.join(['', *names, 'minutes', 'peak memory'])} |"]
-    lines.append("| --- |" + " ---: |" * (len(names) + 2))
+    lines = [line for card in cards for line in card["variants"] if line["metrics"][first]["mean"]]
+    names = list(dict.fromkeys(line["name"] for line in lines))  # those that are ever right
+    rows = [f"| {' | '.join(['', *names, 'minutes', 'peak memory'])} |"]
+    rows.append("| --- |" + " ---: |" * (len(names) + 2))
     for card in cards:
         by_name = {line["name"]: score(line["metrics"][first]) for line in card["variants"]}
         stages = card["stages"].values()
         minutes = sum(stage["seconds"] for stage in stages) / 60
         peak = max(stage["peak_memory"] for stage in stages) / 2**30
         cells = [f"seed {card['facts']['seed']}", *(by_name[name] for name in names)]
-        lines.append(f"| {' | '.join([*cells, f'{minutes:.1f}', f'{peak:.2f} GiB'])} |")
-    return "\n".join(lines) + "\n"
+        rows.append(f"| {' | '.join([*cells, f'{minutes:.1f}', f'{peak:.2f} GiB'])} |")
+    return "\n".join(rows) + "\n"
 
 
 def facts(card: dict[str, Any]) -> str:
