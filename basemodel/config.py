@@ -101,7 +101,7 @@ PRESETS = {
         head_dim=32,
         max_position_embeddings=128,
     ),
-    # 4M parameters: two minutes on two cores.
+    # 3M parameters: four minutes on two cores.
     "nano": GPTConfig(),
     # 12M: half an hour on two cores, for real text.
     "mini": GPTConfig(
