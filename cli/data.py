@@ -58,6 +58,8 @@ def data(
     """
     if prose is not None and prose.exists():
         raise FtkitError(f"{prose} exists: choose another name for --prose")
+    if prose is not None and not prose.parent.is_dir():
+        raise FtkitError(f"--prose {prose}: there is no folder {prose.parent}")
     sets = _options.settings(pairs, ["recipe"])
     if data:
         sets["recipe"]["data"] = list(data)

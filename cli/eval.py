@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ftkit.errors import FtkitError
-from ftkit.runs import find_runs, free_name
+from ftkit.runs import find_runs, free_name, refuse_full
 
 from . import _options
 from ._bar import watch
@@ -70,8 +70,7 @@ def evaluate(
             f"no finished run lies under {RUNS}/: name one, or begin with `ftkit demo`"
         )
     place = out if out is not None else free_name(RUNS / "eval")
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise FtkitError(f"{place} exists and is not empty: choose another --out")
+    refuse_full(place)
     click.echo(f"evaluation folder: {place}")
     asked = {"recipe": recipe, "data": data, "limit": limit, "shots": shots, "seed": seed}
     for card, folder in score(folders, place, **asked):

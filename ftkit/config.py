@@ -145,8 +145,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FtkitError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise FtkitError(f"{path} cannot be read as text: {problem}") from None
+    except OSError as problem:
+        raise FtkitError(f"{path} cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise FtkitError(f"{path} is not UTF-8 text: byte {problem.start + 1}") from None
     except tomllib.TOMLDecodeError as problem:
         raise FtkitError(f"{path} is not valid TOML: {problem}") from None
 

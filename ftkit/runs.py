@@ -82,8 +82,7 @@ class Run:
         Raises:
             FtkitError: when the folder holds something already or cannot be made.
         """
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise FtkitError(f"{out} exists and is not empty: choose another --out")
+        refuse_full(out)
         run = Run(out)
         try:
             run.inner.mkdir(parents=True)
@@ -181,3 +180,15 @@ def find_runs(folder: Path) -> list[Run]:
     return [
         Run(mark.parent.parent) for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime)
     ]
+
+
+def refuse_full(out: Path) -> None:
+    """Refuse an --out that something lies in already, or that is a file.
+
+    Raises:
+        FtkitError: saying which of the two.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise FtkitError(f"{out} exists and is not empty: choose another --out")
+    if out.exists() and not out.is_dir():
+        raise FtkitError(f"{out} is a file: --out names a folder")

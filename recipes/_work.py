@@ -119,7 +119,10 @@ def prepare(
     model, tokenizer = open_base(base)
     context = getattr(model.config, "max_position_embeddings", recipe.length)
     if recipe.length > context:
-        raise FtkitError(f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens")
+        raise FtkitError(
+            f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens: lower it, or "
+            "pretrain a base with a longer 'plan.context'"
+        )
     renderer = Renderer(tokenizer, base)
     most = recipe.length - method.virtual_tokens
     train = encode(rows, renderer, most, recipe.max_dropped)
@@ -227,10 +230,10 @@ def _same_base(run: Run, base: str) -> None:
 def _same_rows(run: Run, train: Encoded) -> None:
     """Write down which tokens are trained on; a resumed run must find the same."""
     mark = hashlib.sha256(str([item.ids for item in train.items]).encode()).hexdigest()
-    known = run.settings.get("rows")
-    if known is None:
-        run.update(run.settings | {"rows": {"sha256": mark}})
-    elif known["sha256"] != mark:
+    known = run.settings["base"]
+    if "rows" not in known:
+        run.update(run.settings | {"base": known | {"rows": mark}})
+    elif known["rows"] != mark:
         raise FtkitError("the training rows are no longer those this run began with: start a new")
 
 

@@ -116,7 +116,10 @@ class SqlQa(Recipe):
         """Read the rows of the sources, in the compact form."""
         asked = read(self.data, self.validation, self.whole)[split]
         if not asked and split == "validation":  # only training asks for these
-            raise FtkitError(f"--data {' '.join(self.data)}: no {split} rows")
+            raise FtkitError(
+                f"--data {' '.join(self.data)}: too few rows to keep some apart for validation; "
+                "three with different questions are the least"
+            )
         files = unpack(asked, self._cache() / "databases") if split == "test" else {}
         return [
             _example(

@@ -159,3 +159,11 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
             child.send_signal(signal.SIGKILL)
         child.communicate()
         assert json.loads(path.read_text())["n"] >= 0
+
+
+def test_an_out_that_is_a_file_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FtkitError, match="file is a file: --out names a folder"):
+        Run.create(tmp_path / "file", {})
+    with pytest.raises(FtkitError, match="cannot be read: Is a directory"):
+        read_toml(tmp_path)
