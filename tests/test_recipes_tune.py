@@ -178,7 +178,9 @@ def test_test_rows_choose_nothing(base: Path, tmp_path: Path) -> None:
 def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     run = small.tuned(tmp_path / "run", base, "soft_prompt", small.Counting(epochs=1.0))
     settings, done = run.settings, run.done
-    assert settings["base"] == {"path": str(base), "fingerprint": fingerprint(base)}
+    begun = settings["base"]
+    assert begun == {"path": str(base), "fingerprint": fingerprint(base), "rows": begun["rows"]}
+    assert len(begun["rows"]) == 64
     assert settings["decided"]["dtype"] == "float32"
     reasons = set(settings["decided"]["reasons"])
     assert reasons == {"device", "dtype", "compile", "threads", "attention", "steps"}
