@@ -78,13 +78,13 @@ class Pretrain:
         preset(self.preset)
 
 
-def optimizer_of(gpt: GPT, settings: Pretrain) -> Optimizer:
+def optimizer_of(gpt: GPT, settings: Pretrain, device: Device) -> Optimizer:
     """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
     tables = [gpt.model.embed_tokens.weight, gpt.head]
     matrices, others = hidden_matrices(gpt, tables)
     return Optimizer(
         [
-            Group(matrices, settings.matrix_lr, rule="muon"),
+            Group(matrices, settings.matrix_lr, rule="muon", dtype=device.torch_dtype),
             Group(others, settings.table_lr, rule="adamw"),
         ]
     )
@@ -136,7 +136,7 @@ def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int) -> f
     shape = rows, config.max_position_embeddings
     ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
     batch = Rows(ids_BT, ids_BT, ids_BT.numel())
-    optimizer, warm = optimizer_of(gpt, settings), 0.0
+    optimizer, warm = optimizer_of(gpt, settings, device), 0.0
 
     def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
         return gpt.nats(rows.ids_BT, rows.labels_BT)

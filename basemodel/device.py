@@ -41,6 +41,11 @@ class Device:
         """The device as PyTorch's type."""
         return torch.device(self.device)
 
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The precision of matrix products as PyTorch's type."""
+        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Open a block whose matrix products run in bfloat16, or a block that changes nothing."""
         if self.dtype != "bfloat16":

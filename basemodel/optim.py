@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from .muon import Muon
+
 
 @dataclass(frozen=True)
 class Group:
@@ -19,6 +21,7 @@ class Group:
         weight_decay: decoupled, multiplied by the learning rate.
         rule: `adamw` or `muon`.
         betas: AdamW's two averages; Muon keeps to one of its own, 0.95.
+        dtype: what Muon multiplies in.
     """
 
     params: list[Parameter]
@@ -26,6 +29,7 @@ class Group:
     weight_decay: float = 0.0
     rule: Literal["adamw", "muon"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.95)
+    dtype: torch.dtype = torch.float32
 
 
 class Optimizer:
@@ -92,7 +96,7 @@ def hidden_matrices(module: Module, embeddings: Iterable[Tensor]) -> tuple[list[
 
 def _build(group: Group) -> torch.optim.Optimizer:
     if group.rule == "muon":
-        return torch.optim.Muon(group.params, lr=group.lr, weight_decay=group.weight_decay)
+        return Muon(group.params, group.lr, group.weight_decay, dtype=group.dtype)
     return torch.optim.AdamW(
         group.params,
         lr=group.lr,

@@ -131,7 +131,8 @@ def _train(
     """Run the loop from the newest checkpoint on; returns what `done` will say."""
     device, steps = Device.read(decided), int(decided["steps"])
     plan = Plan(steps, int(decided["accumulate"]), settings.clip, settings.warmup, settings.decay)
-    optimizer, params = optimizer_of(gpt, settings), dict(gpt.named_parameters())
+    optimizer = optimizer_of(gpt, settings, device)
+    params = dict(gpt.named_parameters())
     rows, context = int(decided["rows"]), int(decided["context"])
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer)
