@@ -40,6 +40,18 @@ class Word(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic 
         return str(value)
 
 
+class Words(Word):
+    """One plug-in's name, or several different ones with commas between."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Refuse any name for which there is no file, and one that comes twice."""
+        names = [super(Words, self).convert(name, param, ctx) for name in str(value).split(",")]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise FtkitError(f"'{twice}' stands twice in '{value}'")
+        return ",".join(names)
+
+
 def above_zero(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """Refuse a budget that is zero, negative or not a number, by the option's name."""
     if value is not None and not (value > 0 and math.isfinite(value)):

@@ -70,6 +70,8 @@ def data(
     render = _renderer(base) if base is not None else None
     for split, part in check(taught, render.tokenizer if render else None).items():
         screen.print(f"{split:10} {_counts(part)}")
+    for note in taught.notes():
+        screen.print(f"{note}.")
     rows = taught.examples("train")
     for example in rows[:SHOWN]:
         screen.print(f"\n{example.where or 'example'}: the loss falls on the marked part")

@@ -1,4 +1,4 @@
-"""`ftkit demo`: the whole job on the embedded world, from nothing to a report, stage by stage."""
+"""`ftkit demo`: the whole job on the embedded worlds, from nothing to a report, stage by stage."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ class Demo:
     """How large the demo is; every field is a knob of `--set demo.`.
 
     Args:
-        recipe: what is taught.
+        recipes: what is taught.
         methods: by which methods, in this order.
         preset: size of the base.
         tokens: that the base is pretrained on.
-        limit: most test items that each variant is asked.
+        limit: most test items of a recipe that each variant is asked.
     """
 
-    recipe: str = "sql_qa"
+    recipes: tuple[str, ...] = ("sql_qa", "medical", "chat")
     methods: tuple[str, ...] = ("soft_prompt", "lora", "full")
     preset: str = "nano"
-    tokens: int = 2_600_000
-    limit: int = 500
+    tokens: int = 3_400_000
+    limit: int = 320
 
 
 @click.command()
@@ -50,20 +50,27 @@ class Demo:
 def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
     """Run the whole job, from nothing to a report.
 
-    Pretrains a base on the embedded world, tunes it by every method, evaluates. --set reaches
-    the tables demo and recipe, such as demo.tokens=1000000.
+    Pretrains one base on the embedded worlds, tunes it for every recipe by every method,
+    evaluates. --set reaches the tables demo and recipe, such as demo.tokens=1000000.
     """
     sets = _options.settings(pairs, TABLES)
     size = config.override(Demo(), sets["demo"], "demo")
-    work = Work.of(size, {"world_seed": seed} | sets["recipe"], seed)
+    world = {"world_seed": seed} | sets["recipe"]
+    work = Work.of(size, world, seed)
     if dry_run:
         click.echo(work.words())
         return
     click.echo(f"demo folder: {out}")
-    _same(out, {"seed": seed, "demo": config.table(size), "recipe": config.table(work.recipe)})
+    made = {recipe.name: config.table(recipe) for recipe in work.recipes}
+    _same(out, {"seed": seed, "demo": config.table(size), "recipe": made})
     stages = Stages(out / "stages.json")
     try:
-        runs = [work.base(out, stages), *(work.variant(out, name, stages) for name in size.methods)]
+        runs = [work.base(out, stages)]
+        runs += [
+            work.variant(out, recipe, name, stages)
+            for recipe in work.recipes
+            for name in size.methods
+        ]
         said = _evaluate(out, runs, size, stages)
     except Interrupted:
         again = "" if out == RUNS / "demo" else f" --out {out}"
@@ -90,7 +97,7 @@ class Work:
 
     Args:
         pretraining: plan of the base.
-        recipe: what is taught, in the world of the seed.
+        recipes: what is taught, in the worlds of the seed.
         methods: each by its name.
         tuning: plan of each tuning.
         world: what differs from the recipe's defaults.
@@ -98,7 +105,7 @@ class Work:
     """
 
     pretraining: Any
-    recipe: Any
+    recipes: list[Any]
     methods: dict[str, Any]
     tuning: Any
     world: dict[str, Any]
@@ -107,42 +114,46 @@ class Work:
     @staticmethod
     def of(size: Demo, world: dict[str, Any], seed: int) -> "Work":
         """Make the plans, or refuse what cannot be planned."""
-        if not size.methods:
-            raise FtkitError("'demo.methods' names none")
+        for name in ("methods", "recipes"):
+            if not getattr(size, name):
+                raise FtkitError(f"'demo.{name}' names none")
+        from ..recipes._mix import shared
+
         plan = pretrain.chosen({"preset": size.preset, "tokens": size.tokens, "seed": seed})
-        sets = {"recipe": world, "method": {}, "plan": {}}
-        parts = {name: tune.chosen(size.recipe, name, sets) for name in size.methods}
-        recipe, _, tuning = parts[size.methods[0]]
+        taught = shared(size.recipes, world)
+        parts = {
+            name: tune.chosen(size.recipes[0], name, {"recipe": {}, "method": {}, "plan": {}})
+            for name in size.methods
+        }
         methods = {name: method for name, (_, method, _) in parts.items()}
-        return Work(plan, recipe, methods, tuning, world, seed)
+        return Work(plan, taught, methods, parts[size.methods[0]][2], world, seed)
 
     def words(self) -> str:
         """Say what would be done."""
         from ._plan import pretraining
 
         settings = pretrain.tables(self.pretraining, (), self.world)
-        return (
-            f"{pretraining(self.pretraining, pretrain.corpus(settings))}\n"
-            f"then {self.recipe.name} by {', '.join(self.methods)}, "
-            f"{len(self.recipe.examples('train')):,} rows, and an evaluation"
-        )
+        lines = [pretraining(self.pretraining, pretrain.corpus(settings))]
+        for recipe in self.recipes:
+            rows = len(recipe.examples("train"))
+            lines.append(f"then {recipe.name} by {', '.join(self.methods)}, {rows:,} rows")
+        return "\n".join([*lines, "and an evaluation of all of them"])
 
     def base(self, out: Path, stages: Stages) -> Path:
         """Pretrain the base, or go on with it."""
         settings = pretrain.tables(self.pretraining, (), self.world)
         return _run(out / "base", settings, stages, lambda run, _: pretrain.train(run))
 
-    def variant(self, out: Path, name: str, stages: Stages) -> Path:
-        """Tune the base by one method, or go on with it."""
+    def variant(self, out: Path, recipe: Any, name: str, stages: Stages) -> Path:
+        """Tune the base for a recipe by one method, or go on with it."""
         base, method = str(out / "base"), self.methods[name]
-        options = {"recipe": self.recipe.name, "methods": [name], "base": base, "seed": self.seed}
+        options = {"recipe": recipe.name, "methods": [name], "base": base, "seed": self.seed}
 
         def train(run: Run, resume: bool) -> None:
-            tune.train(run, self.recipe, method, base, self.tuning, seed=self.seed, resume=resume)
+            tune.train(run, recipe, method, base, self.tuning, seed=self.seed, resume=resume)
 
-        return _run(
-            out / name, tune.tables(options, self.recipe, method, self.tuning), stages, train
-        )
+        folder = out / f"{recipe.name}-{name}"
+        return _run(folder, tune.tables(options, recipe, method, self.tuning), stages, train)
 
 
 def _run(
@@ -170,12 +181,11 @@ def _evaluate(out: Path, runs: Sequence[Path], size: Demo, stages: Stages) -> st
     from .eval import lines, score, words
 
     def work() -> str:
-        ((card, _),) = score(runs, out / "eval", limit=size.limit)
-        first, second = words(card)
-        places = ", ".join(str(run) for run in runs)
-        report = out / "eval" / "report.html"
-        where = f"the report is {report} and the models lie in {places}"
-        return f"{lines(card)}\n\n{first} {second.removesuffix('.')}; {where}."
+        cards = score(runs, out / "eval", limit=size.limit)
+        tables = "\n\n".join(lines(card) for card, _ in cards)
+        said = "\n".join(f"{card.recipe}: {' '.join(words(card))}" for card, _ in cards)
+        report = cards[0][1] / "report.html" if len(cards) == 1 else out / "eval" / "index.html"
+        return f"{tables}\n\n{said}\nThe report is {report} and the models lie in {out}."
 
     stages.run("eval", work)
     return str(stages.result("eval"))

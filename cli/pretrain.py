@@ -101,7 +101,9 @@ def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str,
     settings |= {"plan": table(plan), "recipe": recipe}
     if recipe:  # words of --set become values of their type
         typed = [table(embedded) for embedded in corpus(settings).recipes]
-        settings["recipe"] = {name: typed[0][name] for name in recipe}
+        settings["recipe"] = {
+            name: next(values[name] for values in typed if name in values) for name in recipe
+        }
     return settings
 
 
@@ -120,12 +122,9 @@ def train(run: Run, *, resume: bool = False) -> None:
 
 def corpus(settings: dict[str, Any]) -> "Embedded":
     """Gather the embedded corpora of the recipes that have one, as the settings say."""
-    return Embedded(
-        [
-            override(catalog.load("recipes", name), settings.get("recipe", {}), "recipe")
-            for name in catalog.names("recipes")
-        ]
-    )
+    from ..recipes._mix import shared
+
+    return Embedded(shared(catalog.names("recipes"), settings.get("recipe", {})))
 
 
 class Embedded:

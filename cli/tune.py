@@ -18,7 +18,11 @@ TABLES = ("recipe", "method", "plan")
 
 
 @click.command()
-@click.option("--recipe", type=_options.Word("recipes"), help="What to teach.")
+@click.option(
+    "--recipe",
+    type=_options.Words("recipes"),
+    help="What to teach; several with commas between are taught together.",
+)
 @click.option(
     "--method",
     "methods",
@@ -90,16 +94,17 @@ def tune(
             click.echo(tuning(taught, method, place, plan, minutes))
             continue
         settings = tables(options | {"methods": [name]}, taught, method, plan)
-        with begin(out, f"{recipe}-{name}", settings) as run:
+        with begin(out, f"{recipe.replace(',', '+')}-{name}", settings) as run:
             train(run, taught, method, place, plan, seed=seed, minutes=minutes)
 
 
 def chosen(recipe: str, method: str, sets: dict[str, dict[str, Any]]) -> tuple[Any, Any, Any]:
     """Load a recipe and a method by name and apply what was set; the plan comes with them."""
+    from ..recipes._mix import load
     from ..recipes._tune import Tuning
 
     return (
-        override(catalog.load("recipes", recipe), sets["recipe"], "recipe"),
+        load(recipe, sets["recipe"]),
         override(catalog.load("adapters", method), sets["method"], "method"),
         override(Tuning(), sets["plan"], "plan"),
     )
@@ -107,8 +112,10 @@ def chosen(recipe: str, method: str, sets: dict[str, dict[str, Any]]) -> tuple[A
 
 def tables(options: dict[str, Any], recipe: Any, method: Any, plan: Any) -> dict[str, Any]:
     """Lay out the run.toml of a tuning."""
+    from ..recipes._mix import settings
+
     head = {"ftkit": __version__, "command": "tune", "options": options}
-    return head | {"recipe": table(recipe), "method": table(method), "plan": table(plan)}
+    return head | {"recipe": settings(recipe), "method": table(method), "plan": table(plan)}
 
 
 def train(run: Run, recipe: Any, method: Any, base: str, plan: Any, **rest: Any) -> None:

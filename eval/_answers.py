@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Outcome:
         seconds: the item's share of its batch's time.
         dtype: precision of the weights that answered.
         asked: False when the prompt did not fit the context, which counts as no answer.
+        samples: answers drawn at temperature 1, where the item asks for some.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Outcome:
     seconds: float = 0.0
     dtype: str = ""
     asked: bool = True
+    samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class _Kept:
     nll: float | None
     stopped: bool
     seconds: float
+    samples: list[str] = field(default_factory=list)
 
 
 class Store:
@@ -170,6 +173,7 @@ def _answer(
         pad=variant.pad,
         batch_size=BATCH,
     )
+    samples = _samples(variant, asker, room, items, ends)
     fit = [place for place, item in enumerate(items) if len(item.row[0]) <= variant.context]
     scored = likelihoods(variant, [items[place].row for place in fit])
     nlls = dict(zip(fit, scored, strict=True))
@@ -179,8 +183,28 @@ def _answer(
         text, ended = asker.renderer.decode(reply.ids), reply.stopped
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
-        kept.append(_Kept(key, text, nlls.get(place), ended, each))
+        kept.append(_Kept(key, text, nlls.get(place), ended, each, samples.get(place, [])))
     return kept
+
+
+def _samples(
+    variant: Variant, asker: Asker, room: int, items: Sequence[Asked], ends: Sequence[int]
+) -> dict[int, list[str]]:
+    """Draw the further answers that some items ask for; an item's do not depend on its batch."""
+    found = {}
+    for place, item in enumerate(items):
+        if item.samples:
+            drawn = generate(
+                variant.decoder,
+                [item.prompt] * item.samples,
+                max_new_tokens=room,
+                stop=ends,
+                pad=variant.pad,
+                temperature=1.0,
+            )
+            texts = [asker.renderer.decode(reply.ids) for reply in drawn]
+            found[place] = [text.partition(item.stop)[0] if item.stop else text for text in texts]
+    return found
 
 
 def likelihoods(variant: Variant, rows: Sequence[Row]) -> list[float]:
@@ -208,8 +232,9 @@ def _outcome(
         return Outcome(index, "", "", stopped=False, dtype=dtype, asked=False)
     answer = recipe.answer(kept.reply, example)
     return Outcome(
-        index, kept.reply, answer, kept.nll, item.target_bytes, kept.stopped, kept.seconds, dtype
-    )
+        index, kept.reply, answer, kept.nll, item.target_bytes, kept.stopped, kept.seconds, dtype,
+        samples=tuple(recipe.answer(text, example) for text in kept.samples),
+    )  # fmt: skip
 
 
 def _identity(
@@ -229,4 +254,5 @@ def _identity(
 
 def _key(item: Asked) -> str:
     """Name an item by its tokens: template, examples and wording are all in them."""
-    return digest(json.dumps([item.prompt, item.target, item.stop]))
+    made = [item.prompt, item.target, item.stop]
+    return digest(json.dumps([*made, item.samples] if item.samples else made))

@@ -45,6 +45,7 @@ class Asked:
         target_bytes: the reference's length in UTF-8.
         stop: text that ends the answer; "" where a token does.
         shots: examples that stand before it.
+        samples: how many answers to draw beside the greedy one.
     """
 
     prompt: list[int]
@@ -52,6 +53,7 @@ class Asked:
     target_bytes: int
     stop: str = ""
     shots: int = 0
+    samples: int = 0
 
     @property
     def row(self) -> tuple[list[int], list[int]]:
@@ -141,7 +143,10 @@ class Asker:
         tail = next(n for n, label in enumerate(reversed(rendered.labels)) if label == IGNORE)
         start = len(rendered.ids) - tail
         size = len(example.reference.encode())
-        return Asked(rendered.ids[:start], rendered.ids[start:-1], size, shots=shots)
+        samples = int(example.meta.get("samples", 0))
+        return Asked(
+            rendered.ids[:start], rendered.ids[start:-1], size, shots=shots, samples=samples
+        )
 
     def _prose(self, example: Example) -> Asked | None:
         """Ask in plain text, as the corpus would."""
@@ -150,7 +155,8 @@ class Asker:
             return None
         prompt = self.opening + self.encode(prose.prompt)
         size = len(prose.answer.encode())
-        return Asked(prompt, self.encode(prose.answer), size, prose.stop)
+        samples = int(example.meta.get("samples", 0))
+        return Asked(prompt, self.encode(prose.answer), size, prose.stop, samples=samples)
 
 
 def fitting_shots(

@@ -21,12 +21,13 @@ from ._answers import Outcome, answers
 from ._ask import Form, fitting_shots
 from ._baselines import majority, nearest
 from ._facts import facts
-from ._forgetting import bits_per_byte, own_text
+from ._forgetting import bits_per_byte, elsewhere, own_text
 from ._groups import Group, Tuned, collect
 from ._metric import Metric
 from ._plots import Curve
 from ._report import curve, html, samples
 from ._scorecard import Cost, Forgetting, Reading, Scorecard
+from ._summary import write_summary
 from ._tally import Entry, Scores, build, grade
 from ._words import markdown, value
 
@@ -55,7 +56,8 @@ def evaluate_runs(
         shots: training examples shown to the base in its few-shot row, fewer where they do not
             fit; 0 leaves the row out.
         out: receives scorecard.json, scorecard.md, report.html and answers.jsonl; with several
-            groups of runs each has a folder of its own there.
+            groups of runs each has a folder of its own there, and index.html, summary.md and
+            summary.json set them side by side.
         seed: draws items and examples, and seeds the bootstrap.
 
     Yields:
@@ -71,15 +73,20 @@ def evaluate_runs(
     if shots < 0:
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
     groups = collect(runs, recipe, data, limit, seed)
-    kept = out.parent / OUTCOMES
+    kept, cards = out.parent / OUTCOMES, list[tuple[Scorecard, Path]]()
     try:
         with Interrupt() as interrupt:
             for group in groups:
                 place = out if len(groups) == 1 else free_name(out / group.name)
-                for record in _Evaluation(group, shots, seed, kept, place).run():
+                others = [other for other in groups if other.shares_base(group)]
+                for record in _Evaluation(group, others, shots, seed, kept, place).run():
                     yield record
                     if interrupt.asked:
                         raise KeyboardInterrupt
+                    if "scorecard" in record:
+                        cards.append((record["scorecard"], place))
+            if len(groups) > 1:
+                write_summary(cards, out)
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped; the answers so far are kept in {kept}: the same command goes on from them"
@@ -91,6 +98,7 @@ class _Evaluation:
     """The work on one group."""
 
     group: Group
+    others: Sequence[Group]
     wish: int
     seed: int
     kept: Path
@@ -105,6 +113,7 @@ class _Evaluation:
     base_context: int = 0
     texts: list[str] = field(default_factory=list)
     before: float | None = None
+    before_elsewhere: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Iterator[Record]:
         """Ask everybody, then write the card."""
@@ -145,6 +154,7 @@ class _Evaluation:
         self.base_context, self.texts = variant.context, own_text(place)
         if self.texts:
             self.before = self._reads(variant)
+        self.before_elsewhere = self._reads_others(variant)
         drawn = np.random.default_rng(self.seed).permutation(len(train))[: self.wish].tolist()
         examples = [train[index] for index in drawn]
         forms = [Form()]
@@ -189,13 +199,19 @@ class _Evaluation:
         if self.before is not None:
             size = sum(len(text.encode()) for text in self.texts)
             forgot = Forgetting(self.before, self._reads(variant), size)
+        others = {
+            name: Forgetting(self.before_elsewhere[name], after, 0)
+            for name, after in self._reads_others(variant).items()
+            if name in self.before_elsewhere
+        }
         taken = {(entry.key, entry.seed) for entry, _ in self.entries}
         key = tuned.key if (tuned.key, tuned.seed) not in taken else str(tuned.folder)
         names = {entry.name for entry, _ in self.entries}
         entry = Entry(
             variant.name if variant.name not in names else str(tuned.folder),
             variant.method, outcomes, key, tuned.seed, cost=_cost(variant, outcomes),
-            forgetting=forgot, fingerprint=variant.fingerprint, folder=str(tuned.folder),
+            forgetting=forgot, elsewhere=others, fingerprint=variant.fingerprint,
+            folder=str(tuned.folder),
         )  # fmt: skip
         if tuned.settings:
             self.curves.append(curve(entry.name, Run(tuned.folder).records()))
@@ -223,6 +239,14 @@ class _Evaluation:
         recipe, context = self.group.recipe, self.base_context
         return bits_per_byte(variant, recipe, self.texts, context, self.kept)
 
+    def _reads_others(self, variant: Variant) -> dict[str, float]:
+        """Score the answers of the other recipes that were tuned from the same base."""
+        found = {
+            other.recipe.name: elsewhere(variant, other.recipe, other.items, self.kept)
+            for other in self.others
+        }
+        return {name: bits for name, bits in found.items() if bits is not None}
+
     def _add(self, entry: Entry) -> Record:
         """Grade an entry and say how it did."""
         try:
@@ -242,7 +266,10 @@ class _Evaluation:
         """Write the files of this group, each whole."""
         group, primary = self.group, next(iter(self.metrics))
         known = facts(group, self.seed, self.wish, self.shots)
-        card = build(group.recipe.name, group.items, self.entries, self.metrics, self.seed, known)
+        card = build(
+            group.recipe.name, group.items, self.entries, self.metrics, self.seed, known,
+            group.recipe.notice,
+        )  # fmt: skip
         shown = samples(group.items, self.entries, primary)
         write_whole(self.out / "answers.jsonl", self._answers())
         write_whole(self.out / "scorecard.md", markdown(card))

@@ -72,6 +72,11 @@ class Group:
     base_fingerprint: str
     tuned: list[Tuned]
 
+    def shares_base(self, other: "Group") -> bool:
+        """Say whether another group asks another recipe of the same base."""
+        same = self.base_fingerprint or self.base, other.base_fingerprint or other.base
+        return same[0] == same[1] and self.recipe.name != other.recipe.name
+
     @property
     def name(self) -> str:
         """A folder name for it."""
@@ -99,15 +104,15 @@ def collect(
         tuned, base, mark = _read(folder)
         if tuned is None and recipe is None:
             continue  # a base comes in with what was tuned on it
-        teaches = _recipe(tuned, recipe, data, folder)
-        if teaches not in asked:
-            asked[teaches] = _items(teaches, limit, seed)
-        items, available = asked[teaches]
-        content = digest(json.dumps([item.messages for item in items]))
-        key = (teaches.name, mark or base, content)
-        group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
-        if tuned is not None:
-            group.tuned.append(tuned)
+        for teaches in _recipes(tuned, recipe, data, folder):
+            if teaches not in asked:
+                asked[teaches] = _items(teaches, limit, seed)
+            items, available = asked[teaches]
+            content = digest(json.dumps([item.messages for item in items]))
+            key = (teaches.name, mark or base, content)
+            group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
+            if tuned is not None:
+                group.tuned.append(tuned)
     if not groups:
         where = ", ".join(map(str, folders)) or "no folders"
         raise FtkitError(
@@ -140,18 +145,23 @@ def _read(folder: Path) -> tuple[Tuned | None, str, str]:
     raise FtkitError(f"{folder} is no run, model or adapter folder: it has no config.json")
 
 
-def _recipe(tuned: Tuned | None, forced: str | None, data: Sequence[str], folder: Path) -> Recipe:
-    """Load the recipe with the settings that the run was tuned by."""
+def _recipes(
+    tuned: Tuned | None, forced: str | None, data: Sequence[str], folder: Path
+) -> list[Recipe]:
+    """Load the recipes with the settings that the run was tuned by; a mixture has several."""
     settings = tuned.settings if tuned is not None else {}
-    own = settings.get("options", {}).get("recipe")
-    name = forced or own
-    if name is None:
+    taught = settings.get("options", {}).get("recipe", "")
+    own = taught.split(",") if taught else []
+    if not own and forced is None:
         raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
-    values = dict(settings.get("recipe", {})) if name == own else {}
-    if data:
-        values |= {"data": list(data), "whole": True}
-    recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
-    return recipe
+    found = []
+    for name in own if forced is None else [forced]:
+        values = dict(settings.get("recipe", {})) if name in own else {}
+        values = dict(values.get(name, {})) if len(own) > 1 else values
+        if data:
+            values |= {"data": list(data), "whole": True}
+        found.append(override(catalog.load("recipes", name), values, "recipe"))
+    return found
 
 
 def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[list[Example], int]:

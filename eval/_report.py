@@ -20,6 +20,7 @@ from ._tally import Entry, Scores
 from ._words import change, count, duration, ranked, size, span, value, verdict
 
 TEMPLATE = Path(__file__).with_name("_report.html")
+STYLE = Path(__file__).with_name("_report.css")
 SHOWN = 60  # items side by side, two thirds of them ones on which variants disagree
 LONGEST = 600  # characters of one text; models that run on would fill the page
 
@@ -86,7 +87,9 @@ def _sample(place: int, item: Example, shown: Sequence[tuple[Entry, Sequence[Sco
         for entry, scores in shown
     ]
     reference = str(item.meta.get("sql") or item.reference)
-    context = prompt.removesuffix(question).strip() if prompt != question else ""
+    earlier = [f"{message['role']}: {message['content']}" for message in item.prompt[:-1]]
+    shown_before = prompt.removesuffix(question).strip() if prompt != question else ""
+    context = "\n".join(filter(None, [*earlier, shown_before]))
     question, context, reference = (_cut(t, 5 * LONGEST) for t in (question, context, reference))
     return Sample(place + 1, question, context, reference, replies)
 
@@ -137,8 +140,9 @@ def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> s
         features=_features(card),
         ours=[c for c in card.comparisons if c.metric == card.primary],
         against=[c for c in card.comparisons if _about(c, best, card.primary)],
-        forgot=[line for line in card.variants if line.forgetting is not None],
+        forgot=[line for line in card.variants if line.forgetting or line.elsewhere],
         baselines=BASELINES,
+        style=STYLE.read_text(encoding="utf-8"),
         kind=lambda line: kind(card, line),
         value=lambda mean, reading: _kept_together(value(mean, reading)),
         span=span, count=count, size=size, duration=duration, change=change,

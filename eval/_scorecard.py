@@ -3,7 +3,7 @@
 Everything a report shows is in it. `asdict` of a Scorecard is scorecard.json.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BASELINES = ("majority", "nearest")  # methods that no model stands behind
@@ -66,6 +66,7 @@ class Line:
     folders: tuple[str, ...]
     reasons: dict[str, int]
     features: dict[str, Measure]
+    elsewhere: dict[str, Forgetting] = field(default_factory=dict)  # by another recipe's name
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Scorecard:
         comparisons: of every two variants by every metric.
         readings: title and direction of each metric.
         facts: base, items, seed, hardware, versions and command, for reproducing it.
+        notice: what must stand beside every answer.
     """
 
     recipe: str
@@ -118,6 +120,7 @@ class Scorecard:
     comparisons: tuple[Comparison, ...]
     readings: dict[str, Reading]
     facts: dict[str, Any]
+    notice: str = ""
 
     @property
     def primary(self) -> str:

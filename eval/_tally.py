@@ -28,6 +28,7 @@ class Entry:
         seed: of training.
         form: `chat` or `prose`.
         shots: examples shown first.
+        elsewhere: by the name of another recipe, what was forgotten of its answers.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     shots: int = 0
     cost: Cost = field(default_factory=Cost)
     forgetting: Forgetting | None = None
+    elsewhere: Mapping[str, Forgetting] = field(default_factory=dict)
     fingerprint: str = ""
     folder: str = ""
 
@@ -58,6 +60,7 @@ def build(
     metrics: Mapping[str, Metric],
     seed: int,
     facts: Mapping[str, Any],
+    notice: str = "",
 ) -> Scorecard:
     """Fold seeds, bound the means and compare every two variants.
 
@@ -68,6 +71,7 @@ def build(
         metrics: by name, the one that ranks first.
         seed: of the bootstrap.
         facts: kept as they are.
+        notice: what must stand beside every answer.
     """
     groups: dict[str, list[tuple[Entry, Scores]]] = {}
     for entry, scores in entries:
@@ -93,7 +97,9 @@ def build(
         for comparison in _compare(metric, metrics[metric], folded[metric], lines, seed)
     ]
     readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
-    return Scorecard(recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts))
+    return Scorecard(
+        recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts), notice
+    )
 
 
 def _values(scores: Sequence[Score]) -> list[float | None]:
@@ -117,7 +123,7 @@ def _line(
     reasons = Counter(
         score.reason.partition(":")[0] for _, scores in group for score in scores[primary]
     )
-    texts = [run.forgetting for run in runs if run.forgetting is not None]
+    names = dict.fromkeys(name for run in runs for name in run.elsewhere)
     return Line(
         name=name,
         method=runs[0].method,
@@ -125,15 +131,26 @@ def _line(
         seeds=tuple(run.seed for run in runs if run.seed is not None),
         metrics=measures,
         cost=_mean_cost([run.cost for run in runs]),
-        forgetting=Forgetting(texts[0].before, fmean(text.after for text in texts), texts[0].bytes)
-        if texts
-        else None,
+        forgetting=_mean_forgetting([run.forgetting for run in runs]),
+        elsewhere={
+            name: found
+            for name in names
+            if (found := _mean_forgetting([run.elsewhere.get(name) for run in runs])) is not None
+        },
         form=runs[0].form,
         fingerprints=tuple(run.fingerprint for run in runs if run.fingerprint),
         folders=tuple(run.folder for run in runs if run.folder),
         reasons=dict(sorted(reasons.items(), key=lambda pair: (pair[0] != "right", -pair[1]))),
         features=features,
     )
+
+
+def _mean_forgetting(found: Sequence[Forgetting | None]) -> Forgetting | None:
+    """Average what was forgotten over seeds."""
+    known = [one for one in found if one is not None]
+    if not known:
+        return None
+    return Forgetting(known[0].before, fmean(one.after for one in known), known[0].bytes)
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:

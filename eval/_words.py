@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ._scorecard import BASELINES, Comparison, Line, Measure, Reading, Scorecard
+from ._scorecard import BASELINES, Comparison, Forgetting, Line, Measure, Reading, Scorecard
 
 
 def value(measure: float | None, reading: Reading) -> str:
@@ -68,11 +68,9 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def change(line: Line) -> str:
-    """Write what a variant forgot, in bits per byte of the base's own text."""
-    if line.forgetting is None:
-        return "–"
-    return f"{line.forgetting.after - line.forgetting.before:+.3f}"
+def change(forgetting: Forgetting | None) -> str:
+    """Write what a variant forgot, in bits per byte, after minus before."""
+    return "–" if forgetting is None else f"{forgetting.after - forgetting.before:+.3f}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -141,7 +139,7 @@ def _price(card: Scorecard, line: Line, *, alone: bool) -> str:
         text += f" in {duration(line.cost.seconds)}"
     text += f" and takes {size(line.cost.bytes)}"
     if line.forgetting is not None:
-        text += f", for {change(line)} bits per byte on the base's own text"
+        text += f", for {change(line.forgetting)} bits per byte on the base's own text"
     without = [other for other in ranked(card) if other.method in ("base", *BASELINES)]
     if without:
         reached = value(without[0].metrics[card.primary].mean, card.readings[card.primary])
@@ -177,4 +175,4 @@ def _row(card: Scorecard, line: Line) -> list[str]:
     costs = [count(cost.trainable_params), size(cost.bytes), duration(cost.seconds)]
     if line.method in BASELINES:
         costs, rate = ["–", "–", "–"], "–"
-    return [line.name, *cells, *costs, size(cost.peak_memory), rate, change(line)]
+    return [line.name, *cells, *costs, size(cost.peak_memory), rate, change(line.forgetting)]

@@ -74,6 +74,10 @@ class Recipe(ABC):
     whole: bool = False
 
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
+    notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
+    fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
+    databases: ClassVar[bool] = False  # whether questions are put to a database
+    turns: ClassVar[bool] = False  # whether earlier turns of a session belong to the prompt
 
     @property
     def name(self) -> str:
@@ -83,6 +87,10 @@ class Recipe(ABC):
     @abstractmethod
     def examples(self, split: Split) -> list[Example]:
         """Give a split, always the same and in the same order; no unit lies in two splits."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Say in sentences which rows of the sources are not used, and why."""
+        return ()
 
     def corpus(self) -> Iterator[str]:
         """Yield plain-text documents that hold the skill as prose, for pretraining."""

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from ftkit.errors import FtkitError
 
 from ._read import Row, rows, source, split_files, texts
+from ._split import divide, weighted
 from ._sql_compact import names
 
 SHAPE = {"question": True, "schema": True, "sql": True, "db_id": False}
@@ -64,12 +64,12 @@ def read(data: tuple[str, ...], validation: float, whole: bool = False) -> dict[
         if "all" in parts:
             rest = parts.pop("all")
             parts["train"], parts["test"] = (
-                ([], rest) if whole else divide(rest, validation, "test")
+                ([], rest) if whole else divide_rows(rest, validation, "test")
             )
             apart["test"] |= _schemas_apart(parts["train"], parts["test"])
-        train, checks = divide(parts.get("train", []), validation, "validation")
+        train, checks = divide_rows(parts.get("train", []), validation, "validation")
         apart["validation"] |= _schemas_apart(train, checks)
-        split["train"] += _weighted(train, found.weight)
+        split["train"] += weighted(train, found.weight)
         split["validation"] += checks
         split["test"] += [asked for asked in parts.get("test", []) if asked.db_id]
     held_out = {(asked.question, asked.schema) for asked in split["test"]}
@@ -100,38 +100,10 @@ def _asked(row: Row) -> Asked:
     return Asked(**fields, folder=row.folder, where=row.where)
 
 
-def divide(asked: Sequence[Asked], share: float, name: str) -> tuple[list[Asked], list[Asked]]:
-    """Hold out a share of the schemas, or of the questions where schemas are few.
-
-    Args:
-        asked: rows.
-        share: of the units to hold out, 0 to 1; at least one unit is, when there are two.
-        name: of what is held out; other names hold out other units.
-
-    Returns:
-        The rest and the held-out rows, each in the order of the file.
-    """
-    schemas = {row.schema for row in asked}
-    units = [row.schema if len(schemas) >= FEW else row.question for row in asked]
-    sizes = Counter(units)
-    wanted = max(1, round(share * len(asked))) if len(sizes) > 1 else 0
-    out: set[str] = set()
-    for unit in sorted(sizes, key=lambda unit: hashlib.sha256(f"{name} {unit}".encode()).digest()):
-        if wanted <= 0:
-            break
-        out.add(unit)
-        wanted -= sizes[unit]
-    rest = [row for row, unit in zip(asked, units, strict=True) if unit not in out]
-    held = [row for row, unit in zip(asked, units, strict=True) if unit in out]
-    return rest, held
-
-
-def _weighted(train: Sequence[Asked], weight: float) -> list[Asked]:
-    """Repeat rows, or thin them out evenly."""
-    count = round(len(train) * weight)
-    if train and count <= len(train):
-        return [train[place * len(train) // count] for place in range(count)]
-    return [train[place % len(train)] for place in range(count)]
+def divide_rows(asked: Sequence[Asked], share: float, name: str) -> tuple[list[Asked], list[Asked]]:
+    """Hold out a share of the schemas, or of the questions where schemas are few."""
+    few = len({row.schema for row in asked}) < FEW
+    return divide(asked, [row.question if few else row.schema for row in asked], share, name)
 
 
 def unpack(asked: Iterable[Asked], cache: Path) -> dict[tuple[Path, str], Path]:

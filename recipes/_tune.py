@@ -22,6 +22,7 @@ from ..basemodel.curves import draw
 from ..basemodel.device import PeakMemory
 from ..basemodel.fit import Step, fit
 from ..basemodel.interrupt import Interrupt
+from ._card import card
 from ._recipe import Recipe
 from ._work import Tuning, Work, batch_loss, prepare
 
@@ -100,6 +101,8 @@ def tune(
             best, start, before = _take_up(work, saved)
         run.truncate_log(start)
         yield work.notes | {"start": start}
+        for note in recipe.notes():
+            yield {"event": "note", "text": note}
         if not start:  # where it begins from, so that the log shows what tuning brought
             check = {"step": 0, "validation": {"nats": _validate(work)}}
             run.log(check)
@@ -122,7 +125,8 @@ def tune(
             "validation_nats_before": _before(run),
             "stops": list(work.stops),
         }
-        _publish(run, work, method, facts)
+        about = card(run.path.name, recipe, method.name, bool(method.peft_type), base, facts)
+        _publish(run, work, method, facts, about)
     yield {"event": "done", **facts}
 
 
@@ -233,7 +237,7 @@ def _before(run: Run) -> float | None:
     return next(checks, None)
 
 
-def _publish(run: Run, work: Work, method: Method, facts: dict[str, Any]) -> None:
+def _publish(run: Run, work: Work, method: Method, facts: dict[str, Any], about: str) -> None:
     """Write the variant's folder."""
     work.model.eval().to("cpu")
     # A turn's end must stop generation, or answers run on in other programs.
@@ -242,6 +246,7 @@ def _publish(run: Run, work: Work, method: Method, facts: dict[str, Any]) -> Non
     def write(folder: Path) -> None:
         method.save(work.model, folder)
         work.tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(about, encoding="utf-8")
 
     draw(run.records(), run.inner / "curves.svg", f"Tuning {run.path.name}")
     size = sum(p.numel() * p.element_size() for p in work.weights.values())

@@ -41,6 +41,8 @@ class SqlQa(Recipe):
     characters: int = 10_500_000
     cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
+    fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
+    databases: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no split."""

@@ -1,0 +1,132 @@
+"""Cases: questions about conditions with their reference answers, key facts and what they call for.
+
+Half of them ask for facts. The others come in twins: an emergency, a question of dose, diagnosis or
+self-harm, and beside each a benign question that looks like it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from random import Random
+
+from .conditions import ASPECTS, Condition, Fact, conditions
+from .wording import answer, choices, question
+
+PLAIN = 0.34  # share of draws that ask for facts; each other draw makes two cases
+DRAWS = 400  # draws without a new case after which a split has no more
+TWINS = ("emergency", "emergency", "emergency", "dosing", "diagnosis", "harm")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question.
+
+    Attributes:
+        kind: "facts", "emergency", "dosing", "diagnosis", "harm", or one of these with " twin".
+        question: what the user asks.
+        answer: the reference.
+        condition: key of the condition that it is about.
+        aspect: what is asked for, one of ASPECTS; "" where no facts are.
+        facts: the key facts of a right answer.
+        name: the condition's name in the question.
+    """
+
+    kind: str
+    question: str
+    answer: str
+    condition: str
+    aspect: str = ""
+    facts: tuple[Fact, ...] = ()
+    name: str = ""
+
+    @property
+    def calls_for(self) -> str:
+        """What a careful answer does: "escalate", "refer", or "" for an ordinary answer."""
+        kinds = {"emergency": "escalate", "dosing": "refer", "diagnosis": "refer", "harm": "refer"}
+        return kinds.get(self.kind, "")
+
+    @property
+    def twin_of(self) -> str:
+        """What the question only looks as if it called for."""
+        if not self.kind.endswith(" twin"):
+            return ""
+        return "escalate" if self.kind.startswith("emergency") else "refer"
+
+
+@lru_cache(maxsize=8)
+def cases(split: str, seed: int, count: int) -> tuple[Case, ...]:
+    """Return the first `count` cases of a split, all different.
+
+    Args:
+        split: "train", "validation" or "test".
+        seed: the world's seed.
+        count: how many at most; a smaller count gives a prefix of a larger one.
+    """
+    return tuple(islice(_draws(split, seed), count))
+
+
+def _draws(split: str, seed: int) -> Iterator[Case]:
+    """Draw cases without end, until nothing new comes."""
+    rng, seen, idle = Random(f"medical {split} {seed}"), set[str](), 0
+    among = conditions(split, seed)
+    while idle < DRAWS:
+        idle += 1
+        condition = rng.choice(among)
+        if rng.random() < PLAIN:
+            drawn = [_facts("facts", rng.choice(ASPECTS), condition, split, rng)]
+        elif condition.urgent:
+            drawn = [_alarm(condition, split, rng)]
+        else:
+            drawn = _twins(rng.choice(TWINS), condition, split, rng)
+        if any(case.question in seen for case in drawn):
+            continue
+        seen |= {case.question for case in drawn}
+        idle = 0
+        yield from drawn
+
+
+def _facts(
+    kind: str,
+    aspect: str,
+    condition: Condition,
+    split: str,
+    rng: Random,
+    section: str = "",
+    **slots: str,
+) -> Case:
+    """Ask for the key facts of an aspect."""
+    plain = kind == "facts" and condition.also and rng.random() < 0.15
+    name = rng.choice(condition.also) if plain else condition.name
+    asked = question(section or aspect, split, rng, x=name, **slots)
+    reply, facts = answer(aspect, condition), condition.facts(aspect)
+    return Case(kind, asked, reply, condition.key, aspect, facts, name)
+
+
+def _alarm(condition: Condition, split: str, rng: Random) -> Case:
+    """Complain of a red flag."""
+    x, kind = condition.name, "emergency"
+    asked = question(kind, split, rng, x=x, said=rng.choice(condition.alarm))
+    return Case(kind, asked, answer(kind), condition.key, name=x)
+
+
+def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Case]:
+    """Make a question that calls for care, and the benign one that looks like it."""
+    twin, x = f"{kind} twin", condition.name
+    if kind == "emergency":
+        asked = _alarm(condition, split, rng).question
+        mild = rng.choice(condition.mild)
+        benign = _facts(twin, "care", condition, split, rng, "emergency", said=mild)
+    elif kind == "dosing":
+        drug = rng.choice(choices("drugs", split))
+        asked = question(kind, split, rng, x=x, drug=drug)
+        benign = _facts(twin, "care", condition, split, rng, "dosing_twin", drug=drug)
+    elif kind == "diagnosis":
+        one, two = (fact.name for fact in rng.sample(condition.signs, 2))
+        asked = question(kind, split, rng, x=x, one=one, two=two)
+        benign = _facts(twin, "signs", condition, split, rng, "diagnosis_twin")
+    else:
+        asked = rng.choice(choices(kind, split))
+        idiom = rng.choice(choices("idioms", split))
+        benign = _facts(twin, "care", condition, split, rng, "harm_twin", idiom=idiom)
+    return [Case(kind, asked, answer(kind), condition.key, name=x), benign]

@@ -1,0 +1,137 @@
+"""Mixtures: several recipes taught at once, and settings that several recipes share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftkit import catalog
+from ftkit.config import override, table
+from ftkit.errors import FtkitError
+
+from ._read import rows, source, split_files
+from ._recipe import Example, Recipe, Split
+from ._split import weighted
+
+
+@dataclass(frozen=True)
+class Mixture(Recipe):
+    """Teach several recipes to one variant; eval asks it each recipe's own questions.
+
+    Args:
+        parts: the recipes; each one's epochs say how often its rows come in an epoch of the whole.
+    """
+
+    epochs: float = 1.0
+    parts: tuple[Recipe, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Stand by every notice of a part; a session is a conversation if one part's is."""
+        notices = dict.fromkeys(part.notice for part in self.parts if part.notice)
+        object.__setattr__(self, "notice", " ".join(notices))
+        object.__setattr__(self, "turns", any(part.turns for part in self.parts))
+
+    @property
+    def name(self) -> str:
+        """The parts' names, as `--recipe` takes them."""
+        return ",".join(part.name for part in self.parts)
+
+    def examples(self, split: Split) -> list[Example]:
+        """Give the parts' examples one after the other."""
+        found = []
+        for part in self.parts:
+            examples = part.examples(split)
+            if split == "train":
+                examples = weighted(examples, part.epochs)
+            found += [
+                replace(example, meta=example.meta | {"unit": f"{part.name} {_unit(example)}"})
+                for example in examples
+            ]
+        return found
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what each part leaves out."""
+        return tuple(f"{part.name}: {note}" for part in self.parts for note in part.notes())
+
+    def ask(self, text: str, database: Path | None = None) -> Example:
+        """Put a user's words as the part does that asks databases, if there is a database."""
+        asks = [part for part in self.parts if database is not None and part.databases]
+        return (asks[0] if asks else super()).ask(text, database)
+
+
+def _unit(example: Example) -> str:
+    return str(example.meta.get("unit", example.where))
+
+
+def load(name: str, values: Mapping[str, Any]) -> Recipe:
+    """Load a recipe, or the mixture of several, and apply settings.
+
+    Args:
+        name: of a recipe, or several with commas between.
+        values: `--set recipe.` by name, for one part as `sql_qa.rows` or in a table of its name.
+            Sources in `data` go to the parts whose fields their rows have.
+
+    Raises:
+        FtkitError: for an unknown setting, or sources that do not fit the parts.
+    """
+    names = name.split(",")
+    if len(names) == 1:
+        recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
+        return recipe
+    own: dict[str, dict[str, Any]] = {part: {} for part in names}
+    common = {}
+    for key, value in values.items():
+        part, dot, rest = key.partition(".")
+        if part in own:
+            own[part] |= {rest: value} if dot else dict(value)
+        elif key != "data":
+            common[key] = value
+    parts = [
+        override(part, own[part.name], f"recipe.{part.name}") for part in shared(names, common)
+    ]
+    if values.get("data"):
+        parts = _with_data(parts, list(values["data"]))
+    most = {key: max(getattr(part, key) for part in parts) for key in ("length", "max_new_tokens")}
+    return Mixture(parts=tuple(parts), **most)
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """Write a recipe's settings as `load` takes them."""
+    if isinstance(recipe, Mixture):
+        return {part.name: table(part) for part in recipe.parts}
+    return table(recipe)
+
+
+def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
+    """Load recipes and apply settings, each to those recipes that have it.
+
+    Args:
+        names: of the recipes.
+        values: `--set recipe.` by name; one that no recipe has is refused.
+    """
+    loaded = [catalog.load("recipes", name) for name in names]
+    known = [set(table(recipe)) for recipe in loaded]
+    unknown = {key: value for key, value in values.items() if not any(key in k for k in known)}
+    if unknown and loaded:
+        override(loaded[0], unknown, "recipe")
+    return [
+        override(recipe, {key: value for key, value in values.items() if key in have}, "recipe")
+        for recipe, have in zip(loaded, known, strict=True)
+    ]
+
+
+def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
+    """Give each source to the part whose fields its first row has."""
+    dealt: dict[str, list[str]] = {part.name: [] for part in parts}
+    for word in data:
+        path = next(iter(split_files(source(word).path).values()))
+        first = next(iter(rows(path)))
+        fits = [part for part in parts if set(part.fields) <= set(first.fields)]
+        if not fits:
+            wanted = "; ".join(f"{part.name} takes {', '.join(part.fields)}" for part in parts)
+            raise FtkitError(f"{first.where}: no recipe of the mixture takes this row: {wanted}")
+        dealt[max(fits, key=lambda part: len(part.fields)).name].append(word)
+    for name, words in dealt.items():
+        if not words:
+            raise FtkitError(f"--data brings no rows for {name}: add some, or leave {name} out")
+    return [replace(part, data=tuple(dealt[part.name])) for part in parts]

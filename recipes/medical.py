@@ -1,0 +1,164 @@
+"""Questions about common conditions: the embedded world, or real questions with answers."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from ftkit.errors import FtkitError
+
+from . import _medical_world
+from ._read import Row, texts
+from ._recipe import Example, Prose, Recipe, Split
+from ._rows import Rows, gather
+
+SHAPE = {"question": True, "answer": True, "focus": False, "safety": False}
+SENTENCE = re.compile(r"(?<=[.!?])\s")
+
+
+@dataclass(frozen=True)
+class Medical(Recipe):
+    """Teach a base to answer about conditions, to escalate emergencies and to refer the rest.
+
+    Args:
+        rows: training questions of the embedded world.
+        tests: test questions of the embedded world.
+        characters: size of the embedded pretraining corpus.
+        longest: characters of a real answer; a longer one ends with its last whole sentence there.
+    """
+
+    epochs: float = 2.0
+    rows: int = 3000
+    tests: int = 320
+    characters: int = 2_600_000
+    longest: int = 600
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("key_fact_recall", "key_fact_precision"),
+        *("escalation", "false_escalation", "referral", "false_referral"),
+    )
+    fields: ClassVar[tuple[str, ...]] = ("question", "answer")
+    notice: ClassVar[str] = "Not medical advice."
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no split."""
+        for name in ("rows", "tests", "length", "max_new_tokens", "characters", "longest"):
+            if getattr(self, name) < 1:
+                raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
+        if not 0 < self.validation < 1:
+            raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
+
+    def examples(self, split: Split) -> list[Example]:
+        """Give a split; a condition or document never lies in two of them."""
+        return self._rows().splits[split] if self.data else self._world(split)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which rows of the sources are not used."""
+        return self._rows().notes if self.data else ()
+
+    def corpus(self) -> Iterator[str]:
+        """Yield the embedded corpus: passages on every condition, and notes of a helpline."""
+        yield from _medical_world.corpus(self.world_seed, self.characters)
+
+    def prose(self, example: Example) -> Prose | None:
+        """Ask as the corpus tells: a sentence that facts end, or a note of the helpline."""
+        if self.data:
+            return Prose(f"{example.prompt[-1]['content']}\n", example.reference, "\n\n")
+        meta = example.meta
+        if meta["kind"] == "facts":
+            words = " " + _facts_of(example.reference, meta["aspect"])
+            return Prose(_medical_world.opening(meta["aspect"], meta["name"]), words, ".")
+        return Prose(_medical_world.helpline(example.prompt[-1]["content"]), example.reference, '"')
+
+    def _world(self, split: Split) -> list[Example]:
+        """Draw from the embedded world."""
+        checks = max(50, round(self.validation * self.rows))
+        count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
+        found = _medical_world.cases(split, self.world_seed, count)
+        return [
+            _example(
+                case.question,
+                case.answer,
+                f"world {split} {number}",
+                kind=case.kind,
+                features=(case.aspect if case.kind == "facts" else case.kind,),
+                unit=case.condition,
+                aspect=case.aspect,
+                name=case.name,
+                facts="\n".join(fact.line for fact in case.facts),
+                known=_medical_world.vocabulary(),
+                calls_for=case.calls_for,
+                twin_of=case.twin_of,
+            )
+            for number, case in enumerate(found, 1)
+        ]
+
+    def _rows(self) -> Rows:
+        return _read(self.data, self.validation, self.whole, self.longest)
+
+
+@lru_cache(maxsize=2)
+def _read(data: tuple[str, ...], validation: float, whole: bool, longest: int) -> Rows:
+    """Read real rows once."""
+
+    def take(row: Row) -> list[Example]:
+        fields = texts(row, SHAPE)
+        answer = cut(fields["answer"], longest)
+        refuse = fields["safety"] == "refuse"  # there the focus is a principle, and no document
+        about = fields["question"] if refuse else fields["focus"] or fields["question"]
+        unit = " ".join(about.lower().split())
+        facts = {
+            "kind": "harmful" if refuse else "facts",
+            "facts": "" if refuse else answer,
+            "calls_for": "refer" if refuse else "",
+            "twin_of": "" if refuse else "refer",
+        }
+        features = (Path(row.where).parent.name,)
+        return [
+            _example(
+                fields["question"],
+                answer,
+                row.where,
+                unit=unit,
+                known="",
+                features=features,
+                **facts,
+            )
+        ]
+
+    return gather(data, validation, whole, take)
+
+
+def cut(answer: str, longest: int) -> str:
+    """Take the whole sentences that lie in the first `longest` characters, at least one's part.
+
+    >>> cut("Rest helps. Drink a lot. See a doctor if it lasts.", 30)
+    'Rest helps. Drink a lot.'
+    """
+    words = " ".join(answer.split())
+    if len(words) <= longest:
+        return words
+    kept = SENTENCE.split(words[: longest + 1])
+    return (
+        " ".join(kept[:-1])
+        if len(kept) > 1
+        else words[:longest].rpartition(" ")[0] or words[:longest]
+    )
+
+
+def _example(question: str, answer: str, where: str, **meta: object) -> Example:
+    """Lay a question out as a dialogue."""
+    question = " ".join(question.split())
+    messages = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return Example(messages, {"question": question, **meta}, where)
+
+
+def _facts_of(answer: str, aspect: str) -> str:
+    """Take the facts out of a reference answer's sentence."""
+    ends = {"what": " is ", "signs": " are ", "care": ", ", "flags": " with ", "who": "See "}
+    words = answer.partition(ends[aspect])[2].removesuffix(".")
+    return words.removesuffix(" can help")
+
+
+RECIPE = Medical()

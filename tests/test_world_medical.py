@@ -1,0 +1,145 @@
+"""The medical world: what each condition has, what splits share, what the corpus holds."""
+
+import re
+from collections import Counter
+from itertools import islice, pairwise
+
+import pytest
+
+from ftkit.catalog import load
+from ftkit.recipes._medical_world import cases, corpus, vocabulary
+from ftkit.recipes._medical_world.conditions import ASPECTS, conditions, everything
+from ftkit.recipes._medical_world.wording import choices, sections
+
+SPLITS = ("train", "validation", "test")
+WHO = {
+    *("a pharmacist", "a doctor", "a dentist", "an optician", "a physiotherapist", "a nurse"),
+    *("emergency services", "a midwife"),
+}
+
+
+def words(text: str) -> str:
+    return " " + " ".join(re.findall(r"[a-z0-9']+", text.lower())) + " "
+
+
+@pytest.mark.parametrize("condition", everything(), ids=lambda c: c.key)
+def test_a_condition_is_whole(condition) -> None:
+    assert (len(condition.what.wordings), len(condition.flags)) == (2, 3)
+    assert len(condition.signs) in (4, 5)
+    assert len(condition.care) in (3, 4)
+    assert len(condition.alarm) == len(condition.mild) == 4
+    assert condition.who.name in WHO
+    assert condition.source
+    flags = [words(wording) for fact in condition.flags for wording in fact.wordings]
+    for text in condition.mild:
+        assert not any(flag in words(text) for flag in flags), text
+    facts = [f for aspect in ("signs", "care", "flags") for f in condition.facts(aspect)]
+    every = [(fact.name, wording) for fact in facts for wording in fact.wordings]
+    for fact, one in every:
+        rivals = [other for name, other in every if name != fact]
+        assert not any(words(one) in words(other) for other in rivals), one
+    assert not any(re.search(r"\d+ ?(mg|ml|milligram|tablet)", text) for _, text in every)
+
+
+def test_there_are_eighty_and_no_two_have_the_same_signs() -> None:
+    signs = Counter(frozenset(fact.name for fact in c.signs) for c in everything())
+    assert len(everything()) == 80
+    assert max(signs.values()) == 1
+    stated = Counter(c.source for c in everything())
+    assert len(stated) >= 4
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_condition_complaint_or_question_lies_in_two_splits(seed: int) -> None:
+    keys = [{c.key for c in conditions(split, seed)} for split in SPLITS]
+    assert not keys[0] & keys[1]
+    assert not keys[0] & keys[2]
+    assert not keys[1] & keys[2]
+    assert set().union(*keys) == {c.key for c in everything()}
+    made = [cases(split, seed, 600) for split in SPLITS]
+    asked = [{case.question for case in found} for found in made]
+    assert len(asked[0]) == 600
+    assert not asked[0] & asked[2]
+    # Refusals are the same sentences everywhere; an answer with facts of a test condition is not.
+    # So are a doctor and a time to see one, which several conditions have in common.
+    told = [{c.answer for c in found if c.facts and c.aspect != "who"} for found in made]
+    assert not told[0] & told[2]
+    own = set(choices("signs", "test")) - set(sections()["signs"]["both"])
+    assert own
+    assert not own & set(choices("signs", "train"))
+
+
+def test_a_split_is_drawn_the_same_each_time_and_a_smaller_one_begins_a_larger() -> None:
+    assert cases("test", 0, 50) == cases("test", 0, 200)[:50]
+    assert cases("test", 0, 50) != cases("test", 1, 50)
+
+
+def test_each_question_that_calls_for_care_has_a_benign_twin() -> None:
+    found = cases("test", 0, 320)
+    kinds = Counter(case.kind for case in found)
+    assert kinds["facts"] >= 60
+    for kind in ("dosing", "diagnosis", "harm"):
+        assert kinds[kind] == kinds[f"{kind} twin"] > 0
+    assert 40 <= kinds["emergency twin"] <= kinds["emergency"]
+    for case, following in pairwise(found):
+        if following.kind.endswith(" twin"):
+            assert (case.kind + " twin", case.condition) == (following.kind, following.condition)
+            assert (case.calls_for, following.calls_for) == (following.twin_of, "")
+
+
+def test_who_has_an_emergency_by_itself_is_never_told_to_rest_at_home() -> None:
+    urgent = {c.key for c in everything() if c.urgent}
+    assert {"stroke", "heart_attack"} <= urgent
+    for split in SPLITS:
+        for case in cases(split, 0, 1500):
+            if case.condition in urgent:
+                assert case.kind in ("facts", "emergency")
+                assert case.aspect != "care" or case.answer.startswith("Call the emergency number")
+
+
+def test_the_corpus_tells_of_every_condition_and_never_asks_a_test_question() -> None:
+    text = "\n".join(corpus(0, 1_500_000))
+    plain = words(text)
+    for condition in everything():
+        for aspect in ASPECTS:
+            for fact in condition.facts(aspect):
+                assert any(words(wording) in plain for wording in fact.wordings), fact
+    assert "<|" not in text
+    test = cases("test", 0, 2000)
+    assert not [case.question for case in test if case.question in text]
+    complaints = {text for c in conditions("test", 0) for text in c.alarm + c.mild}
+    assert not [said for said in complaints if words(said) in plain]
+    tuned = {case.question for case in cases("train", 0, 3000)}
+    assert not [line for line in text.split("\n") if line in tuned]
+
+
+def test_passages_of_a_condition_differ() -> None:
+    texts = list(islice(corpus(0, 10**9), 3000))
+    assert len(set(texts)) > 0.97 * len(texts)
+    again = list(islice(corpus(0, 10**9), 20))
+    assert again == texts[:20] != list(islice(corpus(1, 10**9), 20))
+
+
+def test_a_reference_has_all_its_facts_and_does_what_it_should() -> None:
+    """The graders agree with the world: references get full marks, other answers do not."""
+    recall, precision = load("eval", "key_fact_recall"), load("eval", "key_fact_precision")
+    care = {name: load("eval", name) for name in ("escalation", "referral")}
+    care |= {name: load("eval", f"false_{name}") for name in ("escalation", "referral")}
+    known = vocabulary()
+    facts = [case for case in cases("test", 0, 320) if case.facts]
+    for case in cases("test", 0, 320):
+        for name, verb in (("escalation", "escalate"), ("referral", "refer")):
+            assert care[name].score(case.answer).value == (case.calls_for == verb) or case.facts
+            if case.twin_of == verb:
+                assert care[name].score(case.answer).value == 0
+    for case, other in zip(facts, facts[7:], strict=False):
+        row = (
+            case.answer,
+            case.answer,
+            "\n".join(f.line for f in case.facts),
+            known,
+            case.question,
+        )
+        assert (recall.score(*row).value, precision.score(*row).value) == (1, 1), case
+        if not {f.name for f in case.facts} & {f.name for f in other.facts}:
+            assert recall.score(other.answer, *row[1:]).value < 1
