@@ -74,6 +74,8 @@ class Recipe(ABC):
     whole: bool = False
 
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
+    notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
+    turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
 
     @property
     def name(self) -> str:
@@ -111,3 +113,11 @@ class Recipe(ABC):
     def answer(self, reply: str, example: Example) -> str:
         """Take the answer from a reply, the same way for all variants and strictly."""
         return reply.strip()
+
+    def so_far(self, reply: str, example: Example) -> str:
+        """Take from an unfinished reply what the answer begins with, whatever follows.
+
+        A recipe with an `answer` of its own shows nothing before the end, unless it says here what.
+        """
+        plain = type(self).answer is Recipe.answer
+        return self.answer(reply, example) if plain else ""
