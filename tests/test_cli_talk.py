@@ -1,15 +1,12 @@
 """`ftkit chat` in a real terminal: typing, commands, Ctrl-C and Ctrl-D."""
 
-import sys
 from pathlib import Path
 
-import pytest
 import small
 from terminal import Terminal
 
 # A conversation of the test's own recipe; the model never ends by itself.
 CHILD = """
-import sys
 from ftkit.adapters._variant import open_variant
 from ftkit.cli._session import Session
 from ftkit.cli._talk import converse
@@ -25,7 +22,6 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 NOTICE = f"{DIM}Not medical advice.{PLAIN}\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_talks_to_a_tuned_variant(tiny_runs):
     with Terminal("-m", "ftkit", "chat", tiny_runs["lora"]) as terminal:
         head = terminal.until("> ")
