@@ -133,12 +133,14 @@ def _ask(session: Session, text: str, stop: Interrupt) -> None:
                 said = said or bool(piece.strip())
                 if stop.asked:
                     break
-    finally:
-        silent = not said and not stop.asked and sys.stderr.isatty()
-        if silent:
-            click.echo("(the model said nothing)", err=True)
-        if not (silent and sys.stdout.isatty()):
-            click.echo()
+    except BaseException:
+        click.echo()  # what is said of it begins a line
+        raise
+    silent = not said and not stop.asked and sys.stderr.isatty()
+    if silent:
+        click.echo("(the model said nothing)", err=True)
+    if not (silent and sys.stdout.isatty()):
+        click.echo()
     if sys.stderr.isatty():
         _hint(session.notice)
 

@@ -7,6 +7,7 @@ from terminal import Terminal
 
 # A conversation of the test's own recipe; the model never ends by itself.
 CHILD = """
+import sys
 from ftkit.adapters._variant import open_variant
 from ftkit.cli._session import Session
 from ftkit.cli._talk import converse
