@@ -2,8 +2,9 @@
 
 # B rows of a batch, T positions, V vocabulary.
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Protocol
 
 import torch
@@ -62,7 +63,6 @@ class _Sampling:
     seed: int
 
 
-@torch.inference_mode()
 def generate(
     decoder: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -98,11 +98,7 @@ def generate(
         FtkitError: for an empty prompt or one that leaves no room in the context.
     """
     for number, prompt in enumerate(prompts, 1):
-        if not 0 < len(prompt) < decoder.context:
-            raise FtkitError(
-                f"prompt {number} has {len(prompt)} tokens: "
-                f"the model reads 1 to {decoder.context - 1} and needs room to answer"
-            )
+        _check(decoder, prompt, f"prompt {number}")
     if max_new_tokens < 1:
         return [Generated([], stopped=False) for _ in prompts]
     sampling = _Sampling(temperature, top_k, top_p, seed)
@@ -114,6 +110,54 @@ def generate(
     return [replies[index] for index in range(len(prompts))]
 
 
+def stream(
+    decoder: Decoder,
+    prompt: Sequence[int],
+    *,
+    max_new_tokens: int,
+    stop: Collection[int],
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    place: int = 0,
+) -> Iterator[int]:
+    """Continue one prompt, giving each token as it is made: those of `generate`, one by one.
+
+    Args:
+        decoder: the model.
+        prompt: token ids, at least one and fewer than the context.
+        max_new_tokens: the most tokens to add.
+        stop: ids that end the text.
+        temperature: as for `generate`, and so are `top_k`, `top_p` and `seed`.
+        top_k: sample among the k likeliest tokens; 0 among all.
+        top_p: sample among the likeliest tokens that hold this share of the probability.
+        seed: of the sampling.
+        place: where the prompt would stand among the prompts of `generate`.
+
+    Returns:
+        The new tokens, without the stop token.
+
+    Raises:
+        FtkitError: at once, for an empty prompt or one that leaves no room in the context.
+    """
+    _check(decoder, prompt, "the prompt")
+    if max_new_tokens < 1:
+        return iter(())
+    ends, sampling = frozenset(stop), _Sampling(temperature, top_k, top_p, seed)
+    steps = _steps(decoder, {place: prompt}, max_new_tokens, ends, 0, sampling)  # one: no pads
+    return takewhile(lambda token: token not in ends, (step[place] for step in steps))
+
+
+def _check(decoder: Decoder, prompt: Sequence[int], name: str) -> None:
+    """Refuse a prompt that is empty or leaves no room."""
+    if not 0 < len(prompt) < decoder.context:
+        raise FtkitError(
+            f"{name} has {len(prompt)} tokens: "
+            f"the model reads 1 to {decoder.context - 1} and needs room to answer"
+        )
+
+
 def _batch(
     decoder: Decoder,
     prompts: dict[int, Sequence[int]],
@@ -122,28 +166,48 @@ def _batch(
     pad: int,
     sampling: _Sampling,
 ) -> dict[int, Generated]:
-    """Generate for prompts that fit into one batch; finished rows leave it."""
+    """Generate for prompts that fit into one batch."""
+    new: dict[int, list[int]] = {index: [] for index in prompts}
+    stopped = set()
+    for step in _steps(decoder, prompts, max_new_tokens, stop, pad, sampling):
+        for row, token in step.items():
+            if token in stop:
+                stopped.add(row)
+            else:
+                new[row].append(token)
+    return {row: Generated(ids, stopped=row in stopped) for row, ids in new.items()}
+
+
+@torch.inference_mode()
+def _steps(
+    decoder: Decoder,
+    prompts: dict[int, Sequence[int]],
+    max_new_tokens: int,
+    stop: frozenset[int],
+    pad: int,
+    sampling: _Sampling,
+) -> Iterator[dict[int, int]]:
+    """Yield the next token of each row that is not finished, stop tokens too, until all are."""
     longest = max(map(len, prompts.values()))
     # A row's own room; the batch's is that of the shortest prompt, which may go on longest.
     room = {i: min(max_new_tokens, decoder.context - len(p)) for i, p in prompts.items()}
     ids_BT = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts.values()])
     lengths_B1 = torch.tensor([[len(p)] for p in prompts.values()])
     mask_BT = torch.arange(longest) >= longest - lengths_B1
-    new: dict[int, list[int]] = {index: [] for index in prompts}
-    done: dict[int, Generated] = {}
     draws = {index: _random(sampling.seed, index) for index in prompts}
-    rows, read = list(prompts), 0
+    rows, going, read = list(prompts), set(prompts), 0
     logits_BV, cache = decoder.prompt(
         ids_BT.to(decoder.device), mask_BT.to(decoder.device), max(room.values())
     )
     while True:
         next_B = _choose(logits_BV, sampling, [draws[row] for row in rows])
-        for row, token in zip(rows, next_B.tolist(), strict=True):
-            _add(token, row, new, done, stop=stop, room=room[row])
-        if len(done) == len(prompts):
-            return done
-        left = [place for place, row in enumerate(rows) if row not in done]
+        step = {r: t for r, t in zip(rows, next_B.tolist(), strict=True) if r in going}
+        yield step
         read += 1
+        going -= {row for row, token in step.items() if token in stop or read == room[row]}
+        if not going:
+            return
+        left = [place for place, row in enumerate(rows) if row in going]
         # A row at the end of its context is done and must not be asked for one position more.
         full = any(len(prompts[row]) + read > decoder.context for row in rows)
         # Copying the cache costs about a step: else wait until a quarter of the rows can leave.
@@ -152,26 +216,6 @@ def _batch(
             cache, next_B = decoder.keep(cache, keep), next_B[keep]
             rows = [rows[place] for place in left]
         logits_BV, cache = decoder.step(next_B[:, None], cache)
-
-
-def _add(
-    token: int,
-    row: int,
-    new: dict[int, list[int]],
-    done: dict[int, Generated],
-    *,
-    stop: frozenset[int],
-    room: int,
-) -> None:
-    """Give a row its next token, or find it finished; one that is finished stays as it is."""
-    if row in done:
-        return
-    if token in stop:
-        done[row] = Generated(new[row], stopped=True)
-        return
-    new[row].append(token)
-    if len(new[row]) == room:
-        done[row] = Generated(new[row], stopped=False)
 
 
 def _random(seed: int, index: int) -> torch.Generator:

@@ -66,6 +66,13 @@ def not_negative(ctx: click.Context, param: click.Parameter, value: int | None) 
     return value
 
 
+def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Refuse a number that is negative or none at all, by the option's name."""
+    if not (value >= 0 and math.isfinite(value)):
+        raise FtkitError(f"{param.opts[0]} must be 0 or above, not {value:g}")
+    return value
+
+
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.meta[DEBUG] = value
 

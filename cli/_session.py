@@ -1,9 +1,12 @@
 """A conversation with a variant: the recipe's own prompt, or raw text for a base."""
 
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from ftkit import catalog
 from ftkit.config import override
@@ -12,9 +15,12 @@ from ftkit.runs import Run
 
 ROWS = 20  # of a query's result, at most
 LONGEST = 256  # new tokens of raw text
+KEPT = "\n\t\u200c\u200d"  # characters that command nothing: the last two join letters and emoji
+
+Exchange = tuple[dict[str, str], ...]  # what was asked, and the answer
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
     """A variant that is asked one thing after another.
 
@@ -22,14 +28,33 @@ class Session:
         variant: what `open_variant` gave.
         recipe: what it was tuned for; None for raw text.
         database: a SQLite file that queries are run on, if any.
+        temperature: of sampling; 0 takes the likeliest token each time.
+        seed: of sampling; each question draws anew from it.
+        notice: what is to be said beside the answers.
+        history: the exchanges that stand before the next question, where the recipe has turns.
+        forgotten: how many older ones no longer fitted.
+        asked: how many questions there were.
     """
 
     variant: Any
     recipe: Any
     database: Path | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    notice: str = ""
+    history: list[Exchange] = field(default_factory=list)
+    forgotten: int = 0
+    asked: int = 0
 
     @staticmethod
-    def open(folder: Path, database: Path | None, *, raw: bool) -> "Session":
+    def open(
+        folder: Path,
+        database: Path | None,
+        *,
+        raw: bool,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> "Session":
         """Open a variant with the recipe it was tuned for.
 
         Raises:
@@ -40,15 +65,17 @@ class Session:
         variant = open_variant(folder)
         settings = Run(folder).settings if (folder / "run" / "run.toml").is_file() else {}
         name = settings.get("options", {}).get("recipe")
-        raw = raw or name is None
-        if raw and database is not None:
-            raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
+        known = name in catalog.names("recipes")
+        # Raw text too comes with it: the model is the same.
+        notice = catalog.load("recipes", name).notice if known else ""
+        if raw or name is None:
+            if database is not None:
+                raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
+            return Session(variant, None, None, temperature, seed, notice)
         if database is not None and not database.is_file():
             raise FtkitError(f"no such file: {database}")
-        if raw:
-            return Session(variant, None)
         recipe = override(catalog.load("recipes", name), settings["recipe"], "recipe")
-        return Session(variant, recipe, database)
+        return Session(variant, recipe, database, temperature, seed, notice)
 
     @cached_property
     def renderer(self) -> Any:
@@ -57,34 +84,101 @@ class Session:
 
         return Renderer(self.variant.tokenizer, self.variant.name)
 
-    def reply(self, text: str) -> str:
-        """Answer a text; a query's rows follow it when there is a database."""
-        if self.recipe is None:
-            return self._complete(text)
-        example = self.recipe.ask(text, self.database)
-        prompt = self.renderer.prompt(example.prompt)
-        answer = self.recipe.answer(self._generate(prompt, self.recipe.max_new_tokens), example)
-        return answer if self.database is None else f"{answer}\n{self._rows(answer)}"
+    @property
+    def remembers(self) -> bool:
+        """Whether what was said before is part of the next prompt."""
+        return self.recipe is not None and bool(self.recipe.turns)
 
-    def _complete(self, text: str) -> str:
-        """Go on with raw text; what looks like a control token in it is text."""
+    def forget(self) -> None:
+        """Begin a new conversation."""
+        self.history, self.forgotten = [], 0
+
+    def reply(self, text: str) -> Generator[str, None, None]:
+        """Answer a text piece by piece; a query's rows follow it when there is a database.
+
+        An answer that is not read to its end stays in the conversation as far as it was read.
+
+        Args:
+            text: what was typed.
+
+        Returns:
+            The pieces, one or more for each token, maybe empty; together they are the answer.
+
+        Raises:
+            FtkitError: at once, when the text cannot be asked; the conversation stays as it was.
+        """
+        if (shown := text.encode(errors="replace").decode()) != text:
+            raise FtkitError(f"this is not UTF-8 text: {shown}")
+        if self.recipe is None:
+            return self._pieces(self._tokens(self._plain(text), LONGEST), None)
+        example = self.recipe.ask(text, self.database)
+        prompt, kept = self._prompt(example)
+        tokens = self._tokens(prompt, self.recipe.max_new_tokens)
+        self.forgotten += len(self.history) - len(kept)
+        self.history = kept
+        return self._pieces(tokens, example)
+
+    def _prompt(self, example: Any) -> tuple[list[int], list[Exchange]]:
+        """Lay the conversation before a question: the newest exchanges that leave room to answer.
+
+        Returns:
+            The prompt's tokens, and the exchanges in it.
+        """
+        head = [message for message in example.prompt if message["role"] == "system"]
+        rest = [message for message in example.prompt if message["role"] != "system"]
+        for first in range(len(self.history) + 1):
+            kept = self.history[first:]
+            ids = self.renderer.prompt([*head, *chain.from_iterable(kept), *rest])
+            if len(ids) + self.recipe.max_new_tokens <= self.variant.context:
+                break
+        return ids, kept  # without any, the answer is given the room that there is
+
+    def _plain(self, text: str) -> list[int]:
+        """Encode raw text; what looks like a control token in it is text."""
         from tokenizers import Tokenizer
 
         tokenizer = self.variant.tokenizer
         plain: Any = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         plain.encode_special_tokens = True
         opening = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
-        return self._generate(opening + plain.encode(text, add_special_tokens=False).ids, LONGEST)
+        return opening + list(plain.encode(text, add_special_tokens=False).ids)
 
-    def _generate(self, prompt: list[int], room: int) -> str:
-        """Generate greedily."""
-        from ..basemodel.generate import generate
+    def _tokens(self, prompt: list[int], room: int) -> Iterator[int]:
+        """Generate; a prompt that does not fit is refused at once."""
+        from ..basemodel.generate import stream
 
-        ends = {*self.variant.stops, *(self.renderer.stops if self.recipe else ())}
-        (made,) = generate(
-            self.variant.decoder, [prompt], max_new_tokens=room, stop=ends, pad=self.variant.pad
+        made = stream(
+            self.variant.decoder,
+            prompt,
+            max_new_tokens=room,
+            stop={*self.variant.stops, *(self.renderer.stops if self.recipe else ())},
+            temperature=self.temperature,
+            seed=self.seed,
+            place=self.asked,
         )
-        return printable(self.variant.tokenizer.decode(made.ids, skip_special_tokens=True))
+        self.asked += 1
+        return made
+
+    def _pieces(self, tokens: Iterable[int], example: Any) -> Generator[str, None, None]:
+        """Turn tokens into pieces of the answer, and keep what was said."""
+        answer = reply = ""
+        try:
+            for reply in growing(self.variant.tokenizer, tokens):
+                sure = self.recipe.so_far(reply, example) if self.recipe else reply
+                piece = sure.removeprefix(answer) if sure.startswith(answer) else ""
+                answer += piece
+                yield printable(piece)
+            whole = self.recipe.answer(reply, example) if self.recipe else reply
+            # A decoder that takes back what it said is rare: then the answer is said once more.
+            rest = whole.removeprefix(answer) if whole.startswith(answer) else f"\n{whole}"
+            answer = whole
+            yield printable(rest)
+        finally:
+            if self.remembers and answer.strip():
+                asked = [message for message in example.prompt if message["role"] != "system"]
+                self.history.append((*asked, {"role": "assistant", "content": answer}))
+        if self.database is not None and answer:
+            yield f"\n{self._rows(answer)}"
 
     def _rows(self, sql: str) -> str:
         """Run a query where it can only read, and lay out its rows."""
@@ -105,10 +199,30 @@ class Session:
         return "\n".join([*shown, f"({more:,} more)"] if more else shown) or "(no rows)"
 
 
+def growing(tokenizer: Any, tokens: Iterable[int]) -> Iterator[str]:
+    """Decode tokens as they come: the text so far after each, and in the end the whole text.
+
+    The bytes of half a character, and control tokens, are left out.
+
+    Args:
+        tokenizer: transformers' fast tokenizer.
+        tokens: the ids, one by one.
+    """
+    ids: list[int] = []
+    text = ""
+    for token in tokens:
+        ids.append(token)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        yield text.rstrip("\ufffd")
+    yield text
+
+
 def printable(text: str) -> str:
     r"""Take out what could command a terminal.
 
     >>> printable("a\x1b[2Jb\n")
     'a\ufffd[2Jb\n'
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    return "".join(
+        c if c.isprintable() or c in KEPT or category(c) == "Zs" else "\ufffd" for c in text
+    )

@@ -77,7 +77,7 @@ class Recipe(ABC):
     notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
     databases: ClassVar[bool] = False  # whether questions are put to a database
-    turns: ClassVar[bool] = False  # whether earlier turns of a session belong to the prompt
+    turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
 
     @property
     def name(self) -> str:
@@ -119,3 +119,11 @@ class Recipe(ABC):
     def answer(self, reply: str, example: Example) -> str:
         """Take the answer from a reply, the same way for all variants and strictly."""
         return reply.strip()
+
+    def so_far(self, reply: str, example: Example) -> str:
+        """Take from an unfinished reply what the answer begins with, whatever follows.
+
+        A recipe with an `answer` of its own shows nothing before the end, unless it says here what.
+        """
+        plain = type(self).answer is Recipe.answer
+        return self.answer(reply, example) if plain else ""

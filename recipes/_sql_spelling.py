@@ -98,3 +98,32 @@ def first_statement(text: str) -> str:
         if found.group() == ";":
             return text[: found.start()].strip()
     return text.strip()
+
+
+def settled(text: str) -> str:
+    """Take the part of an unfinished reply whose tokens stay what they are, whatever follows.
+
+    The last two tokens may become one with what follows, so may what a dot or a letter touches, a
+    function's name waits for its bracket, and behind an open quote or comment all may be one text.
+
+    >>> settled("SELECT name FROM ships WHERE name = 'Gu")
+    'SELECT name FROM ships WHERE'
+    """
+    found = list(TOKENS.finditer(text))
+    signs = [match.lastgroup == "sign" and match.group() for match in found]
+    opened = [
+        place
+        for place, sign in enumerate(signs)
+        if sign in ("'", '"', "`", "[") or (sign == "/" and signs[place + 1 : place + 2] == ["*"])
+    ]
+    sure = found[: max(0, min([len(found), *opened]) - 2)]
+    while sure and _open(sure[-1]):
+        sure.pop()
+    return text[: sure[-1].end()] if sure else ""
+
+
+def _open(last: re.Match[str]) -> bool:
+    """Say whether what follows a token may still say what the token is."""
+    touched = re.match(r"[\w.]", last.string[last.end() :])
+    waits = last.lastgroup == "comment" or last.group().lower() in FUNCTIONS
+    return waits or bool(touched and re.search(r"[\w.]$", last.group()))

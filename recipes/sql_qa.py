@@ -19,7 +19,7 @@ from ._recipe import Example, Prose, Recipe, Split
 from ._sql_compact import compact, names, restore
 from ._sql_rows import Asked, read, unpack
 from ._sql_schema import serialise
-from ._sql_spelling import close, first_statement, spread
+from ._sql_spelling import close, first_statement, settled, spread
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class SqlQa(Recipe):
         if example.meta["compact"]:
             return restore(statement, names(example.meta["schema"]))
         return close(statement)
+
+    def so_far(self, reply: str, example: Example) -> str:
+        """Show a query up to the words that may still become others."""
+        return self.answer(settled(reply), example)
 
     def _world(self, split: Split) -> list[Example]:
         """Draw from the embedded world."""

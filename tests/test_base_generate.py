@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ftkit.basemodel import GPT, GPTConfig
-from ftkit.basemodel.generate import Generated, generate
+from ftkit.basemodel.generate import Generated, generate, stream
 from ftkit.basemodel.model import GPTDecoder
 from ftkit.errors import FtkitError
 
@@ -102,6 +102,28 @@ def test_the_context_and_the_limit_end_a_row(gpt: GPT) -> None:
 def test_a_prompt_without_text_or_room_is_refused(gpt: GPT, length: int) -> None:
     with pytest.raises(FtkitError, match=f"prompt 2 has {length} tokens: the model reads 1 to 47"):
         generate(GPTDecoder(gpt), [[1], [1] * length], max_new_tokens=4, stop=(), pad=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 1.3, "top_k": 20, "top_p": 0.9, "seed": 4}]
+)
+def test_a_stream_gives_what_generate_gives(gpt: GPT, options: dict[str, Any]) -> None:
+    stop = {greedy(gpt, **options)[1].ids[9]}
+    for most in (0, 7, 99):
+        settings = {"max_new_tokens": most, "stop": stop} | options
+        for place, reply in enumerate(greedy(gpt, **settings)):
+            tokens = stream(GPTDecoder(gpt), PROMPTS[place], place=place, **settings)
+            assert list(tokens) == reply.ids
+
+
+def test_a_stream_gives_each_token_before_the_next_is_made() -> None:
+    decoder, made = Fixed([0.2, 0.8]), []
+    decoder.step = lambda ids_B1, cache: (made.append(int(ids_B1)), decoder.prompt(ids_B1, 0, 0))[1]
+    for count, token in enumerate(stream(decoder, [1], max_new_tokens=4, stop=())):
+        assert (token, made) == (1, [1] * count)
+        assert not torch.is_inference_mode_enabled()
+    with pytest.raises(FtkitError, match="the prompt has 10 tokens: the model reads 1 to 9 and"):
+        stream(decoder, [1] * 10, max_new_tokens=4, stop=())
 
 
 class Fixed:

@@ -14,6 +14,10 @@ def chat(*words: str | Path, typed: str = "") -> Result:
     return CliRunner().invoke(ftkit, ["chat", *map(str, words)], input=typed)
 
 
+def saying(session: Session, text: str) -> list[int]:
+    return session.variant.tokenizer.encode(text, add_special_tokens=False)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     path = tmp_path / "ships.sqlite"
@@ -29,11 +33,11 @@ def database(tmp_path: Path) -> Path:
 def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, database, monkeypatch):
     asked = []
 
-    def generate(self: Session, prompt: list[int], room: int) -> str:
+    def tokens(self: Session, prompt: list[int], room: int) -> list[int]:
         asked.append(self.variant.tokenizer.decode(prompt))
-        return "SELECT name FROM ships; DROP TABLE ships"
+        return saying(self, "SELECT name FROM ships; DROP TABLE ships")
 
-    monkeypatch.setattr(Session, "_generate", generate)
+    monkeypatch.setattr(Session, "_tokens", tokens)
     result = chat(tiny_runs["lora"], "-p", "Which ships are there?", "--db", database)
     assert result.exit_code == 0, result.stderr
     assert asked == [
@@ -46,7 +50,7 @@ def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, data
 
 @pytest.mark.parametrize("query", ["DROP TABLE ships", "SELECT nothing FROM ships"])
 def test_a_query_that_fails_says_why(tiny_runs, database, monkeypatch, query: str):
-    monkeypatch.setattr(Session, "_generate", lambda self, prompt, room: query)
+    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: saying(self, query))
     result = chat(tiny_runs["lora"], "-p", "Sink them", "--db", database)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{query}\n(")
@@ -71,6 +75,11 @@ def test_a_base_completes_and_every_variant_answers_in_turn(tiny_runs):
         ("base", ["--db", "x.sqlite"], "--db needs a variant that was tuned to query: "),
         ("lora", ["--db", "x.sqlite"], "no such file: x.sqlite"),
         ("lora", ["--db", __file__], f"{__file__} cannot be read as a SQLite database: "),
+        ("lora", ["--temperature", "-1"], "--temperature must be 0 or above, not -1"),
+        ("lora", ["--temperature", "nan"], "--temperature must be 0 or above, not nan"),
+        ("lora", ["--seed", "-1"], "--seed cannot be negative, but it is -1"),
+        ("lora", ["-p", "word " * 600], "the prompt has 1"),
+        ("lora", ["-p", "caf\udce9"], "this is not UTF-8 text: caf?"),
     ],
 )
 def test_what_cannot_be_asked(tiny_runs, run: str, words, message: str):
@@ -78,6 +87,19 @@ def test_what_cannot_be_asked(tiny_runs, run: str, words, message: str):
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {message}")
     assert result.stderr.count("\n") == 1
+
+
+def test_several_prompts_are_asked_in_turn_and_so_are_piped_lines(tiny_runs):
+    for more in ([], ["--temperature", "1.5", "--seed", "3"]):
+        asked = chat(tiny_runs["base"], "-p", "The name", "-p", "/new", *more)
+        assert asked.exit_code == 0, asked.stderr
+        assert chat(tiny_runs["base"], *more, typed="The name\n\n  /new\n").stdout == asked.stdout
+    assert chat(tiny_runs["base"], "-p", "The name", "-p", "/new").stdout != asked.stdout
+
+
+def test_piped_bytes_that_are_no_text(tiny_runs):
+    result = CliRunner().invoke(ftkit, ["chat", str(tiny_runs["base"])], input=b"caf\xe9\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: the standard input is not UTF-8 text\n")
 
 
 def test_reserved_words_in_a_question_are_text(tiny_runs):
@@ -91,4 +113,7 @@ def test_reserved_words_in_a_question_are_text(tiny_runs):
 def test_nothing_commands_the_terminal():
     assert _session.printable("ok\x1b]0;title\x07\tand\nmore\r") == (
         "ok\ufffd]0;title\ufffd\tand\nmore\ufffd"
+    )
+    assert (
+        _session.printable("5\xa0mg \u202e\x9b1m 👩\u200d⚕") == "5\xa0mg \ufffd\ufffd1m 👩\u200d⚕"
     )

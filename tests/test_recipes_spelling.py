@@ -3,10 +3,11 @@
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ftkit.recipes._sql_spelling import close, first_statement, join, split, spread
+from ftkit.recipes._sql_compact import names, restore
+from ftkit.recipes._sql_spelling import close, first_statement, join, settled, split, spread
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,29 @@ def test_spread_queries_have_a_space_before_every_word_and_mean_the_same() -> No
 def test_closing_what_is_no_query_moves_no_more_than_a_space(reply: str) -> None:
     assert close(reply).replace(" ", "") == reply.replace(" ", "")
     assert "\n" not in reply or "\n" in close(reply)
+
+
+KNOWN = names('CREATE TABLE "table_1_2" ("Count" REAL, "Pick #" TEXT, x TEXT)')
+ODD = [*"'\"`[]();./*-\n xe+1", " count", "pick", "--", "/*", "*/", "; ", "t.", " 'a b'", "1.5"]
+
+
+@given(st.lists(st.sampled_from(ODD), max_size=14).map("".join))
+@example("x'a; b' count /* ( */ (pick)")
+def test_what_is_settled_stays_whatever_follows(reply: str) -> None:
+    """A query may be shown while it is being made: nothing that was shown is taken back."""
+
+    def plain(text: str) -> str:
+        return close(first_statement(text))
+
+    def compacted(text: str) -> str:
+        return restore(first_statement(text), KNOWN)
+
+    for answer in (plain, compacted):
+        for size in range(len(reply) + 1):
+            assert answer(reply).startswith(answer(settled(reply[:size])))
+
+
+def test_a_query_is_shown_while_it_is_made() -> None:
+    assert settled("SELECT MAX( hives. code) FROM hives") == "SELECT MAX( hives. code)"
+    assert settled("SELECT name FROM t WHERE name = 'a; b") == "SELECT name FROM t WHERE"
+    assert settled("SELECT count ( pick") == "SELECT"
