@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
-from ftkit import catalog
-from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.runs import Run
 
@@ -61,21 +59,20 @@ class Session:
             FtkitError: when there is no variant, or it cannot be asked in this way.
         """
         from ..adapters._variant import open_variant
+        from ..recipes._mix import load
 
         variant = open_variant(folder)
         settings = Run(folder).settings if (folder / "run" / "run.toml").is_file() else {}
         name = settings.get("options", {}).get("recipe")
-        known = name in catalog.names("recipes")
-        # Raw text too comes with it: the model is the same.
-        notice = catalog.load("recipes", name).notice if known else ""
+        taught = load(name, settings["recipe"]) if name else None
+        notice = taught.notice if taught else ""  # raw text too comes with it
         if raw or name is None:
             if database is not None:
                 raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
             return Session(variant, None, None, temperature, seed, notice)
         if database is not None and not database.is_file():
             raise FtkitError(f"no such file: {database}")
-        recipe = override(catalog.load("recipes", name), settings["recipe"], "recipe")
-        return Session(variant, recipe, database, temperature, seed, notice)
+        return Session(variant, taught, database, temperature, seed, notice)
 
     @cached_property
     def renderer(self) -> Any:

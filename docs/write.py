@@ -1,7 +1,8 @@
-"""Write what documents repeat: docs/cli.md, the tree in ARCHITECTURE.md, the README's tables.
+"""Write what documents repeat: docs/cli.md, the tree in ARCHITECTURE.md, the tables of results.
 
 The first comes from the commands, the second from each file's first sentence, the third from the
-files in results/.
+files in results/: `results:NAME` marks a scorecard's table, `summary:NAME` the recipes NAME_* under
+each other, `seeds:NAME` the same job under several seeds, NAME and NAME_seed*.
 
 `python docs/write.py` writes; with --check it only says what is out of date and ends with 1.
 """
@@ -21,9 +22,11 @@ sys.path.insert(0, str(ROOT))
 from ftkit import catalog  # noqa: E402 (a bare clone has to find itself first)
 from ftkit.cli import ftkit  # noqa: E402
 
+BARE = ("majority", "nearest", "base")  # methods that nothing was trained by
 FLOORS = ("ftkit", "basemodel", "adapters", "recipes", "eval", "cli")
 TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
-TABLE = re.compile(r"(<!-- results:(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (results|summary|seeds):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+PAGES = ("README.md", "docs/results.md")  # that have such marks
 
 
 def command_line() -> str:
@@ -103,17 +106,52 @@ def seeds(cards: list[dict[str, Any]]) -> str:
         stages = card["stages"].values()
         minutes = sum(stage["seconds"] for stage in stages) / 60
         peak = max(stage["peak_memory"] for stage in stages) / 2**30
-        cells = [f"seed {card['facts']['seed']}", *(by_name[name] for name in names)]
+        cells = [
+            f"seed {card['facts']['recipe']['world_seed']}",
+            *(by_name[name] for name in names),
+        ]
         rows.append(f"| {' | '.join([*cells, f'{minutes:.1f}', f'{peak:.2f} GiB'])} |")
     return "\n".join(rows) + "\n"
 
 
+def summary(cards: list[dict[str, Any]]) -> str:
+    """Render several recipes under each other: the ranking metric, the base in its best form."""
+    methods = dict.fromkeys(
+        line["method"] for card in cards for line in card["variants"] if line["method"] not in BARE
+    )
+    heads = ["recipe", "measure", "nearest answer", "base, best form", *methods]
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (len(heads) - 2)]
+    for card in cards:
+        name, reading = next(iter(card["readings"].items()))
+        cells = [f"{card['recipe']}, n = {card['n']}", reading["title"]]
+        for method in ("nearest", "base", *methods):
+            measures = [v["metrics"][name] for v in card["variants"] if v["method"] == method]
+            known = [measure for measure in measures if measure["mean"] is not None]
+            sign = -1 if reading["lower_is_better"] else 1
+            best = max(known, key=lambda measure: sign * measure["mean"], default=None)
+            cells.append(score(best) if best else "–")
+        lines.append(f"| {' | '.join(cells)} |")
+    made = next((card for card in cards if card.get("stages")), None)
+    words = "Means in percent, 95 % intervals in brackets; " + machine(cards[0])
+    if made:
+        stages = made["stages"].values()
+        minutes = sum(stage["seconds"] for stage in stages) / 60
+        peak = max(stage["peak_memory"] for stage in stages) / 2**30
+        words += f"; {minutes:.1f} minutes in all, {peak:.2f} GiB at most"
+    notes = [f"; {cards[0]['notes']}"] if cards[0].get("notes") else []
+    return "\n".join(lines) + f"\n\n{words}{''.join(notes)}.\n"
+
+
+def machine(card: dict[str, Any]) -> str:
+    """Name what a result was measured on."""
+    known = card["facts"]["hardware"]
+    words = [f"{known['processor']}, {known['threads']} threads"]
+    return "; ".join([*words, *(known[name] for name in ("accelerator",) if name in known)])
+
+
 def facts(card: dict[str, Any]) -> str:
     """Say what the numbers rest on: items, intervals, machine."""
-    machine = card["facts"]["hardware"]
-    words = [f"{card['n']} test items", "95 % intervals in brackets"]
-    words.append(f"{machine['processor']}, {machine['threads']} threads")
-    words += [machine[name] for name in ("accelerator",) if name in machine]
+    words = [f"{card['n']} test items", "95 % intervals in brackets", machine(card)]
     return "; ".join([*words, *filter(None, [card.get("notes")])]) + "."
 
 
@@ -135,30 +173,35 @@ def cost(line: dict[str, Any]) -> list[str]:
     ]
 
 
-def readme(text: str) -> str:
-    """Fill every marked place of a page with the table of its result file."""
+def filled(text: str) -> str:
+    """Fill every marked place of a page from the result files."""
 
     def fill(match: re.Match[str]) -> str:
-        if match.group(2) == "seeds":
-            files = sorted((ROOT / "results").glob("demo*.json"))
-            cards = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-            return f"{match.group(1)}{seeds(cards) if cards else ''}{match.group(3)}"
-        file = ROOT / "results" / f"{match.group(2)}.json"
-        made = table(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else ""
-        return f"{match.group(1)}{made}{match.group(3)}"
+        kind, name = match.group(2), match.group(3)
+        ways = {"results": f"{name}.json", "summary": f"{name}_*.json", "seeds": f"{name}*.json"}
+        cards = [
+            json.loads(file.read_text(encoding="utf-8"))
+            for file in sorted((ROOT / "results").glob(ways[kind]))
+        ]
+        made = {"results": lambda: table(cards[0]), "summary": lambda: summary(cards)}
+        return (
+            match.group(1)
+            + (made.get(kind, lambda: seeds(cards))() if cards else "")
+            + match.group(4)
+        )
 
     return TABLE.sub(fill, text)
 
 
 def main() -> int:
     """Write the pages, or with --check compare them."""
-    page = ROOT / "README.md"
     wanted = {ROOT / "docs" / "cli.md": command_line()}
     plan = ROOT / "ARCHITECTURE.md"
     wanted[plan] = TREE.sub(
         lambda match: match.group(1) + tree() + match.group(2), plan.read_text(encoding="utf-8")
     )
-    wanted[page] = readme(page.read_text(encoding="utf-8"))
+    for page in PAGES:
+        wanted[ROOT / page] = filled((ROOT / page).read_text(encoding="utf-8"))
     for path, text in wanted.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue

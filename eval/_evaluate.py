@@ -21,12 +21,12 @@ from ._answers import Outcome, answers
 from ._ask import Form, fitting_shots
 from ._baselines import majority, nearest
 from ._facts import facts
-from ._forgetting import bits_per_byte, elsewhere, own_text
+from ._forgetting import Memory
 from ._groups import Group, Tuned, collect
-from ._metric import Metric
+from ._metric import Metric, Score
 from ._plots import Curve
 from ._report import curve, html, samples
-from ._scorecard import Cost, Forgetting, Reading, Scorecard
+from ._scorecard import Cost, Reading, Scorecard
 from ._summary import write_summary
 from ._tally import Entry, Scores, build, grade
 from ._words import markdown, value
@@ -107,19 +107,18 @@ class _Evaluation:
     entries: list[tuple[Entry, Scores]] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     shots: int = 0
+    memory: Memory = field(init=False)
     passes: int = 0
     passed: int = 0
     base_outcomes: list[Outcome] = field(default_factory=list)
-    base_context: int = 0
-    texts: list[str] = field(default_factory=list)
-    before: float | None = None
-    before_elsewhere: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Iterator[Record]:
         """Ask everybody, then write the card."""
         recipe = self.group.recipe
         names = dict.fromkeys([*recipe.metrics, *ALWAYS])
         self.metrics = {name: catalog.load("eval", name) for name in names}
+        others = [(other.recipe, other.items) for other in self.others]
+        self.memory = Memory(recipe, others, self.kept)
         base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
         self.passes = base_forms + len(self.group.tuned)
         train = recipe.examples("train")
@@ -151,10 +150,7 @@ class _Evaluation:
                 f"{place} is not the base that was tuned: its hash is "
                 f"{variant.fingerprint[:12]}, not {group.base_fingerprint[:12]}"
             )
-        self.base_context, self.texts = variant.context, own_text(place)
-        if self.texts:
-            self.before = self._reads(variant)
-        self.before_elsewhere = self._reads_others(variant)
+        self.memory.learn(variant, place)
         drawn = np.random.default_rng(self.seed).permutation(len(train))[: self.wish].tolist()
         examples = [train[index] for index in drawn]
         forms = [Form()]
@@ -195,22 +191,14 @@ class _Evaluation:
                 f"{tuned.folder} answers exactly as its base does: nothing was learned, or the "
                 "adapter is not in use"
             )
-        forgot = None
-        if self.before is not None:
-            size = sum(len(text.encode()) for text in self.texts)
-            forgot = Forgetting(self.before, self._reads(variant), size)
-        others = {
-            name: Forgetting(self.before_elsewhere[name], after, 0)
-            for name, after in self._reads_others(variant).items()
-            if name in self.before_elsewhere
-        }
+        lost = self.memory.lost(variant)
         taken = {(entry.key, entry.seed) for entry, _ in self.entries}
         key = tuned.key if (tuned.key, tuned.seed) not in taken else str(tuned.folder)
         names = {entry.name for entry, _ in self.entries}
         entry = Entry(
             variant.name if variant.name not in names else str(tuned.folder),
             variant.method, outcomes, key, tuned.seed, cost=_cost(variant, outcomes),
-            forgetting=forgot, elsewhere=others, fingerprint=variant.fingerprint,
+            forgetting=lost.pop("", None), elsewhere=lost, fingerprint=variant.fingerprint,
             folder=str(tuned.folder),
         )  # fmt: skip
         if tuned.settings:
@@ -234,19 +222,6 @@ class _Evaluation:
                 return outcomes
             yield {"done": self.passed * n + record["done"], "of": self.passes * n}
 
-    def _reads(self, variant: Variant) -> float:
-        """Score the base's own text."""
-        recipe, context = self.group.recipe, self.base_context
-        return bits_per_byte(variant, recipe, self.texts, context, self.kept)
-
-    def _reads_others(self, variant: Variant) -> dict[str, float]:
-        """Score the answers of the other recipes that were tuned from the same base."""
-        found = {
-            other.recipe.name: elsewhere(variant, other.recipe, other.items, self.kept)
-            for other in self.others
-        }
-        return {name: bits for name, bits in found.items() if bits is not None}
-
     def _add(self, entry: Entry) -> Record:
         """Grade an entry and say how it did."""
         try:
@@ -254,7 +229,10 @@ class _Evaluation:
         except ValueError as problem:  # a database that cannot be opened
             raise FtkitError(str(problem)) from None
         self.entries.append((entry, scores))
-        primary, metric = next(iter(self.metrics.items()))
+        primary, metric = next(
+            ((name, m) for name, m in self.metrics.items() if _applies(scores[name])),
+            next(iter(self.metrics.items())),
+        )
         known = [score.value for score in scores[primary] if score.value is not None]
         mean = sum(known) / len(known) if known else None
         unread = sum(not outcome.asked for outcome in entry.outcomes)
@@ -263,7 +241,10 @@ class _Evaluation:
         return {"event": f"{entry.name}: {metric.title.lower()} {found}{left}"}
 
     def _write(self) -> Scorecard:
-        """Write the files of this group, each whole."""
+        """Write the files of this group, each whole; what no item can be scored by is left out."""
+        every = [scores for _, scores in self.entries]
+        useful = [name for name in self.metrics if any(_applies(s[name]) for s in every)]
+        self.metrics = {name: self.metrics[name] for name in useful or self.metrics}
         group, primary = self.group, next(iter(self.metrics))
         known = facts(group, self.seed, self.wish, self.shots)
         card = build(
@@ -293,6 +274,10 @@ class _Evaluation:
             head = {"item": place + 1, "where": item.where, "prompt": item.prompt[-1]["content"]}
             lines.append(json.dumps(head | {"reference": item.reference, "variants": given}))
         return "\n".join(lines) + "\n"
+
+
+def _applies(scores: Sequence[Score]) -> bool:
+    return any(score.value is not None for score in scores)
 
 
 def _opened(folder: Path) -> Variant:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftkit.runs import write_whole
@@ -11,6 +12,7 @@ from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
 from ._answers import Row, digest, likelihoods
 from ._ask import Asker, Form
+from ._scorecard import Forgetting
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
 ITEMS = 100  # of another recipe
@@ -26,13 +28,61 @@ def own_text(base: Path) -> list[str]:
     path, texts, left = base / "run" / "validation.jsonl", [], MOST
     if not path.is_file():
         return []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        text = str(json.loads(line)["text"])
+    held = [str(json.loads(line)["text"]) for line in path.read_text("utf-8").splitlines()]
+    # A corpus has its sources one after the other, so the documents are taken from all over it.
+    every = max(1, sum(len(text.encode()) for text in held) // MOST)
+    for text in [text for first in range(every) for text in held[first::every]]:
         texts.append(text.encode()[:left].decode(errors="ignore"))
         left -= len(text.encode())
         if left <= 0:
             break
     return texts
+
+
+@dataclass
+class Memory:
+    """What a base knew before it was tuned, and what its variants still know.
+
+    Args:
+        recipe: that is evaluated; only for its tokenizer's rules.
+        others: other recipes with their items.
+        folder: where results are kept.
+        texts: the base's own.
+        context: the base's.
+        before: bits per byte of the base, by recipe, "" for its own text.
+    """
+
+    recipe: Recipe
+    others: Sequence[tuple[Recipe, Sequence[Example]]]
+    folder: Path
+    texts: list[str] = field(default_factory=list)
+    context: int = 0
+    before: dict[str, float] = field(default_factory=dict)
+
+    def learn(self, variant: Variant, place: Path) -> None:
+        """Take up what a base knows; `place` is its folder."""
+        self.context, self.texts = variant.context, own_text(place)
+        self.before = self._read(variant)
+
+    def lost(self, variant: Variant) -> dict[str, Forgetting]:
+        """Compare a variant with the base, by recipe, "" for the base's own text."""
+        if not self.before:
+            return {}
+        size = sum(len(text.encode()) for text in self.texts)
+        return {
+            name: Forgetting(self.before[name], after, 0 if name else size)
+            for name, after in self._read(variant).items()
+            if name in self.before
+        }
+
+    def _read(self, variant: Variant) -> dict[str, float]:
+        found: dict[str, float | None] = {}
+        if self.texts:
+            args = self.recipe, self.texts, self.context, self.folder
+            found[""] = bits_per_byte(variant, *args)
+        for recipe, items in self.others:
+            found[recipe.name] = elsewhere(variant, recipe, items, self.folder)
+        return {name: bits for name, bits in found.items() if bits is not None}
 
 
 def bits_per_byte(

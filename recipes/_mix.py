@@ -56,7 +56,7 @@ class Mixture(Recipe):
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Put a user's words as the part does that asks databases, if there is a database."""
         asks = [part for part in self.parts if database is not None and part.databases]
-        return (asks[0] if asks else super()).ask(text, database)
+        return asks[0].ask(text, database) if asks else super().ask(text, database)
 
 
 def _unit(example: Example) -> str:

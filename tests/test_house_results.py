@@ -67,10 +67,10 @@ def test_a_page_is_filled_between_its_marks(write, tmp_path: Path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "demo.json").write_text(json.dumps(CARD))
     page = "before\n<!-- results:demo -->\nold\n<!-- /results -->\nafter\n"
-    filled = write.readme(page)
+    filled = write.filled(page)
     assert filled.startswith("before\n<!-- results:demo -->\n**The embedded world.**")
     assert filled.endswith("41 s |\n<!-- /results -->\nafter\n")
-    assert write.readme(filled) == filled
+    assert write.filled(filled) == filled
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.name)
@@ -79,8 +79,9 @@ def test_a_result_says_what_it_rests_on(path: Path, write):
     assert card["n"] > 0
     assert card["facts"]["hardware"]["processor"]
     assert write.table(card)
-    place = "seeds" if path.stem.startswith("demo_seed") else path.stem
-    assert f"<!-- results:{place} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+    name, seed, _ = path.stem.partition("_seed")
+    mark = f"<!-- {'seeds' if seed else 'results'}:{name} -->"
+    assert mark in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def test_seeds_stand_under_each_other_with_minutes_and_memory(write):
@@ -88,7 +89,9 @@ def test_seeds_stand_under_each_other_with_minutes_and_memory(write):
         "base": {"seconds": 90, "peak_memory": 2**30},
         "eval": {"seconds": 60, "peak_memory": 2**31},
     }
-    cards = [CARD | {"facts": {"seed": seed}, "stages": stages} for seed in (0, 1)]
+    cards = [
+        CARD | {"facts": {"recipe": {"world_seed": seed}}, "stages": stages} for seed in (0, 1)
+    ]
     assert write.seeds(cards).splitlines() == [
         "|  | nearest | lora | minutes | peak memory |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -97,6 +100,27 @@ def test_seeds_stand_under_each_other_with_minutes_and_memory(write):
     ]
 
 
+def test_recipes_stand_under_each_other_with_the_base_in_its_best_form(write):
+    measures = (0.1, 0.3, None)
+    bases = [
+        {"name": "base", "method": "base", "cost": CARD["variants"][0]["cost"]}
+        | {"metrics": {"execution_accuracy": {"mean": m, "low": 0.0, "high": 0.5}}}
+        for m in measures
+    ]
+    readings = {"execution_accuracy": CARD["readings"]["execution_accuracy"] | LOWER}
+    card = CARD | {"variants": [*CARD["variants"], *bases], "readings": readings}
+    card |= {"stages": {"base": {"seconds": 90, "peak_memory": 2**30}}, "notes": "one core"}
+    assert write.summary([card]).splitlines() == [
+        "| recipe | measure | nearest answer | base, best form | lora |",
+        "| --- | --- | ---: | ---: | ---: |",
+        "| sql_qa, n = 500 | Execution accuracy | 2.0 (1–4) | 30.0 (0–50) | 72.1 ±1.2 (68–76) |",
+        "",
+        "Means in percent, 95 % intervals in brackets; Some CPU, 2 threads; 1.5 minutes in all, "
+        "1.00 GiB at most; one core.",
+    ]
+
+
+LOWER = {"lower_is_better": False}
 STAGE = {"seconds": 1.0, "peak_memory": 2**30}
 
 
