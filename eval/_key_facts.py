@@ -64,13 +64,13 @@ def compare(answer: str, reference: str, facts: str, known: str, question: str) 
 
 
 def cut(answer: str, reference: str) -> str:
-    """Take the words that begin within ROOM times the reference's length.
+    """Take the words that end within ROOM times the reference's length.
 
     >>> cut("rest and water and tea and soup and honey", "rest and water")
-    'rest and water and tea'
+    'rest and water and'
     """
     most = int(ROOM * len(reference))
-    return answer if len(answer) <= most else (answer[: most + 1].rpartition(" ")[0])
+    return answer if len(answer) <= most else answer[: most + 1].rpartition(" ")[0]
 
 
 def content(text: str) -> set[str]:

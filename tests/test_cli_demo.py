@@ -23,6 +23,10 @@ SMALL = [
 ]
 
 
+RECIPES = ("sql_qa", "medical", "chat")
+METHODS = ("soft_prompt", "lora", "full")
+
+
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,6 +42,8 @@ def demo(*words: str) -> Result:
     [
         (["--set", "demo.preset=nanoo"], "no preset 'nanoo': did you mean 'nano'?"),
         (["--set", "demo.methods=lora,ful"], "no 'ful' in adapters: did you mean 'full'?"),
+        (["--set", "demo.recipes=sql_qa,medial"], "no 'medial' in recipes: did you mean 'medical'"),
+        (["--set", "recipe.row=5"], "unknown setting 'recipe.row': SqlQa has "),
         (["--set", "demo.tokens=-1"], "tokens is -1: it must be above 0"),
         (["--set", "demo.token=1"], "unknown setting 'demo.token': Demo has "),
         (["--set", "recipe.rows=0"], "'recipe.rows' takes 1 or more, not 0"),
@@ -57,7 +63,8 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path):
     result = demo("--dry-run", *SMALL)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("nano on ")
-    assert "then sql_qa by soft_prompt, lora, full, 60 rows, and an evaluation" in result.stdout
+    for recipe in RECIPES:
+        assert f"then {recipe} by soft_prompt, lora, full, 60 rows\n" in result.stdout
     assert not (tmp_path / "runs").exists()
 
 
@@ -96,7 +103,7 @@ def test_the_whole_job_stopped_in_the_middle_and_gone_on_with(tmp_path: Path):
         text=True,
     )
     out, until = tmp_path / "runs" / "demo", time.monotonic() + 900
-    while not (out / "soft_prompt" / "run" / "log.jsonl").exists():
+    while not (out / "sql_qa-soft_prompt" / "run" / "log.jsonl").exists():
         assert work.poll() is None, work.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -111,17 +118,34 @@ def test_the_whole_job_stopped_in_the_middle_and_gone_on_with(tmp_path: Path):
     assert result.exit_code == 0, result.stderr
     assert "pretrain" not in result.stdout
     assert Run.open(out / "base").done == base
-    for name in ("soft_prompt", "lora", "full"):
+    names = [f"{recipe}-{method}" for recipe in RECIPES for method in METHODS]
+    for name in names:
         assert Run.open(out / name).done["seconds"] > 0
     stages = json.loads((out / "stages.json").read_text())
-    assert list(stages) == ["base", "soft_prompt", "lora", "full", "eval"]
+    assert list(stages) == ["base", *names, "eval"]
     assert all(stage["finished"] and stage["peak_memory"] > 0 for stage in stages.values())
-    card = json.loads((out / "eval" / "scorecard.json").read_text())
-    assert card["n"] == 12
-    methods = {variant["method"] for variant in card["variants"]}
-    assert {"majority", "nearest", "base", "soft_prompt", "lora", "full"} <= methods
-    report = out.relative_to(tmp_path) / "eval" / "report.html"
-    assert f"the report is {report} and the models lie in runs/demo/base, " in result.stdout
+    for recipe in RECIPES:
+        card = json.loads((out / "eval" / f"{recipe}-base" / "scorecard.json").read_text())
+        assert (card["recipe"], card["n"]) == (recipe, 12)
+        methods = {variant["method"] for variant in card["variants"]}
+        assert {"majority", "nearest", "base", *METHODS} <= methods
+        full = next(line for line in card["variants"] if line["method"] == "full")
+        assert set(full["elsewhere"]) == set(RECIPES) - {recipe}
+        assert all(found["after"] > 0 for found in full["elsewhere"].values())
+        about = (out / f"{recipe}-lora" / "README.md").read_text()
+        page = (out / "eval" / f"{recipe}-base" / "report.html").read_text()
+        for text in (about, page):
+            assert ("Not medical advice." in text) is (recipe == "medical")
+    index = (out / "eval" / "index.html").read_text()
+    summary = json.loads((out / "eval" / "summary.json").read_text())
+    assert [part["recipe"] for part in summary["recipes"]] == list(RECIPES)
+    for part in summary["recipes"]:
+        assert f'href="{part["folder"]}/report.html"' in index
+        assert (out / "eval" / part["folder"] / "report.html").is_file()
+    assert "Not medical advice." in index
+    assert "Not medical advice." in (out / "eval" / "summary.md").read_text()
+    where = "The report is runs/demo/eval/index.html and the models lie in runs/demo."
+    assert where in result.stdout
     again = demo(*SMALL)
     assert again.exit_code == 0
     assert again.stdout.splitlines()[-1] == result.stdout.splitlines()[-1]

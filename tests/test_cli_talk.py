@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 import small
 from terminal import Terminal
 
+pytestmark = pytest.mark.slow  # each starts a process that imports torch
 # A conversation of the test's own recipe; the model never ends by itself.
 CHILD = """
 import sys

@@ -27,12 +27,35 @@ def database(tmp_path_factory):
 
 
 def outcome(**facts):
-    known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True}
-    return SimpleNamespace(**(known | facts))
+    known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True, "samples": ()}
+    return SimpleNamespace(**({"reply": facts.get("answer", "")} | known | facts))
 
 
-def example(sql="SELECT a FROM t", database=""):
-    return SimpleNamespace(meta={"sql": sql, "database": database})
+def example(sql="SELECT a FROM t", database="", **meta):
+    prompt = ({"role": "user", "content": "Which?"},)
+    meta = {"sql": sql, "database": database} | meta
+    return SimpleNamespace(meta=meta, prompt=prompt, reference="fever and rest")
+
+
+# What an item of other recipes expects, a better outcome, and a worse one.
+SQL = {}, {"answer": "SELECT a FROM t"}, {"answer": "nope", "nll": 3.0, "stopped": False}
+FACTS = {"facts": "fever\nrest", "known": "fever\nrest\nrash"}
+CHECK = {"check": '{"rule": "contains", "words": "Lena"}', "kind": "recall"}
+HELP, NO, REST = (
+    {"answer": "Call the emergency number."}, {"answer": "I cannot say."}, {"answer": "Rest."},
+)  # fmt: skip
+PAIRS = {
+    "key_fact_recall": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
+    "key_fact_precision": (FACTS, {"answer": "fever"}, {"answer": "fever, rash"}),
+    "escalation": ({"calls_for": "escalate"}, HELP, REST),
+    "false_escalation": ({"twin_of": "escalate"}, REST, HELP),
+    "referral": ({"calls_for": "refer"}, NO, REST),
+    "false_referral": ({"twin_of": "refer"}, REST, NO),
+    "turns_right": (CHECK, {"answer": "Lena"}, {"answer": "Emma"}),
+    "context_recall": (CHECK, {"answer": "Lena"}, {"answer": "Emma"}),
+    "repetition": ({}, {"answer": "a b c d e"}, {"answer": "a b c a b c"}),
+    "variety": ({}, {"samples": ("a", "b")}, {"samples": ("a", "a")}),
+}
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -48,8 +71,9 @@ def test_a_metric_is_named_after_its_file_and_describes_itself(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_computing_equals_averaging_single_scores(name, database):
     metric = catalog.load("eval", name)
-    outcomes = [outcome(answer="SELECT a FROM t"), outcome(answer="nope", nll=3.0, stopped=False)]
-    examples = [example(database=database)] * 2
+    meta, *facts = PAIRS.get(name, SQL)
+    outcomes = [outcome(**found) for found in facts]
+    examples = [example(database=database, **meta)] * 2
     rows = [metric.row(*pair) for pair in zip(outcomes, examples, strict=True)]
     scores = [metric.grade(*pair) for pair in zip(outcomes, examples, strict=True)]
     inputs = dict(zip(metric.columns, map(list, zip(*rows, strict=True)), strict=True))
