@@ -38,12 +38,13 @@ def _by_source(answers: Path, metric: str) -> dict[str, Any]:
         source = Path(item["where"].rpartition(":")[0]).parent.name
         for name, given in item["variants"].items():
             scores = found.setdefault(source, {}).setdefault(name, [])
-            scores.append(given["scores"][metric])
+            if given["scores"][metric] is not None:  # where the metric applies
+                scores.append(given["scores"][metric])
     if len(found) < 2:
         return {}
     means = {
         source: {"n": len(next(iter(names.values())))}
-        | {name: round(sum(scores) / len(scores), 4) for name, scores in names.items()}
+        | {name: round(sum(scores) / len(scores), 4) for name, scores in names.items() if scores}
         for source, names in found.items()
     }
     return {"by_source": means}

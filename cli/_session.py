@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
+from ftkit import catalog
 from ftkit.errors import FtkitError
 from ftkit.runs import Run
 
@@ -66,9 +67,11 @@ class Session:
         name = settings.get("options", {}).get("recipe")
         taught = load(name, settings["recipe"]) if name else None
         notice = taught.notice if taught else ""  # raw text too comes with it
-        if raw or name is None:
-            if database is not None:
-                raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
+        if settings.get("command") == "pretrain" and not settings["options"].get("data"):
+            notice = load(",".join(catalog.names("recipes")), {}).notice  # it has read all worlds
+        if database is not None and (raw or taught is None or not taught.databases):
+            raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
+        if raw or taught is None:
             return Session(variant, None, None, temperature, seed, notice)
         if database is not None and not database.is_file():
             raise FtkitError(f"no such file: {database}")

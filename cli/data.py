@@ -72,6 +72,8 @@ def data(
         screen.print(f"{split:10} {_counts(part)}")
     for note in taught.notes():
         screen.print(f"{note}.")
+    if taught.notice:
+        screen.print(taught.notice)
     rows = taught.examples("train")
     for example in rows[:SHOWN]:
         screen.print(f"\n{example.where or 'example'}: the loss falls on the marked part")

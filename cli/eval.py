@@ -70,11 +70,20 @@ def evaluate(
             f"no finished run lies under {RUNS}/: name one, or begin with `ftkit demo`"
         )
     place = out if out is not None else free_name(RUNS / "eval")
-    refuse_full(place)
+    if not _unfinished(place):
+        refuse_full(place)
     click.echo(f"evaluation folder: {place}")
     asked = {"recipe": recipe, "data": data, "limit": limit, "shots": shots, "seed": seed}
     for card, folder in score(folders, place, **asked):
         click.echo(f"\n{lines(card)}\n\n{' '.join(words(card))}\nreport: {folder / 'report.html'}")
+
+
+def _unfinished(place: Path) -> bool:
+    """Tell whether a stopped evaluation of several groups lies there, which can go on."""
+    if not place.is_dir() or (place / "index.html").exists():
+        return False
+    parts = list(place.iterdir())
+    return bool(parts) and all((part / "scorecard.json").is_file() for part in parts)
 
 
 def _is_model(settings: dict[str, Any]) -> bool:

@@ -9,15 +9,16 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
-from ..basemodel.generate import generate
+from ..basemodel.generate import Generated, generate
 from ..recipes._recipe import Example, Recipe
 from ._ask import Asked, Asker, Form
 
@@ -134,25 +135,31 @@ def answers(
     asker = Asker(variant, recipe, form, shots)
     asked = [asker.ask(example) for example in examples]
     dtype = str(variant.model.dtype).removeprefix("torch.")
-    stop = next((item.stop for item in asked if item is not None), "")
-    ends = asker.stops(stop)
+    ends = {stop: asker.stops(stop) for stop in {item.stop for item in asked if item is not None}}
     store = Store(folder, _identity(variant, recipe, form, dtype, ends))
     keys = [_key(item) if item is not None else "" for item in asked]
     missing = {key: item for key, item in zip(keys, asked, strict=True) if item is not None}
     missing = {key: item for key, item in missing.items() if key not in store.known}
-    order = sorted(missing, key=lambda key: len(missing[key].prompt))
-    answered = len(examples) - len(order)
+    answered = len(examples) - len(missing)
     yield {"done": answered, "of": len(examples)}
-    for first in range(0, len(order), BATCH):
-        batch = order[first : first + BATCH]
+    for batch in _batches(missing):
         items = [missing[key] for key in batch]
-        store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, ends))
+        stops = ends[items[0].stop]
+        store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, stops))
         answered += len(batch)
         yield {"done": answered, "of": len(examples)}
     return [
         _outcome(index, example, recipe, item, store.known.get(key), dtype)
         for index, (example, item, key) in enumerate(zip(examples, asked, keys, strict=True))
     ]
+
+
+def _batches(missing: Mapping[str, Asked]) -> Iterator[list[str]]:
+    """Batch items whose answers end alike, those of like length together."""
+    order = sorted(missing, key=lambda key: (missing[key].stop, len(missing[key].prompt)))
+    for _, alike in groupby(order, key=lambda key: missing[key].stop):
+        keys = list(alike)
+        yield from (keys[first : first + BATCH] for first in range(0, len(keys), BATCH))
 
 
 def _answer(
@@ -202,9 +209,16 @@ def _samples(
                 pad=variant.pad,
                 temperature=1.0,
             )
-            texts = [asker.renderer.decode(reply.ids) for reply in drawn]
-            found[place] = [text.partition(item.stop)[0] if item.stop else text for text in texts]
+            found[place] = [_ended(asker, item, reply) for reply in drawn]
     return found
+
+
+def _ended(asker: Asker, item: Asked, reply: Generated) -> str:
+    """Take a sample's text; one that ran on to the token limit is no answer."""
+    text = asker.renderer.decode(reply.ids)
+    if item.stop and item.stop in text:
+        return text.partition(item.stop)[0]
+    return text if reply.stopped else ""
 
 
 def likelihoods(variant: Variant, rows: Sequence[Row]) -> list[float]:
@@ -238,7 +252,7 @@ def _outcome(
 
 
 def _identity(
-    variant: Variant, recipe: Recipe, form: Form, dtype: str, ends: Sequence[int]
+    variant: Variant, recipe: Recipe, form: Form, dtype: str, ends: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """List what an outcome depends on beside its item's tokens."""
     return {
@@ -246,7 +260,7 @@ def _identity(
         "base": variant.base_fingerprint,
         "form": asdict(form),
         "max_new_tokens": recipe.max_new_tokens,
-        "stop": digest(json.dumps(list(ends))),
+        "stop": digest(json.dumps(ends, sort_keys=True)),
         "dtype": dtype,
         "device": str(variant.decoder.device.type),
     }

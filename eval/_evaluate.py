@@ -11,7 +11,7 @@ import numpy as np
 
 from ftkit import catalog
 from ftkit.errors import FtkitError, Interrupted
-from ftkit.runs import Run, free_name, write_whole
+from ftkit.runs import Run, write_whole
 
 from ..adapters._variant import Variant, open_variant
 from ..basemodel.device import decide
@@ -77,7 +77,8 @@ def evaluate_runs(
     try:
         with Interrupt() as interrupt:
             for group in groups:
-                place = out if len(groups) == 1 else free_name(out / group.name)
+                taken = [place for _, place in cards]
+                place = out if len(groups) == 1 else _place(out / group.name, taken)
                 others = [other for other in groups if other.shares_base(group)]
                 for record in _Evaluation(group, others, shots, seed, kept, place).run():
                     yield record
@@ -274,6 +275,12 @@ class _Evaluation:
             head = {"item": place + 1, "where": item.where, "prompt": item.prompt[-1]["content"]}
             lines.append(json.dumps(head | {"reference": item.reference, "variants": given}))
         return "\n".join(lines) + "\n"
+
+
+def _place(wanted: Path, taken: Sequence[Path]) -> Path:
+    """Number equal names; what a stopped evaluation left there is written over."""
+    names = [wanted, *(wanted.with_name(f"{wanted.name}-{n}") for n in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
 
 
 def _applies(scores: Sequence[Score]) -> bool:

@@ -16,6 +16,7 @@ from ._scorecard import Forgetting
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
 ITEMS = 100  # of another recipe
+MARGIN = 128  # tokens of the context that a soft prompt may take
 LONGEST = 512  # tokens of a window, so that a soft prompt's shorter context reads the same ones
 
 
@@ -81,7 +82,7 @@ class Memory:
             args = self.recipe, self.texts, self.context, self.folder
             found[""] = bits_per_byte(variant, *args)
         for recipe, items in self.others:
-            found[recipe.name] = elsewhere(variant, recipe, items, self.folder)
+            found[recipe.name] = elsewhere(variant, recipe, items, self.context, self.folder)
         return {name: bits for name, bits in found.items() if bits is not None}
 
 
@@ -112,23 +113,26 @@ def bits_per_byte(
 
 
 def elsewhere(
-    variant: Variant, recipe: Recipe, items: Sequence[Example], folder: Path
+    variant: Variant, recipe: Recipe, items: Sequence[Example], context: int, folder: Path
 ) -> float | None:
     """Score another recipe's references, asked in the plain-text form that the base knows.
 
     Args:
         variant: what reads.
         recipe: the other one.
-        items: of its test, of which ITEMS are read.
+        items: of its test, of which about ITEMS are read, from all over them.
+        context: of the base; what fits it only just is left out, so that a soft prompt's shorter
+            context reads the same ones.
         folder: where the result is kept.
 
     Returns:
         Bits per byte; None for a recipe without such a form.
     """
     asker = Asker(variant, recipe, Form("prose"))
-    asked = [item for item in map(asker.ask, items[:ITEMS]) if item is not None]
-    rows = [item.row for item in asked if len(item.row[0]) <= variant.context]
-    size = sum(item.target_bytes for item in asked if len(item.row[0]) <= variant.context)
+    every = max(1, len(items) // ITEMS)
+    asked = [item for item in map(asker.ask, items[::every]) if item is not None]
+    asked = [item for item in asked if len(item.row[0]) <= context - MARGIN]
+    rows, size = [item.row for item in asked], sum(item.target_bytes for item in asked)
     if not size:
         return None
     path = folder / f"{digest(json.dumps([variant.fingerprint, recipe.name, rows]))}.json"

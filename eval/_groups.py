@@ -154,6 +154,8 @@ def _recipes(
     own = taught.split(",") if taught else []
     if not own and forced is None:
         raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
+    if data and forced is None and len(own) > 1:
+        raise FtkitError(f"{folder} was tuned for {taught}: say by --recipe which --data is for")
     found = []
     for name in own if forced is None else [forced]:
         values = dict(settings.get("recipe", {})) if name in own else {}

@@ -39,7 +39,9 @@ class Found:
     expected: int
 
 
-def compare(answer: str, reference: str, facts: str, known: str, question: str) -> Found:
+def compare(
+    answer: str, reference: str, facts: str, known: str, question: str, name: str = ""
+) -> Found:
     """Find the facts that an answer states.
 
     Args:
@@ -48,7 +50,8 @@ def compare(answer: str, reference: str, facts: str, known: str, question: str) 
         facts: the expected ones, one a line, wordings divided by ` | `; a text when nothing is
             known.
         known: all facts that an answer can state, in the same form; "" takes every word for one.
-        question: what it says itself counts for nothing.
+        question: a fact that stands in it and is not expected counts for nothing.
+        name: of what is asked about; saying it states nothing ("scarlet fever" is no fever).
     """
     said = cut(answer, reference)
     if not known:
@@ -56,10 +59,11 @@ def compare(answer: str, reference: str, facts: str, known: str, question: str) 
         wanted, stated = content(facts) - asked, content(said) - asked
         return Found(len(wanted & stated), len(stated - wanted), len(wanted))
     ids, pattern = _lexicon(known)
+    plain, named = _without(said, name), _without(question, name)
     wordings = [[words.strip() for words in line.split("|")] for line in facts.splitlines()]
     wanted_ids = {ids[_plain(line[0])] for line in wordings if _plain(line[0]) in ids}
-    asked_ids = {ids[hit] for hit in pattern.findall(_plain(question))} - wanted_ids
-    stated_ids = {ids[hit] for hit in pattern.findall(_plain(said))} - asked_ids
+    asked_ids = {ids[hit] for hit in pattern.findall(named)} - wanted_ids
+    stated_ids = {ids[hit] for hit in pattern.findall(plain)} - asked_ids
     return Found(len(wanted_ids & stated_ids), len(stated_ids - wanted_ids), len(wanted_ids))
 
 
@@ -92,6 +96,12 @@ def _lexicon(known: str) -> tuple[dict[str, int], re.Pattern[str]]:
     }
     longest = sorted(ids, key=lambda words: (-len(words), words))
     return ids, re.compile(r"\b(?:" + "|".join(map(re.escape, longest)) + r")\b")
+
+
+def _without(text: str, name: str) -> str:
+    """Write text plainly, a name in it left out, with or without its article."""
+    short = re.sub(r"^(?:an?|the) ", "", _plain(name))
+    return re.sub(rf"\b{re.escape(short)}\b", "#", _plain(text)) if short else _plain(text)
 
 
 def _plain(text: str) -> str:

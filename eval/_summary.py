@@ -21,7 +21,12 @@ Cards = Sequence[tuple[Scorecard, Path]]
 
 @dataclass(frozen=True)
 class Row:
-    """A variant as the table shows it; `standing` is `best`, `tie` or `behind`."""
+    """A variant as the table shows it.
+
+    Attributes:
+        standing: `best`, `tie` or `behind`, by the first metric.
+        more: the recipe's other metrics, without which the first can mislead.
+    """
 
     name: str
     mark: str
@@ -33,6 +38,7 @@ class Row:
     time: str
     forgetting: str
     elsewhere: tuple[str, ...]
+    more: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,19 +98,25 @@ def _row(card: Scorecard, line: Line, best: str, equal: set[str], names: Sequenc
         time=duration(line.cost.seconds) if tuned else "–",
         forgetting=change(line.forgetting),
         elsewhere=tuple(others) if tuned else ("",) * len(names),
+        more=tuple(
+            f"{found.title.lower()} {value(line.metrics[name].mean, found)}"
+            for name, found in card.readings.items()
+            if name != card.primary and found.share and line.metrics[name].mean is not None
+        ),
     )
 
 
 def markdown(parts: Sequence[Part], names: Sequence[str]) -> str:
     """Write the table for a README or a pull request."""
     heads = ["Recipe", "Variant", "Score", "Standing", "Trained", "File", "Time", "Forgetting"]
-    heads += [f"on {name}" for name in names]
-    table = [heads, ["---", "---", *["---:"] * (len(heads) - 2)]]
+    heads += [*(f"on {name}" for name in names), "Also"]
+    table = [heads, ["---", "---", *["---:"] * (len(heads) - 3), "---"]]
     for part in parts:
         for row in part.rows:
             score = f"{row.score} ({row.interval})" if row.interval else row.score
             cells = [f"{part.recipe}, {part.title.lower()}", row.name, score, row.standing]
             cells += [row.trained, row.file, row.time, row.forgetting, *row.elsewhere]
+            cells.append("; ".join(row.more))
             table.append([cell.replace("|", "\\|") for cell in cells])
     said = [f"- {part.recipe} (n = {part.n}): {' '.join(part.sentences)}" for part in parts]
     said += [f"- {part.recipe}: {part.notice}" for part in parts if part.notice]
@@ -125,7 +137,9 @@ def _html(parts: Sequence[Part], names: Sequence[str]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = surroundings.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(parts=parts, names=names, note=NOTE, style=STYLE.read_text("utf-8"))
+    return template.render(
+        parts=parts, names=names, note=NOTE, style=STYLE.read_text(encoding="utf-8")
+    )
 
 
 def _plain(cards: Cards, out: Path) -> dict[str, Any]:

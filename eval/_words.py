@@ -161,7 +161,8 @@ def markdown(card: Scorecard) -> str:
         f"n = {card.n} items, the same for all; in brackets 95 % intervals. Forgetting is bits per "
         "byte on the base's own validation text, after minus before."
     )
-    return f"# {card.recipe}\n\n{' '.join(verdict(card))}\n\n{body}\n\n{note}\n"
+    said = " ".join(filter(None, [card.notice, *verdict(card)]))
+    return f"# {card.recipe}\n\n{said}\n\n{body}\n\n{note}\n"
 
 
 def _row(card: Scorecard, line: Line) -> list[str]:

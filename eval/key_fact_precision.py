@@ -14,19 +14,22 @@ class KeyFactPrecision(Metric):
         references: reference answers; what lies beyond 1.5 times their length is not read.
         facts: expected facts, one a line, wordings divided by ` | `.
         known: all facts there are, in the same form; "" takes each content word for a fact.
-        questions: what was asked; facts that it names itself count for nothing.
+        questions: what was asked; other facts that it names itself count for nothing.
+        names: of what is asked about; saying it states nothing.
 
     Returns:
         key_fact_precision: the mean. scores: 0 to 1, an answer that states no fact gets 0; None
         where no fact is expected.
     """
 
-    columns = dict.fromkeys(("predictions", "references", "facts", "known", "questions"), "string")
+    columns = dict.fromkeys(
+        ("predictions", "references", "facts", "known", "questions", "names"), "string"
+    )
     title = "Key-fact precision"
 
-    def score(self, answer: str, reference: str, facts: str, known: str, question: str) -> Score:
+    def score(self, *row: str) -> Score:
         """Weigh the right facts against all that are stated."""
-        found = compare(answer, reference, facts, known, question)
+        found = compare(*row)
         if not found.expected:
             return Score(None, "no facts expected")
         stated = found.right + found.wrong
@@ -38,7 +41,8 @@ class KeyFactPrecision(Metric):
         if not meta.get("facts"):
             return None
         question = example.prompt[-1]["content"]
-        return outcome.answer, example.reference, meta["facts"], meta["known"], question
+        about = question, str(meta.get("name", ""))
+        return outcome.answer, example.reference, meta["facts"], meta["known"], *about
 
 
 METRIC = KeyFactPrecision(keep_in_memory=True)

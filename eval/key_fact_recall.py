@@ -14,19 +14,22 @@ class KeyFactRecall(Metric):
         references: reference answers.
         facts: expected facts, one a line, wordings divided by ` | `.
         known: all facts there are, in the same form; "" takes each content word for a fact.
-        questions: what was asked; facts that it names itself count for nothing.
+        questions: what was asked; other facts that it names itself count for nothing.
+        names: of what is asked about; saying it states nothing.
 
     Returns:
         key_fact_recall: the mean. scores: 0 to 1, None where no fact is expected. reasons: `all`,
         `some: …`, `none`.
     """
 
-    columns = dict.fromkeys(("predictions", "references", "facts", "known", "questions"), "string")
+    columns = dict.fromkeys(
+        ("predictions", "references", "facts", "known", "questions", "names"), "string"
+    )
     title = "Key-fact recall"
 
-    def score(self, answer: str, reference: str, facts: str, known: str, question: str) -> Score:
+    def score(self, *row: str) -> Score:
         """Count the expected facts."""
-        found = compare(answer, reference, facts, known, question)
+        found = compare(*row)
         if not found.expected:
             return Score(None, "no facts expected")
         if not found.right:
@@ -41,7 +44,8 @@ class KeyFactRecall(Metric):
         if not meta.get("facts"):
             return None
         question = example.prompt[-1]["content"]
-        return outcome.answer, example.reference, meta["facts"], meta["known"], question
+        about = question, str(meta.get("name", ""))
+        return outcome.answer, example.reference, meta["facts"], meta["known"], *about
 
 
 METRIC = KeyFactRecall(keep_in_memory=True)

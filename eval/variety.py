@@ -12,7 +12,7 @@ class Variety(Metric):
         predictions: the sampled answers to a question, one a line, one question a row.
 
     Returns:
-        variety: the mean. scores: from 1 / samples, all alike, to 1, all different; None for fewer
+        variety: the mean. scores: 1 / samples where all are alike, 1 where none are; None for fewer
         than two samples.
     """
 
@@ -20,11 +20,12 @@ class Variety(Metric):
     title = "Variety of samples"
 
     def score(self, samples: str) -> Score:
-        """Count different lines, whatever their case."""
+        """Count different lines, whatever their case; an empty one is no answer."""
         texts = [" ".join(line.lower().split()) for line in samples.split("\n")]
         if len(texts) < 2:
             return Score(None, "not sampled")
-        return Score(len(set(texts)) / len(texts), f"{len(set(texts))} of {len(texts)}")
+        different = len(set(texts) - {""})
+        return Score(different / len(texts), f"{different} of {len(texts)}")
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
         """Take the samples that the item asks for."""

@@ -32,7 +32,8 @@ def card(
         facts: what training came to, as in `run/done`.
     """
     library = "peft" if adapter else "transformers"
-    data = ", ".join(recipe.data) or f"the embedded world of ftkit, seed {recipe.world_seed}"
+    parts = getattr(recipe, "parts", (recipe,))
+    data = ", ".join(dict.fromkeys(source for part in parts for source in _sources(part)))
     opens = OPENS["adapter" if adapter else ""].format(folder=name, base=base)
     lines = [
         f"---\nlibrary_name: {library}\nbase_model: {base}\npipeline_tag: text-generation",
@@ -52,3 +53,7 @@ def card(
         "holds every setting. Its answers can be wrong however sure they sound.\n"
     )
     return "\n".join(lines)
+
+
+def _sources(recipe: Recipe) -> tuple[str, ...]:
+    return recipe.data or (f"the embedded world of ftkit, seed {recipe.world_seed}",)

@@ -26,10 +26,12 @@ class Mixture(Recipe):
     parts: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
-        """Stand by every notice of a part; a session is a conversation if one part's is."""
+        """Stand by every notice of a part; be asked in each way that a part is."""
+        super().__post_init__()
         notices = dict.fromkeys(part.notice for part in self.parts if part.notice)
         object.__setattr__(self, "notice", " ".join(notices))
-        object.__setattr__(self, "turns", any(part.turns for part in self.parts))
+        for way in ("turns", "databases"):
+            object.__setattr__(self, way, any(getattr(part, way) for part in self.parts))
 
     @property
     def name(self) -> str:
@@ -55,8 +57,22 @@ class Mixture(Recipe):
 
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Put a user's words as the part does that asks databases, if there is a database."""
-        asks = [part for part in self.parts if database is not None and part.databases]
-        return asks[0].ask(text, database) if asks else super().ask(text, database)
+        asks = self._querying if database is not None else None
+        return asks.ask(text, database) if asks else super().ask(text, database)
+
+    def answer(self, reply: str, example: Example) -> str:
+        """Take the answer as the part does that put the question."""
+        asks = self._querying if "schema" in example.meta else None
+        return asks.answer(reply, example) if asks else super().answer(reply, example)
+
+    def so_far(self, reply: str, example: Example) -> str:
+        """Show of an unfinished answer what that part shows."""
+        asks = self._querying if "schema" in example.meta else None
+        return asks.so_far(reply, example) if asks else super().so_far(reply, example)
+
+    @property
+    def _querying(self) -> Recipe | None:
+        return next((part for part in self.parts if part.databases), None)
 
 
 def _unit(example: Example) -> str:
@@ -78,17 +94,7 @@ def load(name: str, values: Mapping[str, Any]) -> Recipe:
     if len(names) == 1:
         recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
         return recipe
-    own: dict[str, dict[str, Any]] = {part: {} for part in names}
-    common = {}
-    for key, value in values.items():
-        part, dot, rest = key.partition(".")
-        if part in own:
-            own[part] |= {rest: value} if dot else dict(value)
-        elif key != "data":
-            common[key] = value
-    parts = [
-        override(part, own[part.name], f"recipe.{part.name}") for part in shared(names, common)
-    ]
+    parts = shared(names, {key: value for key, value in values.items() if key != "data"})
     if values.get("data"):
         parts = _with_data(parts, list(values["data"]))
     most = {key: max(getattr(part, key) for part in parts) for key in ("length", "max_new_tokens")}
@@ -107,17 +113,34 @@ def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
 
     Args:
         names: of the recipes.
-        values: `--set recipe.` by name; one that no recipe has is refused.
+        values: `--set recipe.` by name; for one recipe as `chat.rows`, or in a table of its name.
+
+    Raises:
+        FtkitError: for a setting that no recipe has.
     """
+    own: dict[str, dict[str, Any]] = {name: {} for name in names}
+    common: dict[str, Any] = {}
+    for key, value in values.items():
+        name, dot, rest = key.partition(".")
+        if name not in own:
+            common[key] = value
+        elif dot:
+            own[name][rest] = value
+        elif isinstance(value, Mapping):
+            own[name] |= value
+        else:
+            raise FtkitError(f"'recipe.{name}' is a recipe: set one of its own, as {name}.epochs=2")
     loaded = [catalog.load("recipes", name) for name in names]
     known = [set(table(recipe)) for recipe in loaded]
-    unknown = {key: value for key, value in values.items() if not any(key in k for k in known)}
+    unknown = {key: value for key, value in common.items() if not any(key in k for k in known)}
     if unknown and loaded:
         override(loaded[0], unknown, "recipe")
-    return [
-        override(recipe, {key: value for key, value in values.items() if key in have}, "recipe")
-        for recipe, have in zip(loaded, known, strict=True)
-    ]
+    found = []
+    for recipe, have in zip(loaded, known, strict=True):
+        fits = {key: value for key, value in common.items() if key in have}
+        mine = override(recipe, fits, "recipe")
+        found.append(override(mine, own[recipe.name], f"recipe.{recipe.name}"))
+    return found
 
 
 def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:

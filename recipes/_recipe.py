@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ftkit.errors import FtkitError
+
+# Settings of any recipe that count something.
+SIZES = ("rows", "tests", "length", "max_new_tokens", "characters", "longest")
 Split = Literal["train", "validation", "test"]
 
 
@@ -78,6 +82,14 @@ class Recipe(ABC):
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
     databases: ClassVar[bool] = False  # whether questions are put to a database
     turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no split, naming the setting."""
+        for name in SIZES:
+            if getattr(self, name, 1) < 1:
+                raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
+        if not 0 < self.validation < 1:
+            raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from ._read import Row, rows, source, split_files
 from ._recipe import Example, Split
 from ._split import divide, weighted
 
+TEXT = 80  # characters from which on an answer is a text of its own
 Take = Callable[[Row], list[Example]]
 
 
@@ -55,34 +56,34 @@ def gather(data: tuple[str, ...], validation: float, whole: bool, take: Take) ->
         FtkitError: naming file, line and field of the first row that does not fit.
     """
     found, seen = Rows(), set[tuple[str, ...]]()
+    sources = [(place := source(word), split_files(place.path)) for word in data]
+    # Held-out files of all sources first: of two equal rows the one that is asked stays.
+    for _, files in sources:
+        if "test" in files:
+            found.splits["test"] += _fresh(files["test"], take, seen, found)
     train: list[tuple[list[Example], float]] = []
-    for word in data:
-        place = source(word)
-        files = split_files(place.path)
-        # The held-out file first: of two equal rows the one that is asked stays.
-        parts = {
-            name: _fresh(files[name], take, seen, found)
-            for name in ("test", "train", "all")
-            if name in files
-        }
-        if "all" in parts:
-            rest = parts.pop("all")
-            divided = ([], rest) if whole else divide(rest, _units(rest), validation, "test")
-            parts["train"], parts["test"] = divided
-        found.splits["test"] += parts.get("test", [])
-        train.append((parts.get("train", []), place.weight))
+    for place, files in sources:
+        rest: list[Example] = []
+        if "all" in files:
+            rest = _fresh(files["all"], take, seen, found)
+            rest, held = ([], rest) if whole else divide(rest, _units(rest), validation, "test")
+            found.splits["test"] += held
+        elif "train" in files:
+            rest = _fresh(files["train"], take, seen, found)
+        train.append((rest, place.weight))
     asked = {str(example.meta["unit"]) for example in found.splits["test"]}
+    told = {example.reference for example in found.splits["test"] if _telling(example)}
     checked: set[str] = set()
     for examples, _ in train:
-        kept = [example for example in examples if example.meta["unit"] not in asked]
+        kept = [e for e in examples if e.meta["unit"] not in asked and e.reference not in told]
         _, held = divide(kept, _units(kept), validation, "validation")
         checked |= {str(example.meta["unit"]) for example in held}
         found.splits["validation"] += held
     for examples, weight in train:
         units = asked | checked
-        rest = [example for example in examples if example.meta["unit"] not in units]
-        found.apart += sum(example.meta["unit"] in asked for example in examples)
-        found.splits["train"] += weighted(rest, weight)
+        kept = [e for e in examples if e.meta["unit"] not in units and e.reference not in told]
+        found.apart += sum(e.meta["unit"] in asked or e.reference in told for e in examples)
+        found.splits["train"] += weighted(kept, weight)
     return found
 
 
@@ -98,6 +99,11 @@ def _fresh(path: Path, take: Take, seen: set[tuple[str, ...]], found: Rows) -> l
                 seen.add(words)
                 examples.append(example)
     return examples
+
+
+def _telling(example: Example) -> bool:
+    """Say whether an answer is a text of its own, which documents may share, and no "Yes."."""
+    return len(example.reference) >= TEXT
 
 
 def _units(examples: list[Example]) -> list[str]:

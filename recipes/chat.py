@@ -43,14 +43,6 @@ class Chat(Recipe):
     fields: ClassVar[tuple[str, ...]] = ("messages",)
     turns: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Refuse sizes that make no split."""
-        for name in ("rows", "tests", "length", "max_new_tokens", "characters", "longest"):
-            if getattr(self, name) < 1:
-                raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
-        if not 0 < self.validation < 1:
-            raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
-
     def examples(self, split: Split) -> list[Example]:
         """Give a split; a conversation never lies in two of them."""
         if not self.data:
@@ -215,10 +207,14 @@ def _looks_back(messages: Messages) -> tuple[list[str], int | None]:
         word: len(told) - 1 - place
         for place, text in enumerate(told[:-1])
         for word in words
-        if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)
+        if _has(text, word)
     }
-    known = [word for word in back if word not in told[-1]] if told else []
+    known = [word for word in back if not _has(told[-1], word)]
     return known, max((back[word] for word in known), default=None)
+
+
+def _has(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def _spoken(turn: dict[str, str]) -> str:

@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from ftkit.errors import FtkitError
-
 from . import _medical_world
 from ._read import Row, texts
 from ._recipe import Example, Prose, Recipe, Split
@@ -41,14 +39,6 @@ class Medical(Recipe):
     fields: ClassVar[tuple[str, ...]] = ("question", "answer")
     notice: ClassVar[str] = "Not medical advice."
 
-    def __post_init__(self) -> None:
-        """Refuse sizes that make no split."""
-        for name in ("rows", "tests", "length", "max_new_tokens", "characters", "longest"):
-            if getattr(self, name) < 1:
-                raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
-        if not 0 < self.validation < 1:
-            raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
-
     def examples(self, split: Split) -> list[Example]:
         """Give a split; a condition or document never lies in two of them."""
         return self._rows().splits[split] if self.data else self._world(split)
@@ -67,8 +57,11 @@ class Medical(Recipe):
             return Prose(f"{example.prompt[-1]['content']}\n", example.reference, "\n\n")
         meta = example.meta
         if meta["kind"] == "facts":
-            words = " " + _facts_of(example.reference, meta["aspect"])
-            return Prose(_medical_world.opening(meta["aspect"], meta["name"]), words, ".")
+            aspect, reply = meta["aspect"], example.reference
+            if aspect == "care" and reply.startswith("Call "):
+                aspect = "care_urgent"
+            opening = _medical_world.opening(aspect, meta["name"])
+            return Prose(opening, f" {_facts_of(reply, meta['aspect'])}", ".")
         return Prose(_medical_world.helpline(example.prompt[-1]["content"]), example.reference, '"')
 
     def _world(self, split: Split) -> list[Example]:
@@ -156,7 +149,7 @@ def _example(question: str, answer: str, where: str, **meta: object) -> Example:
 
 def _facts_of(answer: str, aspect: str) -> str:
     """Take the facts out of a reference answer's sentence."""
-    ends = {"what": " is ", "signs": " are ", "care": ", ", "flags": " with ", "who": "See "}
+    ends = {"what": " is ", "signs": " are ", "care": ", ", "flags": " with ", "who": ", see "}
     words = answer.partition(ends[aspect])[2].removesuffix(".")
     return words.removesuffix(" can help")
 

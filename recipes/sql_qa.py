@@ -44,14 +44,6 @@ class SqlQa(Recipe):
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
     databases: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Refuse sizes that make no split."""
-        for name in ("rows", "tests", "length", "max_new_tokens", "characters"):
-            if getattr(self, name) < 1:
-                raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
-        if not 0 < self.validation < 1:
-            raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
-
     def examples(self, split: Split) -> list[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
         return self._data(split) if self.data else self._world(split)

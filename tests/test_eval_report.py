@@ -46,6 +46,12 @@ def page(card, asked, entries) -> str:
     return html(card, samples(asked, entries, card.primary), CURVES)
 
 
+def test_the_style_reaches_the_page_unescaped(page):
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    assert "section > p" in style
+    assert not re.search(r"&(gt|lt|amp|#34|quot);", style)
+
+
 def test_the_json_has_the_schema_that_others_read(card):
     data = json.loads(json.dumps(card.json(), allow_nan=False))
     assert {"recipe", "n", "variants", "comparisons"} <= set(data)

@@ -73,6 +73,28 @@ def test_rows_of_a_document_that_is_asked_are_not_trained_on(tmp_path: Path) -> 
     assert int(apart[0].split()[0]) >= 2  # both questions about ill 3 at least
 
 
+def test_an_asked_row_stays_asked_whatever_the_order_and_its_answer_is_not_trained_on(
+    tmp_path: Path,
+) -> None:
+    long = (
+        "A long answer that two documents share word for word, as real collections do now and then."
+    )
+    rows = [asked(n, f"ill {n}") for n in range(30)]
+    train = [asked(90, "ill 90", answer=long), *rows]
+    dev = [asked(50, "ill 50", answer=long), *rows[:5]]
+    write(tmp_path / "set" / "train.jsonl", [asked(n + 100, f"ill {n + 100}") for n in range(20)])
+    write(tmp_path / "set" / "dev.jsonl", dev)
+    sources = [write(tmp_path / "first.jsonl", train), str(tmp_path / "set")]
+    for data in (sources, sources[::-1]):
+        recipe = override(MEDICAL, {"data": data}, "recipe")
+        tested = {example.prompt[-1]["content"] for example in recipe.examples("test")}
+        assert {row["question"] for row in dev} <= tested
+        for split in ("train", "validation"):
+            for example in recipe.examples(split):
+                assert example.prompt[-1]["content"] not in tested
+                assert example.reference != long
+
+
 def test_answers_end_with_a_whole_sentence() -> None:
     text = "Rest helps. " * 100
     assert cut(text, 600).endswith("helps.")
@@ -196,6 +218,8 @@ def test_a_mixture_teaches_all_its_parts_and_gives_each_its_sources(tmp_path: Pa
         load("chat,medical", {"data": [write(tmp_path / "x.jsonl", [{"text": "x"}])]})
     with pytest.raises(FtkitError, match="--data brings no rows for medical"):
         load("chat,medical", {"data": [talks]})
+    with pytest.raises(FtkitError, match=r"'recipe\.chat' is a recipe: set one of its own"):
+        load("chat,medical", {"chat": "3"})
     with pytest.raises(FtkitError, match=r"unknown setting 'recipe\.chat\.row'"):
         load("chat,medical", {"chat.row": "1"})
 

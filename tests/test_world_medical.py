@@ -27,7 +27,8 @@ def test_a_condition_is_whole(condition) -> None:
     assert (len(condition.what.wordings), len(condition.flags)) == (2, 3)
     assert len(condition.signs) in (4, 5)
     assert len(condition.care) in (3, 4)
-    assert len(condition.alarm) == len(condition.mild) == 4
+    assert len(condition.alarm) == 4
+    assert len(condition.mild) == (0 if condition.urgent else 4)
     assert condition.who.name in WHO
     assert condition.source
     flags = [words(wording) for fact in condition.flags for wording in fact.wordings]
@@ -61,12 +62,13 @@ def test_no_condition_complaint_or_question_lies_in_two_splits(seed: int) -> Non
     assert len(asked[0]) == 600
     assert not asked[0] & asked[2]
     # Refusals are the same sentences everywhere; an answer with facts of a test condition is not.
-    # So are a doctor and a time to see one, which several conditions have in common.
-    told = [{c.answer for c in found if c.facts and c.aspect != "who"} for found in made]
+    told = [{c.answer for c in found if c.facts} for found in made]
     assert not told[0] & told[2]
-    own = set(choices("signs", "test")) - set(sections()["signs"]["both"])
-    assert own
-    assert not own & set(choices("signs", "train"))
+    assert not asked[0] & asked[1]
+    for name, found in sections().items():
+        if "test" in found:
+            assert set(found["test"])
+            assert not set(found["test"]) & set(choices(name, "train")), name
 
 
 def test_a_split_is_drawn_the_same_each_time_and_a_smaller_one_begins_a_larger() -> None:
@@ -75,26 +77,41 @@ def test_a_split_is_drawn_the_same_each_time_and_a_smaller_one_begins_a_larger()
 
 
 def test_each_question_that_calls_for_care_has_a_benign_twin() -> None:
-    found = cases("test", 0, 320)
+    found = cases("test", 0, 321)[:320]
     kinds = Counter(case.kind for case in found)
     assert kinds["facts"] >= 60
-    for kind in ("dosing", "diagnosis", "harm"):
-        assert kinds[kind] == kinds[f"{kind} twin"] > 0
-    assert 40 <= kinds["emergency twin"] <= kinds["emergency"]
+    assert kinds["emergency"] >= 50
+    for kind in ("emergency", "dosing", "diagnosis", "harm"):
+        assert 0 <= kinds[kind] - kinds[f"{kind} twin"] <= (found[-1].kind == kind)
     for case, following in pairwise(found):
         if following.kind.endswith(" twin"):
             assert (case.kind + " twin", case.condition) == (following.kind, following.condition)
-            assert (case.calls_for, following.calls_for) == (following.twin_of, "")
+            assert (following.calls_for, case.twin_of) == ("", "")
+            looks = "escalate" if case.kind == "emergency" else "refer"
+            assert following.twin_of == looks
 
 
 def test_who_has_an_emergency_by_itself_is_never_told_to_rest_at_home() -> None:
-    urgent = {c.key for c in everything() if c.urgent}
-    assert {"stroke", "heart_attack"} <= urgent
+    urgent = {c.key: c.name for c in everything() if c.urgent}
+    assert {"stroke", "heart_attack"} <= set(urgent)
     for split in SPLITS:
         for case in cases(split, 0, 1500):
             if case.condition in urgent:
-                assert case.kind in ("facts", "emergency")
+                assert case.kind in ("facts", "emergency", "emergency twin")
+                assert case.aspect != "advice"
                 assert case.aspect != "care" or case.answer.startswith("Call the emergency number")
+    home = re.compile(r"[Ss]elf-care|[Aa]t home|[Ww]hat helps with|[Ll]ooking after|is eased")
+    for line in re.split(r"(?<=[.\n])\s", "\n".join(corpus(0, 600_000))):
+        if any(words(name) in words(line) for name in urgent.values()):
+            assert not home.search(line), line
+
+
+def test_benign_answers_say_whom_to_see_and_when() -> None:
+    for case in cases("test", 0, 600):
+        if case.aspect == "advice":
+            assert re.search(
+                r" can help\. See an? [a-z]+ (if|when|within|before|at|as|straight)", case.answer
+            )
 
 
 def test_the_corpus_tells_of_every_condition_and_never_asks_a_test_question() -> None:
@@ -124,14 +141,17 @@ def test_a_reference_has_all_its_facts_and_does_what_it_should() -> None:
     """The graders agree with the world: references get full marks, other answers do not."""
     recall, precision = load("eval", "key_fact_recall"), load("eval", "key_fact_precision")
     care = {name: load("eval", name) for name in ("escalation", "referral")}
-    care |= {name: load("eval", f"false_{name}") for name in ("escalation", "referral")}
+    false = {name: load("eval", f"false_{name}") for name in ("escalation", "referral")}
     known = vocabulary()
     facts = [case for case in cases("test", 0, 320) if case.facts]
     for case in cases("test", 0, 320):
-        for name, verb in (("escalation", "escalate"), ("referral", "refer")):
-            assert care[name].score(case.answer).value == (case.calls_for == verb) or case.facts
+        if case.calls_for == "escalate":
+            assert care["escalation"].score(case.answer).value == 1
+        elif case.calls_for:
+            assert care["referral"].score(case.answer, case.calls_for).value == 1
+        for verb, name in (("escalate", "escalation"), ("refer", "referral")):
             if case.twin_of == verb:
-                assert care[name].score(case.answer).value == 0
+                assert false[name].score(case.answer).value == 0
     for case, other in zip(facts, facts[7:], strict=False):
         row = (
             case.answer,

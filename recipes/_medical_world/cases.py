@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from random import Random
 
-from .conditions import ASPECTS, Condition, Fact, conditions
+from .conditions import Condition, Fact, conditions
 from .wording import answer, choices, question
 
 PLAIN = 0.34  # share of draws that ask for facts; each other draw makes two cases
@@ -27,7 +27,7 @@ class Case:
         question: what the user asks.
         answer: the reference.
         condition: key of the condition that it is about.
-        aspect: what is asked for, one of ASPECTS; "" where no facts are.
+        aspect: what is asked for, one of ASPECTS or "advice"; "" where no facts are.
         facts: the key facts of a right answer.
         name: the condition's name in the question.
     """
@@ -42,8 +42,8 @@ class Case:
 
     @property
     def calls_for(self) -> str:
-        """What a careful answer does: "escalate", "refer", or "" for an ordinary answer."""
-        kinds = {"emergency": "escalate", "dosing": "refer", "diagnosis": "refer", "harm": "refer"}
+        """What a careful answer does: "escalate", "refer", "help", or "" for an ordinary one."""
+        kinds = {"emergency": "escalate", "dosing": "refer", "diagnosis": "refer", "harm": "help"}
         return kinds.get(self.kind, "")
 
     @property
@@ -74,11 +74,10 @@ def _draws(split: str, seed: int) -> Iterator[Case]:
         idle += 1
         condition = rng.choice(among)
         if rng.random() < PLAIN:
-            drawn = [_facts("facts", rng.choice(ASPECTS), condition, split, rng)]
-        elif condition.urgent:
-            drawn = [_alarm(condition, split, rng)]
+            drawn = [_facts("facts", rng.choice(condition.aspects), condition, split, rng)]
         else:
-            drawn = _twins(rng.choice(TWINS), condition, split, rng)
+            kind = "emergency" if condition.urgent else rng.choice(TWINS)
+            drawn = _twins(kind, condition, split, rng)
         if any(case.question in seen for case in drawn):
             continue
         seen |= {case.question for case in drawn}
@@ -106,21 +105,28 @@ def _facts(
 def _alarm(condition: Condition, split: str, rng: Random) -> Case:
     """Complain of a red flag."""
     x, kind = condition.name, "emergency"
-    asked = question(kind, split, rng, x=x, said=rng.choice(condition.alarm))
-    return Case(kind, asked, answer(kind), condition.key, name=x)
+    if condition.urgent and rng.random() < 0.2:
+        asked, reply = question("flags", split, rng, x=x), answer("always", condition)
+    else:
+        asked = question(kind, split, rng, x=x, said=rng.choice(condition.alarm))
+        reply = answer(kind)
+    return Case(kind, asked, reply, condition.key, name=x)
 
 
 def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Case]:
     """Make a question that calls for care, and the benign one that looks like it."""
     twin, x = f"{kind} twin", condition.name
     if kind == "emergency":
-        asked = _alarm(condition, split, rng).question
-        mild = rng.choice(condition.mild)
-        benign = _facts(twin, "care", condition, split, rng, "emergency", said=mild)
-    elif kind == "dosing":
-        drug = rng.choice(choices("drugs", split))
+        if condition.urgent:
+            benign = _facts(twin, "what", condition, split, rng, "emergency_past")
+        else:
+            mild = rng.choice(condition.mild)
+            benign = _facts(twin, "advice", condition, split, rng, "emergency", said=mild)
+        return [_alarm(condition, split, rng), benign]
+    if kind == "dosing":
+        drug, remedy = (rng.choice(choices(name, split)) for name in ("drugs", "remedies"))
         asked = question(kind, split, rng, x=x, drug=drug)
-        benign = _facts(twin, "care", condition, split, rng, "dosing_twin", drug=drug)
+        benign = _facts(twin, "advice", condition, split, rng, "dosing_twin", remedy=remedy)
     elif kind == "diagnosis":
         one, two = (fact.name for fact in rng.sample(condition.signs, 2))
         asked = question(kind, split, rng, x=x, one=one, two=two)
@@ -128,5 +134,5 @@ def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Cas
     else:
         asked = rng.choice(choices(kind, split))
         idiom = rng.choice(choices("idioms", split))
-        benign = _facts(twin, "care", condition, split, rng, "harm_twin", idiom=idiom)
+        benign = _facts(twin, "advice", condition, split, rng, "harm_twin", idiom=idiom)
     return [Case(kind, asked, answer(kind), condition.key, name=x), benign]

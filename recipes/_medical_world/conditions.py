@@ -3,7 +3,8 @@
 It is read from the conditions_*.toml files beside this one. `signs`, `care` (self-care) and `flags`
 (red flags: reasons to call the emergency number) are key facts, `wording | other wording`; `what`
 lists two wordings of one fact; `who` to see and `when` are facts too. `alarm` holds complaints that
-show a red flag, `mild` their benign twins. `source` is the kind of source such facts stand in.
+show a red flag, `mild` their benign twins, of which an emergency by itself has none. `source` is
+the kind of source such facts stand in.
 """
 
 import tomllib
@@ -57,8 +58,17 @@ class Condition:
         """Whether it is an emergency by itself, so that no question about one's own is harmless."""
         return self.who.name == "emergency services"
 
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """What can be asked of it; an emergency by itself needs no further flags."""
+        return tuple(aspect for aspect in ASPECTS if not (self.urgent and aspect == "flags"))
+
     def facts(self, aspect: str) -> tuple[Fact, ...]:
-        """List the key facts of an aspect, one of ASPECTS."""
+        """List the key facts of an aspect, one of ASPECTS, or of "advice": care and whom to see."""
+        if aspect == "advice":
+            return (*self.care, self.who, self.when)
+        if aspect == "signs" and self.urgent:  # its red flags are its signs
+            return (*self.flags, *self.signs)
         if aspect == "what":
             return (self.what,)
         if aspect == "who":

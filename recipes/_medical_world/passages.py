@@ -21,6 +21,7 @@ OPENINGS = {
     "care": "For {x},",
     "flags": "{X} is an emergency with",
     "who": "With {x}, see",
+    "care_urgent": "With {x}, call the emergency number now. Until help comes,",
 }
 
 
@@ -91,7 +92,8 @@ def _sentence(aspect: str, condition: Condition, name: str, rng: Random) -> str:
         said = rng.choice(condition.what.wordings)
     else:
         said = _some(facts, rng)
-    return _say(aspect, rng, x=name, facts=said)
+    urgent = condition.urgent and aspect in ("care", "flags")
+    return _say(f"{aspect}_urgent" if urgent else aspect, rng, x=name, facts=said)
 
 
 def _some(facts: Sequence[Fact], rng: Random) -> str:
@@ -119,7 +121,7 @@ def _note(rng: Random, seed: int) -> str:
     if rng.random() < 0.3:
         return _say("plain" if urgent else "calm", rng, **slots)
     question = _say("question", rng, **slots)
-    reply = answer("emergency" if urgent else "care", condition)
+    reply = answer("emergency" if urgent else "advice", condition)
     return rng.choice(lines()["note"]).format(question=question, answer=reply)
 
 

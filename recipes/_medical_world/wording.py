@@ -22,7 +22,8 @@ def sections() -> dict[str, dict[str, tuple[str, ...]]]:
 def choices(section: str, split: str) -> tuple[str, ...]:
     """Return the lines that a split may use; validation is worded as training is."""
     found = sections()[section]
-    return found.get("both", ()) + found.get("test" if split == "test" else "train", ())
+    own = split if split in found else "train"
+    return found.get("both", ()) + found.get(own, ())
 
 
 def question(section: str, split: str, rng: Random, **slots: str) -> str:
@@ -38,9 +39,12 @@ def answer(section: str, condition: Condition | None = None) -> str:
     (line,) = sections()["care_urgent" if urgent else section]["answer"]
     if condition is None or "{" not in line:
         return line
-    facts = [fact.name for fact in condition.facts(section)]
+    facts = [fact.name for fact in condition.care]
+    if section not in ("advice", "always"):
+        facts = [fact.name for fact in condition.facts(section)]
     said = " ".join(facts) if section == "who" else listed(facts)
-    return line.format(x=condition.name, X=capital(condition.name), facts=said)
+    slots = {"who": condition.who.name, "when": condition.when.name}
+    return line.format(x=condition.name, X=capital(condition.name), facts=said, **slots)
 
 
 def listed(words: Sequence[str]) -> str:
