@@ -13,19 +13,24 @@ def result(folder: Path, title: str, notes: str) -> dict[str, Any]:
     """Read a folder that `ftkit eval` or `ftkit demo` wrote.
 
     Args:
-        folder: holds scorecard.json; stages.json is looked for beside the folder.
+        folder: holds scorecard.json; stages.json is looked for beside the folder and above.
         title: what the tables call it.
         notes: what a reader must know of how it was measured; "" for nothing.
     """
     card = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
-    stages = folder.parent / "stages.json"
+    above = (
+        folder.parent,
+        folder.parent.parent,
+    )  # of several recipes each has a folder below eval/
+    root = next((place for place in above if (place / "stages.json").exists()), folder.parent)
+    stages = root / "stages.json"
     kept = {"title": title, **({"notes": notes} if notes else {})}
     if stages.exists():
         found = json.loads(stages.read_text(encoding="utf-8"))
         costs = ("seconds", "peak_memory")
         kept["stages"] = {name: {k: stage[k] for k in costs} for name, stage in found.items()}
     kept |= _by_source(folder / "answers.jsonl", next(iter(card["readings"])))
-    return kept | _plain(card, str(folder.parent.resolve()), str(folder.parent)) | kept
+    return kept | _plain(card, str(root.resolve()), str(root)) | kept
 
 
 def _by_source(answers: Path, metric: str) -> dict[str, Any]:

@@ -99,7 +99,10 @@ def test_several_prompts_are_asked_in_turn_and_so_are_piped_lines(tiny_runs):
 
 def test_piped_bytes_that_are_no_text(tiny_runs):
     result = CliRunner().invoke(ftkit, ["chat", str(tiny_runs["base"])], input=b"caf\xe9\n")
-    assert (result.exit_code, result.stderr) == (2, "Not medical advice.\nError: the standard input is not UTF-8 text\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Not medical advice.\nError: the standard input is not UTF-8 text\n",
+    )
 
 
 def test_reserved_words_in_a_question_are_text(tiny_runs):

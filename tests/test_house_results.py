@@ -124,19 +124,29 @@ LOWER = {"lower_is_better": False}
 STAGE = {"seconds": 1.0, "peak_memory": 2**30}
 
 
-def test_a_kept_result_names_no_folder_of_the_machine(tmp_path):
-    (tmp_path / "eval").mkdir()
+@pytest.mark.parametrize("where", ["eval", "eval/sql_qa-base"])
+def test_a_kept_result_names_no_folder_of_the_machine(where: str, tmp_path):
+    folder = tmp_path / where
+    folder.mkdir(parents=True)
     card = CARD | {"facts": {"command": f"ftkit eval {tmp_path / 'lora'} --seed 0"}}
-    (tmp_path / "eval" / "scorecard.json").write_text(json.dumps(card))
+    (folder / "scorecard.json").write_text(json.dumps(card))
     (tmp_path / "stages.json").write_text(
         json.dumps({"base": STAGE | {"result": f"in {tmp_path}"}})
     )
     file = tmp_path / "kept.json"
     script = ROOT / "bench" / "keep.py"
-    words = [sys.executable, script, tmp_path / "eval", file, "--title", "A run"]
+    words = [sys.executable, script, folder, file, "--title", "A run"]
     subprocess.run(words, check=True)
     kept = json.loads(file.read_text())
     assert kept["facts"] == {"command": "ftkit eval runs/lora --seed 0"}
     assert kept["title"] == "A run"
     assert kept["variants"] == CARD["variants"]
     assert kept["stages"] == {"base": STAGE}
+    answers = [
+        {"where": f"{place}/{name}:1", "variants": {"lora": {"scores": {"execution_accuracy": s}}}}
+        for place, name, s in (("a", "x", 1.0), ("a", "x", None), ("b", "y", None))
+    ]
+    (folder / "answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    subprocess.run(words, check=True)
+    by_source = json.loads(file.read_text())["by_source"]
+    assert by_source == {"a": {"n": 1, "lora": 1.0}, "b": {"n": 0}}
