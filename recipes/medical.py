@@ -149,8 +149,8 @@ def _example(question: str, answer: str, where: str, **meta: object) -> Example:
 
 def _facts_of(answer: str, aspect: str) -> str:
     """Take the facts out of a reference answer's sentence."""
-    ends = {"what": " is ", "signs": " are ", "care": ", ", "flags": " with ", "who": ", see "}
-    words = answer.partition(ends[aspect])[2].removesuffix(".")
+    before = {"what": " (?:is|are) ", "signs": " are ", "care": ", ", "flags": " with "}
+    words = re.split(before.get(aspect, ", see "), answer, maxsplit=1)[-1].removesuffix(".")
     return words.removesuffix(" can help")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from .conditions import ASPECTS, Condition, Fact, conditions, everything
-from .wording import answer, capital, choices, listed
+from .wording import agree, answer, capital, choices, listed
 
 NOTES = 0.3  # share of documents that are notes of the helpline
 USUAL = 0.6  # share of facts that are told in their usual wording
@@ -74,7 +74,7 @@ def article(condition: Condition, rng: Random) -> str:
 
 def opening(aspect: str, name: str) -> str:
     """Begin a sentence that the corpus would end with the key facts of an aspect."""
-    return OPENINGS[aspect].format(x=name, X=capital(name))
+    return agree(OPENINGS[aspect].format(x=name, X=capital(name)), name)
 
 
 def helpline(question: str) -> str:
@@ -128,4 +128,7 @@ def _note(rng: Random, seed: int) -> str:
 def _say(section: str, rng: Random, **slots: str) -> str:
     """Fill a line of a section; a slot with a capital begins a sentence."""
     large = {name.capitalize(): capital(text) for name, text in slots.items()}
-    return rng.choice(lines()[section]).format(**slots, **large)
+    text = rng.choice(lines()[section]).format(**slots, **large)
+    for name in ("x", "also"):
+        text = agree(text, slots[name]) if name in slots else text
+    return text
