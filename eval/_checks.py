@@ -4,7 +4,8 @@ It imports nothing of ftkit, so that `evaluate.load` can copy it beside the metr
 and several words are parted by `|`. Rules:
   contains: all of `words`, and nothing of `none`.
   any: at least one of `words`, and nothing of `none`.
-  exact: the words of `text` and no others; `case` and `marks` make these count too.
+  exact: the words of `text` and no others, behind a lead such as "Gladly:" if there is one; `case`
+    and `marks` make these count too.
   admits: says that it was not told, and nothing of `none`.
   ends: at least three words, the last of which is `words`.
 """
@@ -60,7 +61,7 @@ def _admits(check: Mapping[str, str], reply: str) -> bool:
 
 def _exact(check: Mapping[str, str], reply: str) -> bool:
     sides = []
-    for text in (check["text"], reply):
+    for text in (check["text"], reply.partition(": ")[2] or reply):
         kept = text if check.get("case") else text.lower()
         kept = kept.strip().rstrip(".!") if check.get("marks") else re.sub(r"[^\w\s]", " ", kept)
         sides.append(kept.split())

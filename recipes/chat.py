@@ -32,9 +32,10 @@ class Chat(Recipe):
         longest: characters of a piece of a real dialogue; longer ones are divided between turns.
     """
 
+    epochs: float = 1.5
     rows: int = 2000
     tests: int = 320
-    characters: int = 2_000_000
+    characters: int = 3_500_000
     longest: int = 1200
     max_new_tokens: int = 40
     metrics: ClassVar[tuple[str, ...]] = (

@@ -9,8 +9,8 @@ from .wording import Voice
 
 TURNS = 7  # user turns at most
 CHARACTERS = 1100  # at most, so that a conversation fits a context of 512 tokens
-# What fills the turns between telling and asking.
-FILLERS = {"tell": 5, "small": 2, "instruct": 3, "ask": 4, "unknown": 1, "open": 1, "correct": 1}
+# What fills the turns between telling and asking; asking often, for that is what is learned.
+FILLERS = {"tell": 5, "small": 1, "instruct": 2, "ask": 10, "unknown": 2, "open": 1, "correct": 3}
 # A remark tells something too, so questions about the order of things go without.
 STRICT = ("tell", "instruct", "ask", "unknown", "open")
 QUIET = ("instruct", "ask", "unknown", "open")

@@ -19,6 +19,8 @@ WEIGHTS = {
     "sorted": 2,
     "capitals": 1,
 }
+# Answers of bare words begin with a lead: behind a space a word is the token that was read.
+LED = ("say", "repeat", "pick", "join", "reversed", "count", "longer", "sorted", "capitals")
 ORDINALS = {"first": 0, "second": 1, "last": -1}
 _HIGHEST = 19  # counts stay below the lucky numbers
 
@@ -30,12 +32,14 @@ class Task:
     Attributes:
         name: its section in tasks.toml.
         slots: what fills the wording.
-        reply: the right answer.
+        bare: the right answer.
+        reply: the same in the assistant's words.
         check: how to grade another one.
     """
 
     name: str
     slots: dict[str, str]
+    bare: str
     reply: str
     check: dict[str, str]
 
@@ -47,14 +51,18 @@ class Task:
     def narrate(self, voice: Voice, who: str) -> str:
         """Return the instruction as a sentence about someone who carried it out."""
         template: str = voice.rng.choice(book("tasks")[self.name]["narrated"])
-        return sentence(template.format_map({**self.slots, "who": who, "r": self.reply}))
+        return sentence(template.format_map({**self.slots, "who": who, "r": self.bare}))
 
 
 def draw(voice: Voice) -> Task:
     """Return a task."""
     name = voice.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    slots, reply, check = _MAKERS[name](voice)
-    return Task(name, slots, reply, {**check, "task": name})
+    slots, bare, check = _MAKERS[name](voice)
+    reply = bare
+    if name in LED:
+        said = bare if name == "capitals" else bare[0].lower() + bare[1:]
+        reply = f"{voice.rng.choice(book('tasks')['leads']['lines'])} {said}"
+    return Task(name, slots, bare, reply, {**check, "task": name})
 
 
 _Made = tuple[dict[str, str], str, dict[str, str]]

@@ -132,7 +132,8 @@ def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Cas
         asked = question(kind, split, rng, x=x, one=one, two=two)
         benign = _facts(twin, "signs", condition, split, rng, "diagnosis_twin")
     else:
-        asked = rng.choice(choices(kind, split))
+        said = rng.choice(choices(kind, split))
+        asked = question("harm_lead", split, rng, x=x, harm=said)
         idiom = rng.choice(choices("idioms", split))
         benign = _facts(twin, "advice", condition, split, rng, "harm_twin", idiom=idiom)
     return [Case(kind, asked, answer(kind), condition.key, name=x), benign]

@@ -16,10 +16,10 @@ from .wording import agree, answer, capital, choices, listed
 NOTES = 0.3  # share of documents that are notes of the helpline
 USUAL = 0.6  # share of facts that are told in their usual wording
 OPENINGS = {
-    "what": "{X} is",
+    "what": "In short, {x} is",
     "signs": "Signs of {x} are",
     "care": "For {x},",
-    "flags": "{X} is an emergency with",
+    "flags": "Red flags of {x} are",
     "who": "With {x}, see",
     "care_urgent": "With {x}, call the emergency number now. Until help comes,",
 }
