@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from ftkit import catalog
 from ftkit.runs import write_whole
 
 from ._plots import kind
@@ -86,6 +87,7 @@ def _row(card: Scorecard, line: Line, best: str, equal: set[str], names: Sequenc
     measure, reading = line.metrics[card.primary], card.readings[card.primary]
     standing = "best" if line.name == best else "tie" if line.name in equal else "behind"
     tuned = line.method not in (*BASELINES, "base")
+    own = catalog.load("recipes", card.recipe).metrics[1:]
     others = (change(line.elsewhere.get(name)) if name != card.recipe else "" for name in names)
     return Row(
         name=line.name,
@@ -101,7 +103,7 @@ def _row(card: Scorecard, line: Line, best: str, equal: set[str], names: Sequenc
         more=tuple(
             f"{found.title.lower()} {value(line.metrics[name].mean, found)}"
             for name, found in card.readings.items()
-            if name != card.primary and found.share and line.metrics[name].mean is not None
+            if name in own and line.metrics[name].mean is not None
         ),
     )
 
@@ -125,8 +127,8 @@ def markdown(parts: Sequence[Part], names: Sequence[str]) -> str:
 
 
 NOTE = (
-    "Scores are means with 95 % intervals; a standing is `tie` where the variant cannot be told "
-    "from the recipe's best one. Forgetting is bits per byte on the base's own validation text, "
+    "Scores are means with 95 % intervals; a tie is a variant that cannot be told from the "
+    "recipe's best one. Forgetting is bits per byte on the base's own validation text, "
     "and on the other recipes' reference answers in the base's plain-text form, after tuning "
     "minus before."
 )
