@@ -99,11 +99,16 @@ def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str,
         options["data"] = [str(path) for path in data]
     settings = {"ftkit": __version__, "command": "pretrain", "options": options}
     settings |= {"plan": table(plan), "recipe": recipe}
-    if recipe:  # words of --set become values of their type
-        typed = [table(embedded) for embedded in corpus(settings).recipes]
-        settings["recipe"] = {
-            name: next(values[name] for values in typed if name in values) for name in recipe
-        }
+    if recipe:  # words of --set become values of their type, those of one recipe in its own table
+        typed = {embedded.name: table(embedded) for embedded in corpus(settings).recipes}
+        settings["recipe"] = {}
+        for name in recipe:
+            part, dot, key = name.partition(".")
+            if dot:
+                settings["recipe"].setdefault(part, {})[key] = typed[part][key]
+            else:
+                values = next(values for values in typed.values() if name in values)
+                settings["recipe"][name] = values[name]
     return settings
 
 

@@ -38,7 +38,7 @@ class SqlQa(Recipe):
     max_new_tokens: int = 64
     rows: int = 12000
     tests: int = 500
-    characters: int = 10_500_000
+    characters: int = 8_500_000
     cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")

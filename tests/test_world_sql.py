@@ -23,7 +23,7 @@ from ftkit.recipes._sql_world.domains import (
 from ftkit.recipes._sql_world.mix import LONGEST
 from ftkit.recipes._sql_world.schemas import article, draw
 
-CHARACTERS = 10_500_000
+CHARACTERS = 8_500_000
 RESERVED = re.compile(r"<\|[a-z0-9_]+\|>")
 TABLE = re.compile(r"^table (\S+): (.+)$", re.MULTILINE)
 
