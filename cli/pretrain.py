@@ -101,14 +101,14 @@ def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str,
     settings |= {"plan": table(plan), "recipe": recipe}
     if recipe:  # words of --set become values of their type, those of one recipe in its own table
         typed = {embedded.name: table(embedded) for embedded in corpus(settings).recipes}
-        settings["recipe"] = {}
+        words: dict[str, Any] = {}
         for name in recipe:
             part, dot, key = name.partition(".")
             if dot:
-                settings["recipe"].setdefault(part, {})[key] = typed[part][key]
+                words.setdefault(part, {})[key] = typed[part][key]
             else:
-                values = next(values for values in typed.values() if name in values)
-                settings["recipe"][name] = values[name]
+                words[name] = next(values[name] for values in typed.values() if name in values)
+        settings["recipe"] = words
     return settings
 
 
