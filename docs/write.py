@@ -116,30 +116,41 @@ def seeds(cards: list[dict[str, Any]]) -> str:
 
 def summary(cards: list[dict[str, Any]]) -> str:
     """Render several recipes under each other: the ranking metric, the base in its best form."""
-    methods = dict.fromkeys(
-        line["method"] for card in cards for line in card["variants"] if line["method"] not in BARE
-    )
+    size = {
+        line["method"]: line["cost"]["trainable_params"]
+        for card in cards
+        for line in card["variants"]
+        if line["method"] not in BARE
+    }
+    methods = sorted(size, key=lambda method: size[method])
     heads = ["recipe", "measure", "nearest answer", "base, best form", *methods]
     lines = [f"| {' | '.join(heads)} |", "| --- | --- |" + " ---: |" * (len(heads) - 2)]
     for card in cards:
         name, reading = next(iter(card["readings"].items()))
         cells = [f"{card['recipe']}, n = {card['n']}", reading["title"]]
         for method in ("nearest", "base", *methods):
-            measures = [v["metrics"][name] for v in card["variants"] if v["method"] == method]
+            lines_of = [line for line in card["variants"] if line["method"] == method]
+            own = [line for line in lines_of if line["name"].startswith(card["recipe"])]
+            measures = [line["metrics"][name] for line in own or lines_of]  # mixtures stand aside
             known = [measure for measure in measures if measure["mean"] is not None]
             sign = -1 if reading["lower_is_better"] else 1
             best = max(known, key=lambda measure: sign * measure["mean"], default=None)
             cells.append(score(best) if best else "–")
         lines.append(f"| {' | '.join(cells)} |")
+    words: dict[str, list[str]] = {}
+    for card in cards:
+        words.setdefault("; ".join(filter(None, [machine(card), card.get("notes")])), []).append(
+            card["recipe"]
+        )
+    said = [f"{', '.join(of)}: {found}" if len(words) > 1 else found for found, of in words.items()]
     made = next((card for card in cards if card.get("stages")), None)
-    words = "Means in percent, 95 % intervals in brackets; " + machine(cards[0])
     if made:
         stages = made["stages"].values()
         minutes = sum(stage["seconds"] for stage in stages) / 60
         peak = max(stage["peak_memory"] for stage in stages) / 2**30
-        words += f"; {minutes:.1f} minutes in all, {peak:.2f} GiB at most"
-    notes = [f"; {cards[0]['notes']}"] if cards[0].get("notes") else []
-    return "\n".join(lines) + f"\n\n{words}{''.join(notes)}.\n"
+        said.append(f"{minutes:.1f} minutes in all, {peak:.2f} GiB at most")
+    text = ". ".join(["Means in percent, 95 % intervals in brackets", *said])
+    return "\n".join(lines) + f"\n\n{text}.\n"
 
 
 def machine(card: dict[str, Any]) -> str:
@@ -183,12 +194,10 @@ def filled(text: str) -> str:
             json.loads(file.read_text(encoding="utf-8"))
             for file in sorted((ROOT / "results").glob(ways[kind]))
         ]
+        if not cards:
+            raise SystemExit(f"a page shows results/{ways[kind]}, and there is none")
         made = {"results": lambda: table(cards[0]), "summary": lambda: summary(cards)}
-        return (
-            match.group(1)
-            + (made.get(kind, lambda: seeds(cards))() if cards else "")
-            + match.group(4)
-        )
+        return match.group(1) + made.get(kind, lambda: seeds(cards))() + match.group(4)
 
     return TABLE.sub(fill, text)
 

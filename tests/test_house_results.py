@@ -115,8 +115,8 @@ def test_recipes_stand_under_each_other_with_the_base_in_its_best_form(write):
         "| --- | --- | ---: | ---: | ---: |",
         "| sql_qa, n = 500 | Execution accuracy | 2.0 (1–4) | 30.0 (0–50) | 72.1 ±1.2 (68–76) |",
         "",
-        "Means in percent, 95 % intervals in brackets; Some CPU, 2 threads; 1.5 minutes in all, "
-        "1.00 GiB at most; one core.",
+        "Means in percent, 95 % intervals in brackets. Some CPU, 2 threads; one core. "
+        "1.5 minutes in all, 1.00 GiB at most.",
     ]
 
 
