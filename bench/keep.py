@@ -30,7 +30,13 @@ def result(folder: Path, title: str, notes: str) -> dict[str, Any]:
         costs = ("seconds", "peak_memory")
         kept["stages"] = {name: {k: stage[k] for k in costs} for name, stage in found.items()}
     kept |= _by_source(folder / "answers.jsonl", next(iter(card["readings"])))
-    return kept | _plain(card, str(root.resolve()), str(root)) | kept
+    # Sources lie as DATA/task/set; where DATA is, is the machine's affair.
+    sources = {Path(word).parent.parent for word in card["facts"].get("recipe", {}).get("data", [])}
+    hidden = {str(root.resolve()): "runs", str(root): "runs"}
+    hidden |= {str(place): "data" for place in sources if place.is_absolute()}
+    base = Path(card["facts"].get("base", {}).get("path", ""))
+    hidden |= {str(base.parent): "runs"} if base.is_absolute() else {}
+    return kept | _plain(card, hidden) | kept
 
 
 def _by_source(answers: Path, metric: str) -> dict[str, Any]:
@@ -55,15 +61,15 @@ def _by_source(answers: Path, metric: str) -> dict[str, Any]:
     return {"by_source": means}
 
 
-def _plain(value: Any, *places: str) -> Any:
-    """Put `runs` in place of the folder that everything lies in."""
+def _plain(value: Any, hidden: dict[str, str]) -> Any:
+    """Put other names in place of the folders that everything lies in."""
     if isinstance(value, dict):
-        return {key: _plain(inner, *places) for key, inner in value.items()}
+        return {key: _plain(inner, hidden) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner, *places) for inner in value]
+        return [_plain(inner, hidden) for inner in value]
     if isinstance(value, str):
-        for place in places:
-            value = value.replace(place, "runs")
+        for place, name in hidden.items():
+            value = value.replace(place, name)
     return value
 
 

@@ -128,7 +128,9 @@ STAGE = {"seconds": 1.0, "peak_memory": 2**30}
 def test_a_kept_result_names_no_folder_of_the_machine(where: str, tmp_path):
     folder = tmp_path / where
     folder.mkdir(parents=True)
-    card = CARD | {"facts": {"command": f"ftkit eval {tmp_path / 'lora'} --seed 0"}}
+    recipe = {"data": ["/mnt/sets/medical/medquad"]}
+    command = f"ftkit eval {tmp_path / 'lora'} --seed 0"
+    card = CARD | {"facts": {"command": command, "recipe": recipe}}
     (folder / "scorecard.json").write_text(json.dumps(card))
     (tmp_path / "stages.json").write_text(
         json.dumps({"base": STAGE | {"result": f"in {tmp_path}"}})
@@ -138,7 +140,8 @@ def test_a_kept_result_names_no_folder_of_the_machine(where: str, tmp_path):
     words = [sys.executable, script, folder, file, "--title", "A run"]
     subprocess.run(words, check=True)
     kept = json.loads(file.read_text())
-    assert kept["facts"] == {"command": "ftkit eval runs/lora --seed 0"}
+    recipe = {"data": ["data/medical/medquad"]}
+    assert kept["facts"] == {"command": "ftkit eval runs/lora --seed 0", "recipe": recipe}
     assert kept["title"] == "A run"
     assert kept["variants"] == CARD["variants"]
     assert kept["stages"] == {"base": STAGE}
