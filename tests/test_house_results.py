@@ -128,7 +128,7 @@ STAGE = {"seconds": 1.0, "peak_memory": 2**30}
 def test_a_kept_result_names_no_folder_of_the_machine(where: str, tmp_path):
     folder = tmp_path / where
     folder.mkdir(parents=True)
-    recipe = {"data": ["/mnt/sets/medical/medquad"]}
+    recipe = {"data": [str(tmp_path.parent / "sets" / "medical" / "medquad")]}
     command = f"ftkit eval {tmp_path / 'lora'} --seed 0"
     card = CARD | {"facts": {"command": command, "recipe": recipe}}
     (folder / "scorecard.json").write_text(json.dumps(card))
