@@ -55,6 +55,8 @@ def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
     evaluates. --set reaches the tables demo and recipe, such as demo.tokens=1000000.
     """
     sets = _options.settings(pairs, TABLES)
+    if not _options.given("out", "dry_run", "debug"):
+        seed, sets = _begun(out, seed, sets)
     size = config.override(Demo(), sets["demo"], "demo")
     world = {"world_seed": seed} | sets["recipe"]
     for name in set(ROWS) & set(size.recipes) if "rows" not in world else ():
@@ -79,6 +81,15 @@ def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
         again = "" if out == RUNS / "demo" else f" --out {out}"
         raise Interrupted(f"stopped: `ftkit demo{again}` goes on where it stopped") from None
     click.echo(f"\n{stages.words()}\n\n{said}")
+
+
+def _begun(out: Path, seed: int, sets: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Take up the settings of a demo that lies there, so that its folder alone goes on with it."""
+    note = out / "demo.toml"
+    if not note.is_file():
+        return seed, sets
+    kept = config.read_toml(note)
+    return kept.get("seed", seed), {name: kept.get(name, {}) for name in TABLES}
 
 
 def _same(out: Path, settings: dict[str, Any]) -> None:

@@ -106,6 +106,8 @@ def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str,
             part, dot, key = name.partition(".")
             if dot:
                 words.setdefault(part, {})[key] = typed[part][key]
+            elif name in typed:
+                words.setdefault(name, {}).update({k: typed[name][k] for k in recipe[name]})
             else:
                 words[name] = next(values[name] for values in typed.values() if name in values)
         settings["recipe"] = words

@@ -170,7 +170,10 @@ def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[list[Example],
     """Take the test items, or an even draw of them in their order."""
     items = recipe.examples("test")
     if not items:
-        raise FtkitError(f"recipe {recipe.name} has no test items to ask")
+        raise FtkitError(
+            f"recipe {recipe.name} has no test items to ask: its sources hold no dev or test file, "
+            "and too few different documents, dialogues or databases to keep some apart"
+        )
     if limit is None or limit >= len(items):
         return items, len(items)
     drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:limit].tolist())

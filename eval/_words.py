@@ -114,6 +114,9 @@ def verdict(card: Scorecard) -> tuple[str, str]:
         return "Nothing could be scored.", "No item has a reference that could be checked."
     best, equals = order[0], ties(card, order[0])
     reading, measure = card.readings[card.primary], best.metrics[card.primary]
+    if not measure.mean and not reading.lower_is_better:
+        title = reading.title.lower()
+        return f"Nobody scored anything by {title} (n = {measure.n}).", "There is nothing to rank."
     found = f"{value(measure.mean, reading)} {reading.title.lower()}"
     found += f" ({span(measure, reading)}; n = {measure.n})"
     names = listed([line.name for line in equals])

@@ -4,6 +4,7 @@ Its front matter is the Hub's (huggingface.co/docs/hub/model-cards).
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ftkit import __version__
@@ -19,12 +20,12 @@ OPENS = {
 
 
 def card(
-    name: str, recipe: Recipe, method: str, adapter: bool, base: str, facts: Mapping[str, Any]
+    folder: str, recipe: Recipe, method: str, adapter: bool, base: str, facts: Mapping[str, Any]
 ) -> str:
     """Write README.md.
 
     Args:
-        name: of the variant's folder.
+        folder: of the variant, from where it was tuned, as the base's.
         recipe: what was taught.
         method: how.
         adapter: whether the folder holds an adapter that needs its base.
@@ -34,10 +35,10 @@ def card(
     library = "peft" if adapter else "transformers"
     parts = getattr(recipe, "parts", (recipe,))
     data = ", ".join(dict.fromkeys(source for part in parts for source in _sources(part)))
-    opens = OPENS["adapter" if adapter else ""].format(folder=name, base=base)
+    opens = OPENS["adapter" if adapter else ""].format(folder=folder, base=base)
     lines = [
         f"---\nlibrary_name: {library}\nbase_model: {base}\npipeline_tag: text-generation",
-        f"tags: [ftkit, {recipe.name}, {method}]\n---\n\n# {name}\n",
+        f"tags: [ftkit, {recipe.name}, {method}]\n---\n\n# {Path(folder).name}\n",
     ]
     if recipe.notice:
         lines.append(f"**{recipe.notice}**\n")
@@ -49,7 +50,7 @@ def card(
     )
     lines.append(f"```python\n{opens}\n```\n")
     lines.append(
-        f"Ask it with `ftkit chat {name}`, compare it with `ftkit eval {name}`. `run/run.toml` "
+        f"Ask it with `ftkit chat {folder}`, compare it with `ftkit eval {folder}`. `run/run.toml` "
         "holds every setting. Its answers can be wrong however sure they sound.\n"
     )
     return "\n".join(lines)

@@ -125,7 +125,7 @@ def tune(
             "validation_nats_before": _before(run),
             "stops": list(work.stops),
         }
-        about = card(run.path.name, recipe, method.name, bool(method.peft_type), base, facts)
+        about = card(str(run.path), recipe, method.name, bool(method.peft_type), base, facts)
         _publish(run, work, method, facts, about)
     yield {"event": "done", **facts}
 

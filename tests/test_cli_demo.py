@@ -154,3 +154,35 @@ def test_the_whole_job_stopped_in_the_middle_and_gone_on_with(tmp_path: Path):
     assert refused.stderr == (
         "Error: runs/demo holds a demo with other settings: choose another --out\n"
     )
+
+
+def test_a_demo_that_was_begun_goes_on_by_its_folder_alone(tmp_path: Path):
+    """What the message of a stopped demo says is enough: its settings are taken up."""
+    from ftkit.cli import demo as command
+
+    small = ["--set", "demo.tokens=9999", "--set", "recipe.medical.rows=77", "--seed", "5"]
+    stopped: list[object] = []
+
+    def stop(work, *_):  # type: ignore[no-untyped-def]
+        stopped.append(work)
+        raise command.Interrupted("stopped")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command.Work, "base", stop)
+        for words in (small, [], ["--set", "demo.tokens=10000"]):
+            result = demo("--out", "mine", *words)
+            if words[-1:] == ["demo.tokens=10000"]:
+                assert result.stderr.endswith(
+                    "holds a demo with other settings: choose another --out\n"
+                )
+            else:
+                assert (
+                    result.stderr
+                    == "Error: stopped: `ftkit demo --out mine` goes on where it stopped\n"
+                )
+    assert len(stopped) == 2
+    assert stopped[0].recipes == stopped[1].recipes
+    assert stopped[0].pretraining == stopped[1].pretraining
+    assert stopped[1].seed == 5
+    plain = demo("--out", "mine", "--dry-run")
+    assert "then medical by soft_prompt, lora, full, 77 rows" in plain.stdout
