@@ -7,7 +7,12 @@ cut at 1.5 times the reference's length first, so that listing everything does n
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+# What a metric of key facts is computed from, as `compare` takes it.
+COLUMNS = dict.fromkeys(
+    ("predictions", "references", "facts", "known", "questions", "names"), "string"
+)
 ROOM = 1.5  # an answer may be so many times as long as the reference
 WORD = re.compile(r"[a-z0-9][a-z0-9'-]*")
 # Words that state nothing; a text without known facts is read as all of its other words.
@@ -37,6 +42,15 @@ class Found:
     right: int
     wrong: int
     expected: int
+
+
+def row(outcome: Any, example: Any) -> tuple[Any, ...] | None:
+    """Take what `compare` needs, in the order of COLUMNS; None where no facts are expected."""
+    meta, question = example.meta, example.prompt[-1]["content"]
+    if not meta.get("facts"):
+        return None
+    about = question, str(meta.get("name", ""))
+    return outcome.answer, example.reference, meta["facts"], meta["known"], *about
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ._key_facts import compare
+from ._key_facts import COLUMNS, compare, row
 from ._metric import Metric, Score
 
 
@@ -22,9 +22,7 @@ class KeyFactRecall(Metric):
         `some: …`, `none`.
     """
 
-    columns = dict.fromkeys(
-        ("predictions", "references", "facts", "known", "questions", "names"), "string"
-    )
+    columns = COLUMNS
     title = "Key-fact recall"
 
     def score(self, *row: str) -> Score:
@@ -40,12 +38,7 @@ class KeyFactRecall(Metric):
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
         """Compare with the facts that the example expects."""
-        meta = example.meta
-        if not meta.get("facts"):
-            return None
-        question = example.prompt[-1]["content"]
-        about = question, str(meta.get("name", ""))
-        return outcome.answer, example.reference, meta["facts"], meta["known"], *about
+        return row(outcome, example)
 
 
 METRIC = KeyFactRecall(keep_in_memory=True)

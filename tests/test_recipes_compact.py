@@ -70,7 +70,7 @@ def test_compact_queries_run_on_the_compact_schema() -> None:
         database = sqlite3.connect(":memory:")
         database.executescript(names(schema).schema)
         for short in queries.values():
-            database.execute(short)
+            assert database.execute(short).description, short
 
 
 def test_names_are_one_to_one() -> None:
