@@ -1,13 +1,17 @@
 """The medical world: what each condition has, what splits share, what the corpus holds."""
 
+import hashlib
 import re
+import string
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
+from random import Random
 
 import pytest
 
 from ftkit.catalog import load
 from ftkit.recipes._medical_world import cases, corpus, vocabulary
+from ftkit.recipes._medical_world.complaints import PEOPLE, complaint, families
 from ftkit.recipes._medical_world.conditions import ASPECTS, conditions, everything
 from ftkit.recipes._medical_world.wording import choices, sections
 
@@ -101,7 +105,7 @@ def test_who_has_an_emergency_by_itself_is_never_told_to_rest_at_home() -> None:
                 assert case.aspect != "advice"
                 assert case.aspect != "care" or case.answer.startswith("Call the emergency number")
     home = re.compile(r"[Ss]elf-care|[Aa]t home|[Ww]hat helps with|[Ll]ooking after|is eased")
-    for line in re.split(r"(?<=[.\n])\s", "\n".join(corpus(0, 600_000))):
+    for line in re.split(r"\n|(?<=\.)\s", "\n".join(corpus(0, 600_000))):
         if any(words(name) in words(line) for name in urgent.values()):
             assert not home.search(line), line
 
@@ -163,3 +167,55 @@ def test_a_reference_has_all_its_facts_and_does_what_it_should() -> None:
         assert (recall.score(*row).value, precision.score(*row).value) == (1, 1), case
         if not {f.name for f in case.facts} & {f.name for f in other.facts}:
             assert recall.score(other.answer, *row[1:]).value < 1
+
+
+def runs_of_five(line: str) -> set[str]:
+    """Return all five words in a row, each person and pronoun written the same."""
+    people = "|".join(sorted({who.split()[-1] for who, _ in PEOPLE} | {"brother", "boy", "girl"}))
+    plain = re.sub(rf"\b(my|our) (little )?({people})\b", "somebody", line.lower())
+    said = re.findall(r"[\w']+", re.sub(r"\b(he|she|him|her|his)\b", "they", plain))
+    return {" ".join(said[n : n + 5]) for n in range(len(said) - 4)}
+
+
+def test_general_complaints_are_not_those_of_validation_and_test() -> None:
+    """Any condition may be a test one under some seed, so none of their complaints is here."""
+    own = [line for c in everything() for line in (*c.alarm, *c.mild)]
+    held = set().union(*map(runs_of_five, own))
+    who, (he, him, his) = PEOPLE[0]
+    seen: set[str] = set()
+    for mine, theirs in chain(families(urgent=True), families(urgent=False)):
+        assert min(len(mine), len(theirs)) >= 8
+        for line in (*mine, *theirs):
+            slots = {field for _, field, _, _ in string.Formatter().parse(line) if field}
+            assert slots <= {"s", "he", "him", "his"} and ("s" in slots) == (line in theirs), line
+            said = line.format(s=who, he=he, him=him, his=his)
+            assert not runs_of_five(said) & held, line
+            assert said not in seen and said not in own, line
+            assert re.fullmatch(r"[A-Za-z][\w ,'-]+\w", said), line
+            seen.add(said)
+    assert len(seen) > 1200
+
+
+def test_general_complaints_stand_in_training_rows_and_corpus_alone() -> None:
+    rng = Random(0)
+    drawn = {complaint(urgent, rng) for urgent in (True, False) for _ in range(4000)}
+    found = {
+        split: [c.question for c in cases(split, 0, 400) if c.kind.startswith("emergency")]
+        for split in SPLITS
+    }
+    share = {
+        split: sum(any(line in asked for line in drawn) for asked in found[split]) / len(found[split])
+        for split in SPLITS
+    }
+    assert share["validation"] == share["test"] == 0
+    assert share["train"] > 0.4
+    assert sum(any(line in text for line in drawn) for text in islice(corpus(0, 10**6), 300)) > 20
+
+
+@pytest.mark.parametrize(
+    ("seed", "mark"), [(0, "57fd9373391b2eb1"), (1, "41c8e2848111aea0"), (2, "a73e48527931385f")]
+)
+def test_what_is_asked_of_held_out_conditions_is_frozen(seed: int, mark: str) -> None:
+    """Whatever else changes in the world, results stay comparable: these are the same items."""
+    asked = cases("validation", seed, 150) + cases("test", seed, 320)
+    assert hashlib.sha256("\n".join(map(repr, asked)).encode()).hexdigest()[:16] == mark

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from random import Random
 
+from .complaints import GENERAL, complaint
 from .conditions import Condition, Fact, conditions
 from .wording import answer, choices, question
 
@@ -108,9 +109,16 @@ def _alarm(condition: Condition, split: str, rng: Random) -> Case:
     if condition.urgent and rng.random() < 0.2:
         asked, reply = question("flags", split, rng, x=x), answer("always", condition)
     else:
-        asked = question(kind, split, rng, x=x, said=rng.choice(condition.alarm))
+        asked = question(kind, split, rng, x=x, said=_complaint(True, condition, split, rng))
         reply = answer(kind)
     return Case(kind, asked, reply, condition.key, name=x)
+
+
+def _complaint(urgent: bool, condition: Condition, split: str, rng: Random) -> str:
+    """Complain in the condition's words; in training rows mostly in general ones."""
+    if split == "train" and rng.random() < GENERAL:
+        return complaint(urgent, rng)
+    return rng.choice(condition.alarm if urgent else condition.mild)
 
 
 def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Case]:
@@ -120,7 +128,7 @@ def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Cas
         if condition.urgent:
             benign = _facts(twin, "what", condition, split, rng, "emergency_past")
         else:
-            mild = rng.choice(condition.mild)
+            mild = _complaint(False, condition, split, rng)
             benign = _facts(twin, "advice", condition, split, rng, "emergency", said=mild)
         return [_alarm(condition, split, rng), benign]
     if kind == "dosing":

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from .complaints import GENERAL, complaint
 from .conditions import ASPECTS, Condition, Fact, conditions, everything
 from .wording import agree, answer, capital, choices, listed
 
@@ -111,6 +112,8 @@ def _note(rng: Random, seed: int) -> str:
     condition = rng.choice(conditions("train", seed))
     urgent = condition.urgent or rng.random() < 0.5
     said = rng.choice(condition.alarm if urgent else condition.mild)
+    if rng.random() < GENERAL:
+        said = complaint(urgent, rng)
     slots = {"x": condition.name, "said": said}
     slots["facts"] = listed([fact.name for fact in condition.care])
     if not condition.urgent and rng.random() < 0.25:
