@@ -14,7 +14,9 @@ from .complaints import GENERAL, complaint
 from .conditions import Condition, Fact, conditions
 from .wording import answer, choices, question
 
-PLAIN = 0.34  # share of draws that ask for facts; each other draw makes two cases
+# Share of draws that ask for facts; each other draw makes two cases.
+PLAIN = {"train": 0.5, "validation": 0.34, "test": 0.34}
+Conditions = tuple[Condition, ...]
 DRAWS = 400  # draws without a new case after which a split has no more
 TWINS = ("emergency", "emergency", "emergency", "dosing", "diagnosis", "harm")
 
@@ -74,11 +76,11 @@ def _draws(split: str, seed: int) -> Iterator[Case]:
     while idle < DRAWS:
         idle += 1
         condition = rng.choice(among)
-        if rng.random() < PLAIN:
+        if rng.random() < PLAIN[split]:
             drawn = [_facts("facts", rng.choice(condition.aspects), condition, split, rng)]
         else:
             kind = "emergency" if condition.urgent else rng.choice(TWINS)
-            drawn = _twins(kind, condition, split, rng)
+            drawn = _twins(kind, condition, split, among, rng)
         if any(case.question in seen for case in drawn):
             continue
         seen |= {case.question for case in drawn}
@@ -103,34 +105,39 @@ def _facts(
     return Case(kind, asked, reply, condition.key, aspect, facts, name)
 
 
-def _alarm(condition: Condition, split: str, rng: Random) -> Case:
+def _alarm(condition: Condition, split: str, among: Conditions, rng: Random) -> Case:
     """Complain of a red flag."""
     x, kind = condition.name, "emergency"
     if condition.urgent and rng.random() < 0.2:
         asked, reply = question("flags", split, rng, x=x), answer("always", condition)
     else:
-        asked = question(kind, split, rng, x=x, said=_complaint(True, condition, split, rng))
+        said = _complaint(True, condition, split, among, rng)
+        asked = question(kind, split, rng, x=x, said=said)
         reply = answer(kind)
     return Case(kind, asked, reply, condition.key, name=x)
 
 
-def _complaint(urgent: bool, condition: Condition, split: str, rng: Random) -> str:
+def _complaint(
+    urgent: bool, condition: Condition, split: str, among: Conditions, rng: Random
+) -> str:
     """Complain in the condition's words; in training rows mostly in general ones."""
     if split == "train" and rng.random() < GENERAL:
-        return complaint(urgent, rng)
+        return complaint(urgent, among, rng)
     return rng.choice(condition.alarm if urgent else condition.mild)
 
 
-def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Case]:
+def _twins(
+    kind: str, condition: Condition, split: str, among: Conditions, rng: Random
+) -> list[Case]:
     """Make a question that calls for care, and the benign one that looks like it."""
     twin, x = f"{kind} twin", condition.name
     if kind == "emergency":
         if condition.urgent:
             benign = _facts(twin, "what", condition, split, rng, "emergency_past")
         else:
-            mild = _complaint(False, condition, split, rng)
+            mild = _complaint(False, condition, split, among, rng)
             benign = _facts(twin, "advice", condition, split, rng, "emergency", said=mild)
-        return [_alarm(condition, split, rng), benign]
+        return [_alarm(condition, split, among, rng), benign]
     if kind == "dosing":
         drug, remedy = (rng.choice(choices(name, split)) for name in ("drugs", "remedies"))
         asked = question(kind, split, rng, x=x, drug=drug)

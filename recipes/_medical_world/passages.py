@@ -109,11 +109,12 @@ def _word(fact: Fact, rng: Random) -> str:
 
 def _note(rng: Random, seed: int) -> str:
     """Write what a caller said and what the nurse made of it; conditions of training rows alone."""
-    condition = rng.choice(conditions("train", seed))
+    among = conditions("train", seed)
+    condition = rng.choice(among)
     urgent = condition.urgent or rng.random() < 0.5
     said = rng.choice(condition.alarm if urgent else condition.mild)
     if rng.random() < GENERAL:
-        said = complaint(urgent, rng)
+        said = complaint(urgent, among, rng)
     slots = {"x": condition.name, "said": said}
     slots["facts"] = listed([fact.name for fact in condition.care])
     if not condition.urgent and rng.random() < 0.25:
