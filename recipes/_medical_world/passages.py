@@ -14,7 +14,7 @@ from .complaints import GENERAL, complaint
 from .conditions import ASPECTS, Condition, Fact, conditions, everything
 from .wording import agree, answer, capital, choices, listed
 
-NOTES = 0.3  # share of documents that are notes of the helpline
+NOTES, SHEETS = 0.25, 0.2  # shares of documents that are notes of the helpline and triage sheets
 USUAL = 0.6  # share of facts that are told in their usual wording
 OPENINGS = {
     "what": "In short, {x} is",
@@ -43,8 +43,11 @@ def corpus(seed: int, characters: int) -> Iterator[str]:
     rng, made = Random(f"medical corpus {seed}"), 0
     deck: list[Condition] = []
     while made < characters:
-        if rng.random() < NOTES:
+        sort = rng.random()
+        if sort < NOTES:
             text = "\n".join(_note(rng, seed) for _ in range(rng.randint(2, 4)))
+        elif sort < NOTES + SHEETS:
+            text = _sheet(rng, seed)
         else:
             if not deck:
                 deck = list(everything())
@@ -127,6 +130,21 @@ def _note(rng: Random, seed: int) -> str:
     question = _say("question", rng, **slots)
     reply = answer("emergency" if urgent else "advice", condition)
     return rng.choice(lines()["note"]).format(question=question, answer=reply)
+
+
+def _sheet(rng: Random, seed: int) -> str:
+    """Write complaints with what the nurse made of each, and nothing else."""
+    among, rows = conditions("train", seed), []
+    form, title = rng.choice(lines()["sheet"]), rng.choice(lines()["sheets"])
+    for _ in range(rng.randint(6, 12)):
+        urgent = rng.random() < 0.5
+        condition = rng.choice(among)
+        own = condition.alarm if urgent else condition.mild
+        general = rng.random() < GENERAL or not own
+        said = complaint(urgent, among, rng) if general else rng.choice(own)
+        verdict = "an emergency" if urgent else "no emergency"
+        rows.append(form.format(said=said, Said=capital(said), verdict=verdict, x=condition.name))
+    return "\n".join([title, *rows])
 
 
 def _say(section: str, rng: Random, **slots: str) -> str:
