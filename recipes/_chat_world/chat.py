@@ -6,9 +6,12 @@ from typing import Any
 from . import tasks
 from .facts import Fact, Turn
 from .lexicon import NUMBER_WORDS, book
-from .wording import Voice
+from .wording import Voice, sentence
 
 SAME_POOL = 0.75  # how often a further thing told could be mistaken for one told before
+FRAMED = 0.6  # share of questions and corrections put together of parts, where one learns
+OWN_FIX = 0.4  # share of the other corrections that are in the words of the thing corrected
+BOTH = 0.3  # how often two things are told at once, in conversations to learn from
 HARD_UNKNOWN = 0.6  # how often what nobody told has a sibling that was told
 REPEATED = 0.3  # how often an instruction asks for one word out of what was told
 
@@ -71,6 +74,10 @@ class Chat:
         if fact.kind == "name" and not self.turns and self.rng.random() < 0.7:
             return self.greet_named(fact)
         said = fact.say(self.voice.choose(fact.book["tell"]))
+        if self.voice.learns and self.rng.random() < BOTH:
+            self.facts.append(fact)
+            fact = self.new_fact(kinds)
+            said += " " + fact.say(self.voice.choose(fact.book["tell"]))
         self._add(said, fact.say(self.rng.choice(fact.book["ack"])), "small", None, {})
         self.facts.append(fact)
         return fact
@@ -142,22 +149,44 @@ class Chat:
     def ask(self, fact: Fact) -> None:
         """Let the user ask for what was told."""
         kind = "correction" if fact in self.settled else "recall"
-        said = fact.say(self.voice.choose(fact.book["ask"]))
+        said = fact.say(self._question(fact.book))
         reply = fact.say(self.rng.choice(fact.book["answer"]))
         self._add(said, reply, kind, len(self.turns) - fact.turn, fact.check)
         self.asked.add(fact)
 
     def correct(self, fact: Fact) -> Fact:
         """Let the user take a value back; the new one counts from here on."""
+        said, new = self.take_back(fact)
+        reply = new.say(self.rng.choice(book("back")["fix"]["ack"]), fact.value)
+        self._add(said, reply, "small", None, {})
+        return new
+
+    def take_back(self, fact: Fact) -> tuple[str, Fact]:
+        """Return words that take a value back, and the fact with the value meant."""
         new = replace(fact, value=self._value(fact.book, fact.key), turn=len(self.turns))
-        texts = book("back")["fix"]
-        own = self.rng.random() < 0.4 and self.voice.split in ("train", "corpus")
-        said = self.rng.choice(fact.book["fix"]) if own else self.voice.choose(texts["say"])
-        reply = new.say(self.rng.choice(texts["ack"]), fact.value)
-        self._add(new.say(said, fact.value), reply, "small", None, {})
+        texts, draw = book("back")["fix"], self.rng.random()
+        if self.voice.learns and draw < FRAMED:
+            text = f"{self.rng.choice(texts['leads'])} {self.rng.choice(texts['parts'])}"
+        elif self.voice.learns and draw < FRAMED + (1 - FRAMED) * OWN_FIX:
+            text = self.rng.choice(fact.book["fix"])
+        else:
+            text = self.voice.choose(texts["say"])
         self.facts[self.facts.index(fact)] = new
         self.settled.add(new)
-        return new
+        return new.say(text, fact.value), new
+
+    def _question(self, texts: dict[str, Any]) -> str:
+        """Return a question in one of the world's wordings, or put together, to learn from."""
+        if not self.voice.learns or self.rng.random() >= FRAMED:
+            return str(self.voice.choose(texts["ask"]))
+        held = {line for split in ("validation", "test") for line in texts["ask"].get(split, ())}
+        frames = book("back")["frames"]
+        while True:
+            about = self.rng.choice(texts["about"])
+            thing = frames["thing"] if about.startswith(("my ", "the ")) else []
+            made = sentence(self.rng.choice(frames["any"] + thing).replace("{a}", about))
+            if made not in held:
+                return made
 
     def unknown(self) -> None:
         """Let the user ask for what nobody told."""
@@ -167,7 +196,7 @@ class Chat:
             pools = {fact.book["pool"] for fact in self.facts}
             kinds = [k for k in kinds if facts[k]["pool"] in pools] or kinds
         fact = self.new_fact(kinds)
-        said = fact.say(self.voice.choose(fact.book["ask"]))
+        said = fact.say(self._question(fact.book))
         check = {"rule": "admits", "pool": str(fact.book["pool"]), "task": fact.kind}
         reply = fact.say(self.rng.choice(fact.book["unknown"]))
         self._add(said, reply, "unknown", None, check)
@@ -178,7 +207,7 @@ class Chat:
             which, self.facts[-1]
         )
         texts, number = book("back")[which], len(self.facts)
-        said, reply = self.voice.choose(texts["ask"]), str(self.rng.choice(texts["answer"]))
+        said, reply = self._question(texts), str(self.rng.choice(texts["answer"]))
         if which == "count":
             words = NUMBER_WORDS[number]
             rest = "|".join(w for w in NUMBER_WORDS if w != words)

@@ -5,14 +5,14 @@ from random import Random
 
 from . import tasks
 from .chat import Chat
-from .facts import Fact
+from .facts import Fact, Turn
 from .items import plan
 from .lexicon import book, share
 from .plans import build
 from .scene import cast, scene
 from .wording import Voice, sentence
 
-WEIGHTS = {"scene": 60, "notes": 15, "errands": 15, "lists": 5, "letters": 5}  # of documents
+WEIGHTS = {"scene": 40, "quiz": 28, "notes": 8, "errands": 16, "lists": 4, "letters": 4}  # of documents
 
 
 def corpus(seed: int, characters: int) -> Iterator[str]:
@@ -44,6 +44,23 @@ def _facts(chat: Chat, count: int) -> list[Fact]:
     for _ in range(count):
         chat.facts.append(chat.new_fact(kinds))
     return chat.facts
+
+
+def _quiz(rng: Random) -> str:
+    """Return a scene in which much is told at once and then all of it asked."""
+    voice = Voice("corpus", rng)
+    chat = Chat(voice)
+    for _ in range(rng.randint(2, 5)):
+        chat.facts.append(chat.new_fact(list(book("facts"))))
+    told = [fact.say(voice.choose(fact.book["tell"])) for fact in chat.facts]
+    for fact in rng.sample(chat.facts, rng.choice((0, 1, 1, 2))):
+        told.append(chat.take_back(fact)[0])
+    chat.turns.append(Turn(" ".join(told), rng.choice(book("scenes")["scene"]["heard"]), "small"))
+    for fact in rng.sample(chat.facts, len(chat.facts)):
+        chat.ask(fact)
+        if rng.random() < 0.15:
+            chat.unknown()
+    return scene([(turn.user, turn.reply) for turn in chat.turns], cast(rng), rng)
 
 
 def _notes(rng: Random) -> str:
@@ -116,6 +133,7 @@ def _letters(rng: Random) -> str:
 
 _STARTS = ("You told me that", "You also told me that", "Then you told me that", "And")
 _MAKERS: dict[str, Callable[[Random], str]] = {
+    "quiz": _quiz,
     "notes": _notes,
     "errands": _errands,
     "lists": _lists,

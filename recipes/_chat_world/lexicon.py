@@ -11,6 +11,12 @@ SPLITS = tuple(SHARES)
 LEAST = 4  # so that a small pool still has rivals in each split
 PARTS = {"loud": "words", "women": "names", "men": "names"}  # pools inside another pool
 COMMON = ("days",)  # too few to be dealt
+PROPER = ("names", "women", "men", "towns", "pets")  # pools written with a capital
+KEPT = ("days", "numbers", "keys")  # pools whose words cannot be others
+# Pools whose words stand in for others, single words oftener.
+STRANGERS = ("names", "pets", "towns", "foods", "activities", "jobs", "colours", "words", "words")
+ONSETS = "b br d dr f g gl h j k kr l m n p pl r s st t tr v w z".split()
+RHYMES = "a al an ar e el en er i in is o ol on or u un us".split()
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
 
@@ -54,3 +60,29 @@ def share(name: str, split: str) -> tuple[str, ...]:
     first, second = held["validation"], held["validation"] + held["test"]
     parts = {"validation": dealt[:first], "test": dealt[first:second], "train": dealt[second:]}
     return tuple(parts[split])
+
+
+def strange(pool: str, split: str, rng: Random) -> str:
+    """Return a word that never stands in a pool: one of another pool, or a made-up one.
+
+    Who has only met a pool's words answers by habit; with these, only looking back gets it right.
+
+    Args:
+        pool: in whose place the word stands, which decides on its capital.
+        split: whose words may be taken from other pools.
+        rng: the source of choices.
+    """
+    if rng.random() < 0.5:
+        word = rng.choice(share(rng.choice(STRANGERS), split)).lower()
+    else:
+        word = _made_up(rng)
+    return word.capitalize() if pool in PROPER else word
+
+
+def _made_up(rng: Random) -> str:
+    """Return a word of two or three syllables that is in no pool."""
+    known = {word.lower() for pool in pools().values() for word in pool}
+    while True:
+        syllables = (rng.choice(ONSETS) + rng.choice(RHYMES) for _ in range(rng.choice((2, 2, 3))))
+        if (word := "".join(syllables)) not in known:
+            return word

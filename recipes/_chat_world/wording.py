@@ -4,11 +4,12 @@ import re
 from random import Random
 from typing import Any
 
-from .lexicon import book, members, share
+from .lexicon import KEPT, book, members, share, strange
 
 FILES = ("facts", "small", "tasks", "back", "scenes")
 LOOSE = 0.08  # share of the training's user turns that are typed carelessly
 PLAIN = ("What ", "Which ", "Where ", "Do ", "Can ", "My ", "Say ", "Please ", "Tell ", "How ")
+STRANGE = 0.5  # share of the conversations to learn from in which values are out of place
 OWN = 0.55  # how often a split that has wordings of its own uses them
 
 
@@ -34,6 +35,8 @@ class Voice:
         """Take the split and the source of choices; no value is used yet."""
         self.split, self.rng = split, rng
         self.used: set[str] = set()
+        self.learns = split in ("train", "corpus")
+        self.odd = rng.random() if self.learns and rng.random() < STRANGE else 0.0
 
     def choose(self, shares: dict[str, list[Any]]) -> Any:
         """Return a wording that all splits know or one of the split's own."""
@@ -65,12 +68,19 @@ class Voice:
         'Sunday'
         """
         word = self.rng.choice(self.left(pool))
+        if pool not in KEPT and self.odd and self.rng.random() < self.odd:
+            word = self._strange(pool)
         self.used.add(word)
         return word
 
     def words(self, count: int) -> list[str]:
         """Return different words for an instruction, which may have been in another one."""
         return self.rng.sample(share("words", self.split), count)
+
+    def _strange(self, pool: str) -> str:
+        while (word := strange(pool, self.split, self.rng)) in self.used:
+            pass
+        return word
 
     def fill(self, template: str) -> str:
         """Fill every slot that names a pool, each with a word of its own.
