@@ -168,7 +168,7 @@ def test_a_corrected_value_was_told_and_is_no_answer(test: list[Talk]) -> None:
 
 def test_a_value_taken_back_is_never_given_again() -> None:
     corrected = 0
-    for number in range(100):
+    for number in range(250):
         turns = build("train", "correction", 1 + number % 5, f"back {number}", full=True).turns
         for place, turn in enumerate(turns):
             later = " ".join(after.reply for after in turns[place + 1 :]).lower()

@@ -187,10 +187,11 @@ def test_general_complaints_are_not_those_of_validation_and_test() -> None:
         assert min(len(mine), len(theirs)) >= 8
         for line in (*mine, *theirs):
             slots = {field for _, field, _, _ in string.Formatter().parse(line) if field}
-            assert slots <= {"s", "he", "him", "his"} and ("s" in slots) == (line in theirs), line
+            assert slots <= {"s", "he", "him", "his"}, line
+            assert ("s" in slots) == (line in theirs), line
             said = line.format(s=who, he=he, him=him, his=his)
             assert not runs_of_five(said) & held, line
-            assert said not in seen and said not in own, line
+            assert said not in {*seen, *own}, line
             assert re.fullmatch(r"[A-Za-z][\w ,'-]+\w", said), line
             seen.add(said)
     assert len(seen) > 1200
@@ -198,18 +199,24 @@ def test_general_complaints_are_not_those_of_validation_and_test() -> None:
 
 def test_general_complaints_stand_in_training_rows_and_corpus_alone() -> None:
     rng, among = Random(0), conditions("train", 0)
-    drawn = {complaint(urgent, among, rng).lower() for urgent in (True, False) for _ in range(20_000)}
+    drawn = {
+        complaint(urgent, among, rng).lower() for urgent in (True, False) for _ in range(20_000)
+    }
     found = {
         split: [c.question.lower() for c in cases(split, 0, 400) if c.kind.startswith("emergency")]
         for split in SPLITS
     }
     share = {
-        split: sum(any(line in asked for line in drawn) for asked in found[split]) / len(found[split])
+        split: sum(any(line in asked for line in drawn) for asked in found[split])
+        / len(found[split])
         for split in SPLITS
     }
     assert share["validation"] == share["test"] == 0
     assert share["train"] > 0.4
-    assert sum(any(line in text.lower() for line in drawn) for text in islice(corpus(0, 10**6), 300)) > 20
+    assert (
+        sum(any(line in text.lower() for line in drawn) for text in islice(corpus(0, 10**6), 300))
+        > 20
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,14 @@ from .plans import build
 from .scene import cast, scene
 from .wording import Voice, sentence
 
-WEIGHTS = {"scene": 40, "quiz": 28, "notes": 8, "errands": 16, "lists": 4, "letters": 4}  # of documents
+WEIGHTS = {
+    "scene": 40,
+    "quiz": 28,
+    "notes": 8,
+    "errands": 16,
+    "lists": 4,
+    "letters": 4,
+}  # of documents
 
 
 def corpus(seed: int, characters: int) -> Iterator[str]:

@@ -15,8 +15,52 @@ PROPER = ("names", "women", "men", "towns", "pets")  # pools written with a capi
 KEPT = ("days", "numbers", "keys")  # pools whose words cannot be others
 # Pools whose words stand in for others, single words oftener.
 STRANGERS = ("names", "pets", "towns", "foods", "activities", "jobs", "colours", "words", "words")
-ONSETS = "b br d dr f g gl h j k kr l m n p pl r s st t tr v w z".split()
-RHYMES = "a al an ar e el en er i in is o ol on or u un us".split()
+ONSETS = [
+    "b",
+    "br",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gl",
+    "h",
+    "j",
+    "k",
+    "kr",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pl",
+    "r",
+    "s",
+    "st",
+    "t",
+    "tr",
+    "v",
+    "w",
+    "z",
+]
+RHYMES = [
+    "a",
+    "al",
+    "an",
+    "ar",
+    "e",
+    "el",
+    "en",
+    "er",
+    "i",
+    "in",
+    "is",
+    "o",
+    "ol",
+    "on",
+    "or",
+    "u",
+    "un",
+    "us",
+]
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
 

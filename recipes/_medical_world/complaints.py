@@ -1,4 +1,4 @@
-"""Complaints in general words, for the corpus and training rows: what is an emergency, and what not.
+"""Complaints in general words, for corpus and training rows: what is an emergency and what not.
 
 They are said of anybody and beside any condition. Validation and test complain in the words of
 their own conditions (conditions_*.toml), and no complaint here shares five words in a row with one
@@ -16,8 +16,22 @@ from .conditions import Condition
 
 GENERAL = 0.7  # share of complaints to learn from that are in these words
 NAMED = 0.35  # share of those that complain of a sign or a red flag by its name
-MINE = ("I have {fact}", "I notice {fact}", "there is {fact}", "I came home with {fact}", "I woke up with {fact}", "it began with {fact}")
-THEIRS = ("{s} has {fact}", "{s} complains of {fact}", "{s} woke up with {fact}", "{s} came home with {fact}", "I see that {s} has {fact}", "{s} says that {he} has {fact}")
+MINE = (
+    "I have {fact}",
+    "I notice {fact}",
+    "there is {fact}",
+    "I came home with {fact}",
+    "I woke up with {fact}",
+    "it began with {fact}",
+)
+THEIRS = (
+    "{s} has {fact}",
+    "{s} complains of {fact}",
+    "{s} woke up with {fact}",
+    "{s} came home with {fact}",
+    "I see that {s} has {fact}",
+    "{s} says that {he} has {fact}",
+)
 # Signs that could be taken for a red flag, and what nobody complains of in these frames.
 GRAVE = re.compile(
     "breath|chest|blood|vomit|sick|fit|jerk|confus|yellow|memory|dazed|spell|heart|gasp|jaw|arm"
