@@ -15,52 +15,10 @@ PROPER = ("names", "women", "men", "towns", "pets")  # pools written with a capi
 KEPT = ("days", "numbers", "keys")  # pools whose words cannot be others
 # Pools whose words stand in for others, single words oftener.
 STRANGERS = ("names", "pets", "towns", "foods", "activities", "jobs", "colours", "words", "words")
-ONSETS = [
-    "b",
-    "br",
-    "d",
-    "dr",
-    "f",
-    "g",
-    "gl",
-    "h",
-    "j",
-    "k",
-    "kr",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pl",
-    "r",
-    "s",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "w",
-    "z",
-]
-RHYMES = [
-    "a",
-    "al",
-    "an",
-    "ar",
-    "e",
-    "el",
-    "en",
-    "er",
-    "i",
-    "in",
-    "is",
-    "o",
-    "ol",
-    "on",
-    "or",
-    "u",
-    "un",
-    "us",
-]
+SYLLABLES = (
+    "b br d dr f g gl h j k kr l m n p pl r s st t tr v w z",
+    "a al an ar e el en er i in is o ol on or u un us",
+)
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
 
@@ -127,6 +85,7 @@ def _made_up(rng: Random) -> str:
     """Return a word of two or three syllables that is in no pool."""
     known = {word.lower() for pool in pools().values() for word in pool}
     while True:
-        syllables = (rng.choice(ONSETS) + rng.choice(RHYMES) for _ in range(rng.choice((2, 2, 3))))
-        if (word := "".join(syllables)) not in known:
+        count = rng.choice((2, 2, 3))
+        word = "".join(rng.choice(part.split()) for _ in range(count) for part in SYLLABLES)
+        if word not in known:
             return word
