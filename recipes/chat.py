@@ -35,7 +35,7 @@ class Chat(Recipe):
     epochs: float = 1.5
     rows: int = 2000
     tests: int = 320
-    characters: int = 3_500_000
+    characters: int = 4_200_000
     longest: int = 1200
     max_new_tokens: int = 40
     metrics: ClassVar[tuple[str, ...]] = (

@@ -30,7 +30,7 @@ class Medical(Recipe):
     epochs: float = 3.0
     rows: int = 3000
     tests: int = 320
-    characters: int = 3_200_000
+    characters: int = 4_200_000
     longest: int = 600
     metrics: ClassVar[tuple[str, ...]] = (
         *("key_fact_recall", "key_fact_precision"),

@@ -58,10 +58,11 @@ def corpus(seed: int, characters: int) -> Iterator[str]:
 
 
 def article(condition: Condition, rng: Random) -> str:
-    """Tell of one condition: some of its aspects, in any order and wording."""
+    """Tell of one condition: what it is and some other aspects, in any order and wording."""
     names = [condition.name, condition.name, condition.name, *condition.also]
     parts = []
-    for aspect in rng.sample(ASPECTS, rng.randint(3, len(ASPECTS))):
+    told = ["what", *rng.sample(ASPECTS[1:], rng.randint(2, len(ASPECTS) - 1))]
+    for aspect in rng.sample(told, len(told)):
         parts.append(_sentence(aspect, condition, rng.choice(names), rng))
         if aspect == "what" and condition.also and rng.random() < 0.5:
             also = {"x": condition.name, "also": rng.choice(condition.also)}
@@ -137,11 +138,10 @@ def _sheet(rng: Random, seed: int) -> str:
     among, rows = conditions("train", seed), []
     form, title = rng.choice(lines()["sheet"]), rng.choice(lines()["sheets"])
     for _ in range(rng.randint(6, 12)):
-        urgent = rng.random() < 0.5
         condition = rng.choice(among)
+        urgent = condition.urgent or rng.random() < 0.5
         own = condition.alarm if urgent else condition.mild
-        general = rng.random() < GENERAL or not own
-        said = complaint(urgent, among, rng) if general else rng.choice(own)
+        said = complaint(urgent, among, rng) if rng.random() < GENERAL else rng.choice(own)
         verdict = "an emergency" if urgent else "no emergency"
         rows.append(form.format(said=said, Said=capital(said), verdict=verdict, x=condition.name))
     return "\n".join([title, *rows])
