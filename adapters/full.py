@@ -13,7 +13,7 @@ from ._method import Method
 class Full(Method):
     """Train all weights with AdamW; the result is a whole model folder."""
 
-    lr: float = 1e-3
+    lr: float = 5e-4
     weight_decay: float = 0.01
     identity_at_start: ClassVar[bool] = True
 

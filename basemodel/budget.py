@@ -19,7 +19,7 @@ from .tokenizer import LEAST
 from .tokens import Rows
 
 # What a run without a budget trains on.
-BUDGETS = {"pico": 200_000, "nano": 3_200_000, "mini": 20_000_000}
+BUDGETS = {"pico": 200_000, "nano": 3_500_000, "mini": 20_000_000}
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
 CHECKS = 5  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure

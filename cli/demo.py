@@ -34,7 +34,7 @@ class Demo:
     recipes: tuple[str, ...] = ("sql_qa", "medical", "chat")
     methods: tuple[str, ...] = ("soft_prompt", "lora", "full")
     preset: str = "nano"
-    tokens: int = 3_200_000
+    tokens: int = 3_500_000
     limit: int = 320
 
 
