@@ -11,7 +11,7 @@ from ftkit.recipes._chat_world import Talk, corpus, items, prose
 from ftkit.recipes._chat_world.lexicon import COMMON, PARTS, SPLITS, book, pools, share
 from ftkit.recipes._chat_world.plans import CHARACTERS, TURNS, build
 from ftkit.recipes.chat import whole_check
-from tests.wordings import pattern, templates
+from tests.wordings import BOOKS, pattern, templates
 
 # Of a hundred test talks.
 LOOKING = {"recall": 20, "correction": 15, "back": 10}
