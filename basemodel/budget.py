@@ -80,8 +80,7 @@ class Pretrain:
 
 def optimizer_of(gpt: GPT, settings: Pretrain, device: Device) -> Optimizer:
     """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
-    tables = [gpt.model.embed_tokens.weight, gpt.head]
-    matrices, others = hidden_matrices(gpt, tables)
+    matrices, others = hidden_matrices(gpt, gpt.tables)
     return Optimizer(
         [
             Group(matrices, settings.matrix_lr, rule="muon", dtype=device.torch_dtype),
