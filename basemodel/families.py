@@ -157,6 +157,8 @@ def _rotary(words: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise FtkitError(f"{where}: the GPT cannot represent rope_type {kind!r}")
     known = {each.name for each in fields(Scaling)} if kind != "default" else {"rope_type"}
     given = {name: value for name, value in rope.items() if value is not None}
+    if given.get("partial_rotary_factor") == 1.0:
+        del given["partial_rotary_factor"]
     odd = sorted(set(given) - known - {"type", "rope_theta"})
     if odd:
         raise FtkitError(f"{where}: the GPT cannot represent {odd[0]} = {given[odd[0]]!r} of rope")

@@ -4,7 +4,7 @@
 |---|---|---|---|---|---|
 | qwen3 | RMSNorm | rotary | normalised | SwiGLU | arXiv:2505.09388 |
 | llama | RMSNorm | rotary | as they are | SwiGLU | arXiv:2302.13971 |
-| gpt2 | LayerNorm | learned | as they are, with biases | GELU, with biases, dropout | Radford et al. 2019 |
+| gpt2 | LayerNorm | learned | as they are | GELU, biases, dropout | Radford et al., 2019 |
 
 Module names are transformers', so that the state dict's keys are those of Qwen3ForCausalLM and
 LlamaForCausalLM; those of GPT2LMHeadModel are translated in `conv1d`.

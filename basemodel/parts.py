@@ -25,7 +25,7 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Shift and scale a vector to mean 0 and variance 1, then by learned ones (arXiv:1607.06450)."""
+    """Bring a vector to mean 0 and variance 1, then to learned ones (arXiv:1607.06450)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
