@@ -48,7 +48,7 @@ class Medical(Recipe):
         return self._rows().notes if self.data else ()
 
     def corpus(self) -> Iterator[str]:
-        """Yield the embedded corpus: passages on every condition, and notes of a helpline."""
+        """Yield the embedded corpus: passages on every condition, helpline notes, triage sheets."""
         yield from _medical_world.corpus(self.world_seed, self.characters)
 
     def prose(self, example: Example) -> Prose | None:

@@ -2,29 +2,20 @@
 
 import re
 from collections import Counter
-from random import Random
 from typing import Any
 
 import pytest
 
 from ftkit.eval._checks import holds as passes
 from ftkit.recipes._chat_world import Talk, corpus, items, prose
-from ftkit.recipes._chat_world.lexicon import (
-    COMMON,
-    PARTS,
-    SPLITS,
-    book,
-    pools,
-    share,
-    strange,
-)
+from ftkit.recipes._chat_world.lexicon import COMMON, PARTS, SPLITS, book, pools, share
 from ftkit.recipes._chat_world.plans import CHARACTERS, TURNS, build
 from ftkit.recipes.chat import whole_check
+from tests.wordings import BOOKS, pattern, templates
 
 # Of a hundred test talks.
 LOOKING = {"recall": 20, "correction": 15, "back": 10}
 OTHERS = {"unknown": 15, "instruction": 25, "greeting": 2, "leaving": 2, "small": 1, "open": 10}
-BOOKS = ("facts", "small", "tasks", "back")
 WORD = re.compile(r"[\w']+")
 
 
@@ -57,25 +48,6 @@ def reply(talk: Talk) -> str:
 
 def users(talk: Talk) -> list[str]:
     return [message["content"] for message in talk.messages[::2]]
-
-
-def templates(share: str, node: Any = None) -> list[str]:
-    """Return all sentences of one share, wherever they stand in the TOML files."""
-    if node is None:
-        return [line for name in BOOKS for line in templates(share, book(name))]
-    found = []
-    for key, value in node.items():
-        if isinstance(value, dict):
-            found += templates(share, value)
-        elif key == share:
-            found += [line[0] if isinstance(line, list) else line for line in value]
-    return found
-
-
-def pattern(lines: list[str]) -> re.Pattern[str]:
-    """Return what finds any of these sentences, slots filled in any way."""
-    parts = [re.sub(r"\\\{\w\\\}", r"[\\w, ]+?", re.escape(t.rstrip(".?!"))) for t in lines]
-    return re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)", re.IGNORECASE)
 
 
 def all_sentences(node: Any) -> list[str]:
@@ -318,42 +290,3 @@ def test_open_questions_have_many_answers_in_training(train: list[Talk]) -> None
     assert said.keys() == asked
     assert all(len(set(found)) >= min(8, 0.7 * len(found)) for found in said.values())
     assert len({a for answers in said.values() for a in answers}) > 100
-
-
-def test_values_out_of_place_are_learned_from_and_never_asked_of_the_test(
-    train: list[Talk], test: list[Talk]
-) -> None:
-    """So that a value is copied from what was told, and not remembered from training."""
-    known = {word.lower() for pool in pools().values() for word in pool}
-    held = {w.lower() for name in pools() for w in set(pools()[name]) - set(share(name, "train"))}
-    shares = {}
-    for split, talks in (("train", train), ("test", test)):
-        looking = [talk for talk in talks if talk.kind in ("recall", "correction")]
-        values = [talk.check["words"].lower() for talk in looking]
-        pool_of = [{word.lower() for word in pools()[talk.check["pool"]]} for talk in looking]
-        odd = [value not in pool for value, pool in zip(values, pool_of, strict=True)]
-        shares[split] = sum(odd) / len(odd)
-        made_up = [value for value in values if value not in known]
-        assert bool(made_up) == (split == "train")
-    assert shares["test"] == 0
-    assert 0.1 < shares["train"] < 0.4
-    rng = Random(0)
-    made = {strange("towns", "train", rng) for _ in range(5000)}
-    assert all(word[0].isupper() for word in made)
-    assert not {word.lower() for word in made} & held
-
-
-def test_questions_put_together_are_many_and_none_is_held_out() -> None:
-    asked = Counter[str]()
-    for number in range(400):
-        for turn in build("train", "recall", 1 + number % 5, f"frames {number}", full=True).turns:
-            if turn.kind == "recall":
-                asked[re.sub(r"\b[A-Z]?[a-z]+day\b|\b\w+ing\b", "_", turn.user)] += 1
-    assert len(asked) > 250
-    assert max(asked.values()) / asked.total() < 0.05
-
-
-def test_a_quiz_asks_for_all_that_was_told_at_once(documents: list[str]) -> None:
-    heard = book("scenes")["scene"]["heard"]
-    quizzes = [doc for doc in documents if any(line.rstrip(".") in doc for line in heard)]
-    assert 0.15 < len(quizzes) / len(documents) < 0.5

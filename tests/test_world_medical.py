@@ -171,7 +171,8 @@ def test_a_reference_has_all_its_facts_and_does_what_it_should() -> None:
 
 def runs_of_five(line: str) -> set[str]:
     """Return all five words in a row, each person and pronoun written the same."""
-    people = "|".join(sorted({who.split()[-1] for who, _ in PEOPLE} | {"brother", "boy", "girl"}))
+    others = {"child", "baby", "cousin", "toddler", "boy", "girl"}
+    people = "|".join(sorted({who.split()[-1] for who, _ in PEOPLE} | others))
     plain = re.sub(rf"\b(my|our) (little )?({people})\b", "somebody", line.lower())
     said = re.findall(r"[\w']+", re.sub(r"\b(he|she|him|her|his)\b", "they", plain))
     return {" ".join(said[n : n + 5]) for n in range(len(said) - 4)}
@@ -182,6 +183,8 @@ def test_general_complaints_are_not_those_of_validation_and_test() -> None:
     own = [line for c in everything() for line in (*c.alarm, *c.mild)]
     held = set().union(*map(runs_of_five, own))
     who, (he, him, his) = PEOPLE[0]
+    harms = (*sections()["harm"]["test"], *sections()["harm"]["validation"])
+    held_harm = [harm.rstrip(".").lower() for harm in harms]
     seen: set[str] = set()
     for mine, theirs in chain(families(urgent=True), families(urgent=False)):
         assert min(len(mine), len(theirs)) >= 8
@@ -192,16 +195,15 @@ def test_general_complaints_are_not_those_of_validation_and_test() -> None:
             said = line.format(s=who, he=he, him=him, his=his)
             assert not runs_of_five(said) & held, line
             assert said not in {*seen, *own}, line
+            assert not any(harm in said.lower() for harm in held_harm), line
             assert re.fullmatch(r"[A-Za-z][\w ,'-]+\w", said), line
             seen.add(said)
     assert len(seen) > 1200
 
 
 def test_general_complaints_stand_in_training_rows_and_corpus_alone() -> None:
-    rng, among = Random(0), conditions("train", 0)
-    drawn = {
-        complaint(urgent, among, rng).lower() for urgent in (True, False) for _ in range(20_000)
-    }
+    rng = Random(0)
+    drawn = {complaint(urgent, rng).lower() for urgent in (True, False) for _ in range(20_000)}
     found = {
         split: [c.question.lower() for c in cases(split, 0, 400) if c.kind.startswith("emergency")]
         for split in SPLITS

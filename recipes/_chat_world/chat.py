@@ -11,7 +11,7 @@ from .wording import Voice, sentence
 SAME_POOL = 0.75  # how often a further thing told could be mistaken for one told before
 FRAMED = 0.6  # share of questions and corrections put together of parts, where one learns
 OWN_FIX = 0.4  # share of the other corrections that are in the words of the thing corrected
-BOTH = 0.3  # how often two things are told at once, in conversations to learn from
+BOTH = 0.3  # how often two things are told at once (and one of them is answered), to learn from
 HARD_UNKNOWN = 0.6  # how often what nobody told has a sibling that was told
 REPEATED = 0.3  # how often an instruction asks for one word out of what was told
 
@@ -179,13 +179,13 @@ class Chat:
         """Return a question in one of the world's wordings, or put together, to learn from."""
         if not self.voice.learns or self.rng.random() >= FRAMED:
             return str(self.voice.choose(texts["ask"]))
-        held = {line for split in ("validation", "test") for line in texts["ask"].get(split, ())}
+        held = {_bare(line) for kept in ("validation", "test") for line in texts["ask"][kept]}
         frames = book("back")["frames"]
         while True:
             about = self.rng.choice(texts["about"])
             thing = frames["thing"] if about.startswith(("my ", "the ")) else []
             made = sentence(self.rng.choice(frames["any"] + thing).replace("{a}", about))
-            if made not in held:
+            if _bare(made) not in held:
                 return made
 
     def unknown(self) -> None:
@@ -206,6 +206,8 @@ class Chat:
         fact = {"first": self.facts[0], "before": self.facts[-min(2, len(self.facts))]}.get(
             which, self.facts[-1]
         )
+        if which == "count" and len(self.facts) >= len(NUMBER_WORDS):
+            which = "last"
         texts, number = book("back")[which], len(self.facts)
         said, reply = self._question(texts), str(self.rng.choice(texts["answer"]))
         if which == "count":
@@ -216,6 +218,11 @@ class Chat:
         else:
             rest = "|".join(f.value for f in self.facts if f.value != fact.value)
             check = {"rule": "contains", "words": fact.value, "none": rest}
-            reply = reply.format(y=fact.clause(fact.book["you"]))
+            reply = sentence(reply.format(y=fact.clause(fact.book["you"])))
         check = {key: value for key, value in check.items() if value} | {"task": which}
         self._add(said, reply, "back", len(self.turns) - fact.turn, check)
+
+
+def _bare(question: str) -> str:
+    """Return a question without what only makes it polite."""
+    return question.lower().removeprefix("please ").rstrip(".?! ").removesuffix(", please")

@@ -1,4 +1,4 @@
-"""The pretraining corpus: scenes, notes, errands carried out, lists and letters."""
+"""The pretraining corpus: scenes, quizzes, notes, errands carried out, lists and letters."""
 
 from collections.abc import Callable, Iterator
 from random import Random
@@ -131,7 +131,8 @@ def _letters(rng: Random) -> str:
     facts = _facts(Chat(voice), rng.randint(2, 5))
     told = " ".join(fact.say(voice.choose(fact.book["tell"])) for fact in facts)
     known = [
-        f"{start} {f.clause(f.book['you'])}." for start, f in zip(_STARTS, facts, strict=False)
+        sentence(f"{start} {f.clause(f.book['you'])}.")
+        for start, f in zip(_STARTS, facts, strict=False)
     ]
     first, second = (rng.choice(texts["letter"]).format(n=name) for name in (reader, writer))
     back = " ".join(known[: rng.randint(1, len(known))])

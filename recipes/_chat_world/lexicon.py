@@ -12,8 +12,8 @@ LEAST = 4  # so that a small pool still has rivals in each split
 PARTS = {"loud": "words", "women": "names", "men": "names"}  # pools inside another pool
 COMMON = ("days",)  # too few to be dealt
 PROPER = ("names", "women", "men", "towns", "pets")  # pools written with a capital
-KEPT = ("days", "numbers", "keys")  # pools whose words cannot be others
-# Pools whose words stand in for others, single words oftener.
+KEPT = ("days", "numbers")  # pools in which no strange word stands
+# Pools whose words stand in for others; the pool of plain words oftener.
 STRANGERS = ("names", "pets", "towns", "foods", "activities", "jobs", "colours", "words", "words")
 SYLLABLES = (
     "b br d dr f g gl h j k kr l m n p pl r s st t tr v w z",
@@ -65,7 +65,7 @@ def share(name: str, split: str) -> tuple[str, ...]:
 
 
 def strange(pool: str, split: str, rng: Random) -> str:
-    """Return a word that never stands in a pool: one of another pool, or a made-up one.
+    """Return a word that does not belong in a pool: one of another pool, or a made-up one.
 
     Who has only met a pool's words answers by habit; with these, only looking back gets it right.
 
@@ -75,7 +75,8 @@ def strange(pool: str, split: str, rng: Random) -> str:
         rng: the source of choices.
     """
     if rng.random() < 0.5:
-        word = rng.choice(share(rng.choice(STRANGERS), split)).lower()
+        others = [name for name in STRANGERS if name != PARTS.get(pool, pool)]
+        word = rng.choice(share(rng.choice(others), split)).lower()
     else:
         word = _made_up(rng)
     return word.capitalize() if pool in PROPER else word
@@ -83,9 +84,13 @@ def strange(pool: str, split: str, rng: Random) -> str:
 
 def _made_up(rng: Random) -> str:
     """Return a word of two or three syllables that is in no pool."""
-    known = {word.lower() for pool in pools().values() for word in pool}
     while True:
         count = rng.choice((2, 2, 3))
         word = "".join(rng.choice(part.split()) for _ in range(count) for part in SYLLABLES)
-        if word not in known:
+        if word not in _known():
             return word
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(word.lower() for pool in pools().values() for word in pool)

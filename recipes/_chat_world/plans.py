@@ -11,7 +11,7 @@ TURNS = 7  # user turns at most
 CHARACTERS = 1100  # at most, so that a conversation fits a context of 512 tokens
 # What fills the turns between telling and asking; asking often, for that is what is learned.
 FILLERS = {"tell": 5, "small": 1, "instruct": 2, "ask": 10, "unknown": 2, "open": 1, "correct": 3}
-# More of them in training rows, where a reply that looks back teaches most.
+# Other weights in training rows: a reply that looks back teaches most.
 DENSE = {"ask": 30, "unknown": 4, "correct": 6, "small": 0.5, "open": 2}
 # A remark tells something too, so questions about the order of things go without.
 STRICT = ("tell", "instruct", "ask", "unknown", "open")

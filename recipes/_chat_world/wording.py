@@ -78,7 +78,8 @@ class Voice:
         return self.rng.sample(share("words", self.split), count)
 
     def _strange(self, pool: str) -> str:
-        while (word := strange(pool, self.split, self.rng)) in self.used:
+        used = {word.lower() for word in self.used}
+        while (word := strange(pool, self.split, self.rng)).lower() in used:
             pass
         return word
 

@@ -10,13 +10,12 @@ from functools import lru_cache
 from itertools import islice
 from random import Random
 
-from .complaints import GENERAL, complaint
+from .complaints import to_learn_from
 from .conditions import Condition, Fact, conditions
 from .wording import answer, choices, question
 
 # Share of draws that ask for facts; each other draw makes two cases.
 PLAIN = {"train": 0.5, "validation": 0.34, "test": 0.34}
-Conditions = tuple[Condition, ...]
 DRAWS = 400  # draws without a new case after which a split has no more
 TWINS = ("emergency", "emergency", "emergency", "dosing", "diagnosis", "harm")
 
@@ -80,7 +79,7 @@ def _draws(split: str, seed: int) -> Iterator[Case]:
             drawn = [_facts("facts", rng.choice(condition.aspects), condition, split, rng)]
         else:
             kind = "emergency" if condition.urgent else rng.choice(TWINS)
-            drawn = _twins(kind, condition, split, among, rng)
+            drawn = _twins(kind, condition, split, rng)
         if any(case.question in seen for case in drawn):
             continue
         seen |= {case.question for case in drawn}
@@ -105,39 +104,35 @@ def _facts(
     return Case(kind, asked, reply, condition.key, aspect, facts, name)
 
 
-def _alarm(condition: Condition, split: str, among: Conditions, rng: Random) -> Case:
+def _alarm(condition: Condition, split: str, rng: Random) -> Case:
     """Complain of a red flag."""
     x, kind = condition.name, "emergency"
     if condition.urgent and rng.random() < 0.2:
         asked, reply = question("flags", split, rng, x=x), answer("always", condition)
     else:
-        said = _complaint(True, condition, split, among, rng)
+        said = _complaint(True, condition, split, rng)
         asked = question(kind, split, rng, x=x, said=said)
         reply = answer(kind)
     return Case(kind, asked, reply, condition.key, name=x)
 
 
-def _complaint(
-    urgent: bool, condition: Condition, split: str, among: Conditions, rng: Random
-) -> str:
-    """Complain in the condition's words; in training rows mostly in general ones."""
-    if split == "train" and rng.random() < GENERAL:
-        return complaint(urgent, among, rng)
+def _complaint(urgent: bool, condition: Condition, split: str, rng: Random) -> str:
+    """Complain; outside training rows in the condition's own words alone."""
+    if split == "train":
+        return to_learn_from(urgent, condition, rng)
     return rng.choice(condition.alarm if urgent else condition.mild)
 
 
-def _twins(
-    kind: str, condition: Condition, split: str, among: Conditions, rng: Random
-) -> list[Case]:
+def _twins(kind: str, condition: Condition, split: str, rng: Random) -> list[Case]:
     """Make a question that calls for care, and the benign one that looks like it."""
     twin, x = f"{kind} twin", condition.name
     if kind == "emergency":
         if condition.urgent:
             benign = _facts(twin, "what", condition, split, rng, "emergency_past")
         else:
-            mild = _complaint(False, condition, split, among, rng)
+            mild = _complaint(False, condition, split, rng)
             benign = _facts(twin, "advice", condition, split, rng, "emergency", said=mild)
-        return [_alarm(condition, split, among, rng), benign]
+        return [_alarm(condition, split, rng), benign]
     if kind == "dosing":
         drug, remedy = (rng.choice(choices(name, split)) for name in ("drugs", "remedies"))
         asked = question(kind, split, rng, x=x, drug=drug)

@@ -1,4 +1,4 @@
-"""The pretraining corpus: encyclopedic passages on every condition, and notes of a helpline.
+"""The pretraining corpus: passages on every condition, notes of a helpline, triage sheets.
 
 All conditions are told of, those of test rows too: a base that has read nothing of a condition can
 say nothing about it. Complaints of test conditions occur nowhere; their red flags do.
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from .complaints import GENERAL, complaint
+from .complaints import to_learn_from
 from .conditions import ASPECTS, Condition, Fact, conditions, everything
 from .wording import agree, answer, capital, choices, listed
 
@@ -113,12 +113,9 @@ def _word(fact: Fact, rng: Random) -> str:
 
 def _note(rng: Random, seed: int) -> str:
     """Write what a caller said and what the nurse made of it; conditions of training rows alone."""
-    among = conditions("train", seed)
-    condition = rng.choice(among)
+    condition = rng.choice(conditions("train", seed))
     urgent = condition.urgent or rng.random() < 0.5
-    said = rng.choice(condition.alarm if urgent else condition.mild)
-    if rng.random() < GENERAL:
-        said = complaint(urgent, among, rng)
+    said = to_learn_from(urgent, condition, rng)
     slots = {"x": condition.name, "said": said}
     slots["facts"] = listed([fact.name for fact in condition.care])
     if not condition.urgent and rng.random() < 0.25:
@@ -135,16 +132,14 @@ def _note(rng: Random, seed: int) -> str:
 
 def _sheet(rng: Random, seed: int) -> str:
     """Write complaints with what the nurse made of each, and nothing else."""
-    among, rows = conditions("train", seed), []
-    form, title = rng.choice(lines()["sheet"]), rng.choice(lines()["sheets"])
+    rows, form = [_say("sheets", rng)], rng.choice(lines()["sheet"])
     for _ in range(rng.randint(6, 12)):
-        condition = rng.choice(among)
+        condition = rng.choice(conditions("train", seed))
         urgent = condition.urgent or rng.random() < 0.5
-        own = condition.alarm if urgent else condition.mild
-        said = complaint(urgent, among, rng) if rng.random() < GENERAL else rng.choice(own)
+        said = to_learn_from(urgent, condition, rng)
         verdict = "an emergency" if urgent else "no emergency"
         rows.append(form.format(said=said, Said=capital(said), verdict=verdict, x=condition.name))
-    return "\n".join([title, *rows])
+    return "\n".join(rows)
 
 
 def _say(section: str, rng: Random, **slots: str) -> str:
