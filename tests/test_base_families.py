@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from ftkit.basemodel.config import FAMILY_NAMES, PRESETS, preset
 from ftkit.basemodel.decoder import GPTDecoder
 from ftkit.basemodel.families import FAMILIES
 from ftkit.basemodel.generate import generate
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, Interrupted
+from ftkit.runs import Run
+from tests.test_base_pretrain import TINY, begin, finish, stop_at
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -226,3 +229,18 @@ def test_dropout_is_drawn_in_training_alone_and_scales_what_is_left() -> None:
     assert not torch.equal(gpt(ids_BT), first)
     gpt.eval()
     assert torch.equal(gpt(ids_BT), gpt(ids_BT))
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_pretraining_writes_the_family_and_goes_on_exactly(family: str, tmp_path: Path) -> None:
+    """With dropout too, where the family has it: who was stopped ends with the same weights."""
+    dropout = 0.2 if family == "gpt2" else 0.0
+    settings = replace(TINY, family=family, dropout=dropout, tokens=8_192)
+    finish(begin(tmp_path / "whole", settings), settings)
+    broken = begin(tmp_path / "broken", settings)
+    with pytest.raises(Interrupted):
+        stop_at(7, broken, settings)
+    finish(Run.resume(tmp_path / "broken"), settings)
+    assert Run.open(tmp_path / "broken").done["files"] == Run.open(tmp_path / "whole").done["files"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+    assert type(model).__name__ == FAMILIES[family].architecture
