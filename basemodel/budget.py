@@ -1,7 +1,7 @@
 """The settings of a pretraining and what they come to on this machine, settled once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,7 +31,9 @@ class Pretrain:
     """What the user may set; the rest follows from the preset and the machine.
 
     Args:
-        preset: the model's shape, a key of `config.PRESETS`.
+        preset: the model's size, a key of `config.PRESETS`.
+        family: whose parts it has, one of `config.FAMILY_NAMES`.
+        dropout: share of the activations set to 0 in training; family gpt2 alone has it.
         tokens: how many to train on; None takes the preset's.
         minutes: how long the whole run may take instead; becomes tokens once, by measuring.
         seed: of weights and order.
@@ -47,6 +49,8 @@ class Pretrain:
     """
 
     preset: str = "nano"
+    family: str = "qwen3"
+    dropout: float = 0.0
     tokens: int | None = None
     minutes: float | None = None
     seed: int = 0
@@ -75,13 +79,17 @@ class Pretrain:
             raise FtkitError(f"validation is {self.validation}: it must lie in 0 to 0.5")
         if self.seed < 0:
             raise FtkitError(f"seed is {self.seed}: it must be 0 or more")
-        preset(self.preset)
+        self.shape()
+
+    def shape(self) -> GPTConfig:
+        """Return the model's shape, the reserved tokens' ids not yet in it."""
+        shape = preset(self.preset, self.vocab_size, self.context, self.family)
+        return replace(shape, dropout=self.dropout)
 
 
 def optimizer_of(gpt: GPT, settings: Pretrain, device: Device) -> Optimizer:
     """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
-    tables = [gpt.model.embed_tokens.weight, gpt.head]
-    matrices, others = hidden_matrices(gpt, tables)
+    matrices, others = hidden_matrices(gpt, gpt.tables)
     return Optimizer(
         [
             Group(matrices, settings.matrix_lr, rule="muon", dtype=device.torch_dtype),

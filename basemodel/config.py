@@ -1,6 +1,7 @@
 """The shape of a GPT, in Hugging Face's words, and the presets that `ftkit pretrain` offers."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ftkit.catalog import nearest
 from ftkit.errors import FtkitError
@@ -17,22 +18,54 @@ WHOLE = (
 )
 
 
+FAMILY_NAMES = ("qwen3", "llama", "gpt2")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How rotary wavelengths are stretched, so that a trained model reads longer texts.
+
+    Args:
+        rope_type: "linear" (arXiv:2306.15595), "llama3" or "yarn" (arXiv:2309.00071).
+        factor: how many times as long the context becomes.
+        original_max_position_embeddings: the context before; not of "linear".
+        low_freq_factor: of "llama3": wavelengths above the old context over this are stretched.
+        high_freq_factor: of "llama3": those below the old context over this are left.
+        beta_fast: of "yarn": pairs that turn more often than this within the old context are left.
+        beta_slow: of "yarn": those that turn less often are stretched.
+        attention_factor: of "yarn": what queries and keys are multiplied by.
+    """
+
+    rope_type: str
+    factor: float
+    original_max_position_embeddings: int | None = None
+    low_freq_factor: float | None = None
+    high_freq_factor: float | None = None
+    beta_fast: float | None = None
+    beta_slow: float | None = None
+    attention_factor: float | None = None
+
+
 @dataclass(frozen=True)
 class GPTConfig:
     """The shape of a model; field names and meanings are those of Hugging Face's config.json.
 
     Args:
-        family: whose parts and names the model has, a key of `families.FAMILIES`.
+        family: whose parts and names the model has, one of FAMILY_NAMES.
         vocab_size: rows of the embedding.
         hidden_size: width of the residual stream.
         intermediate_size: width inside the SwiGLU.
         num_hidden_layers: blocks.
         num_attention_heads: query heads.
         num_key_value_heads: key and value heads; divides the query heads.
-        head_dim: width of a head, even, because rotary positions turn pairs.
+        head_dim: width of a head; even where positions are rotary, which turn pairs.
         max_position_embeddings: the context in tokens.
-        rms_norm_eps: added to the mean square before its root.
-        rope_theta: base of the rotary wavelengths.
+        rms_norm_eps: added to the mean square, or to gpt2's variance, before its root.
+        rope_theta: base of the rotary wavelengths; gpt2 has none.
+        rope_scaling: how the wavelengths were stretched after training, if they were.
+        attention_bias: queries, keys, values and what joins them have biases; gpt2's always do.
+        mlp_bias: the feed-forward part has biases; gpt2's always does.
+        dropout: share of the activations set to 0 in training, at gpt2's three places.
         tie_word_embeddings: the output layer is the embedding.
         bos_token_id: what opens a text, if anything.
         pad_token_id: what fills shorter rows, if anything.
@@ -53,6 +86,10 @@ class GPTConfig:
     max_position_embeddings: int = 512
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10_000.0
+    rope_scaling: Scaling | None = None
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    dropout: float = 0.0
     tie_word_embeddings: bool = True
     bos_token_id: int | None = None
     pad_token_id: int | None = None
@@ -68,8 +105,9 @@ class GPTConfig:
                 f"num_key_value_heads is {self.num_key_value_heads}: "
                 f"it must divide num_attention_heads, {self.num_attention_heads}"
             )
-        if self.head_dim % 2:
-            raise FtkitError(f"head_dim is {self.head_dim}: rotary positions need an even number")
+        if self.family not in FAMILY_NAMES:
+            raise FtkitError(f"no family '{self.family}'{nearest(self.family, FAMILY_NAMES)}")
+        self._fits_family()
         for name in ("rms_norm_eps", "rope_theta"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise FtkitError(f"{name} is {getattr(self, name)}: it must be above 0")
@@ -79,14 +117,54 @@ class GPTConfig:
                     f"token id {token} lies outside vocab_size, which is {self.vocab_size}"
                 )
 
+    def _fits_family(self) -> None:
+        """Refuse what the family's architecture in transformers cannot be."""
+        if self.family != "gpt2" and self.head_dim % 2:
+            raise FtkitError(f"head_dim is {self.head_dim}: rotary positions need an even number")
+        if self.family != "gpt2" and self.dropout:
+            raise FtkitError(f"dropout is {self.dropout}: family {self.family} has none")
+        if not 0 <= self.dropout < 1:
+            raise FtkitError(f"dropout is {self.dropout}: it must be 0 or more and below 1")
+        if self.family == "qwen3" and self.mlp_bias:
+            raise FtkitError("mlp_bias is True: family qwen3 has no such biases")
+        if self.family == "llama" and self.hidden_size % self.num_attention_heads:
+            raise FtkitError(
+                f"hidden_size is {self.hidden_size}: family llama needs a multiple of "
+                f"num_attention_heads, {self.num_attention_heads}"
+            )
+        if self.family != "gpt2":
+            return
+        if not self.attention_bias or not self.mlp_bias:
+            raise FtkitError("attention_bias and mlp_bias are True in family gpt2")
+        if self.rope_scaling is not None:
+            raise FtkitError("rope_scaling is set: family gpt2 has no rotary positions")
+        if self.num_key_value_heads != self.num_attention_heads:
+            raise FtkitError(
+                f"num_key_value_heads is {self.num_key_value_heads}: family gpt2 has one for each "
+                f"of its {self.num_attention_heads} heads"
+            )
+        if self.head_dim * self.num_attention_heads != self.hidden_size:
+            raise FtkitError(
+                f"head_dim is {self.head_dim}: family gpt2 divides hidden_size, "
+                f"{self.hidden_size}, among {self.num_attention_heads} heads"
+            )
+
     @property
     def parameters(self) -> int:
         """How many parameters a model of this shape has."""
-        width, heads = self.hidden_size, self.num_attention_heads + self.num_key_value_heads
-        attention = 2 * heads * self.head_dim * width + 2 * self.head_dim
-        block = attention + 3 * width * self.intermediate_size + 2 * width
+        width, inner = self.hidden_size, self.intermediate_size
+        query, shared = (
+            heads * self.head_dim for heads in (self.num_attention_heads, self.num_key_value_heads)
+        )
+        attention = 2 * (query + shared) * width
+        attention += (query + 2 * shared + width) * self.attention_bias
+        attention += 2 * self.head_dim * (self.family == "qwen3")
+        plain = self.family == "gpt2"  # two matrices and no gate; norms with biases; positions
+        maps, norm = 2 if plain else 3, 2 * width if plain else width
+        forward = maps * width * inner + ((maps - 1) * inner + width) * self.mlp_bias
         tables = self.vocab_size * width * (1 if self.tie_word_embeddings else 2)
-        return tables + self.num_hidden_layers * block + width
+        tables += self.max_position_embeddings * width * plain
+        return tables + self.num_hidden_layers * (attention + forward + 2 * norm) + norm
 
 
 PRESETS = {
@@ -116,20 +194,29 @@ PRESETS = {
 }
 
 
-def preset(name: str, vocab_size: int | None = None, context: int | None = None) -> GPTConfig:
-    """Return a preset's shape, with another vocabulary or context if given.
+def preset(
+    name: str, vocab_size: int | None = None, context: int | None = None, family: str = "qwen3"
+) -> GPTConfig:
+    """Return a preset's shape, with another vocabulary, context or family if given.
 
     Raises:
         FtkitError: for a name that is none; the message says the nearest.
 
     >>> preset("nano", context=256).max_position_embeddings
     256
+    >>> preset("nano", family="gpt2").intermediate_size
+    1024
     """
     if name not in PRESETS:
         raise FtkitError(f"no preset '{name}'{nearest(name, PRESETS)}")
     shape = PRESETS[name]
-    return replace(
-        shape,
-        vocab_size=shape.vocab_size if vocab_size is None else vocab_size,
-        max_position_embeddings=shape.max_position_embeddings if context is None else context,
-    )
+    chosen: dict[str, Any] = {"family": family}
+    if family == "gpt2":  # its paper's proportions
+        chosen |= {"attention_bias": True, "mlp_bias": True, "rms_norm_eps": 1e-5}
+        chosen["num_key_value_heads"] = shape.num_attention_heads
+        chosen["intermediate_size"] = 4 * shape.hidden_size
+    if vocab_size is not None:
+        chosen["vocab_size"] = vocab_size
+    if context is not None:
+        chosen["max_position_embeddings"] = context
+    return replace(shape, **chosen)

@@ -8,7 +8,7 @@ from ftkit.runs import write_whole
 
 
 def draw(records: Iterable[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw training and validation loss over the steps.
+    """Draw training and validation loss over the steps, and a bigram's as a line to beat.
 
     Args:
         records: the run's log; see `ftkit.runs.Run.records`.
@@ -33,6 +33,9 @@ def draw(records: Iterable[Mapping[str, Any]], path: Path, title: str) -> None:
         axes.plot([step for step, _ in training], smooth, label="training")
     if checks:
         axes.plot(*zip(*checks, strict=True), marker=".", label="validation")
+    for row in rows:
+        if "bigram" in row:
+            axes.axhline(row["bigram"]["nats"], color="0.5", linestyle=":", label="bigram model")
     if training and checks:
         gap = checks[-1][1] - smooth[-1]
         axes.set_xlabel(f"step   (last validation minus training loss: {gap:+.3f} nats)")

@@ -12,6 +12,7 @@ from torch import Tensor
 from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
+from .conv1d import from_gpt2, to_gpt2
 from .families import from_hub, to_hub
 from .model import GPT
 
@@ -30,6 +31,8 @@ def write_model(gpt: GPT, folder: Path) -> None:
     write_whole(folder / CONFIG, json.dumps(words, indent=2) + "\n")
     write_whole(folder / GENERATION, json.dumps({"do_sample": False, **ends}, indent=2) + "\n")
     tensors = {name: value.detach().cpu().contiguous() for name, value in gpt.state_dict().items()}
+    if gpt.config.family == "gpt2":
+        tensors = to_gpt2(tensors)
     aside = folder / f".{WEIGHTS}.tmp"
     save_file(tensors, aside, metadata={"format": "pt"})
     aside.replace(folder / WEIGHTS)
@@ -58,8 +61,8 @@ def read_model(folder: Path) -> GPT:
         except SafetensorError as problem:
             raise FtkitError(f"{file} cannot be read: {problem}") from None
     gpt = GPT(config)
-    _load(gpt, tensors, folder)
-    return gpt
+    _load(gpt, from_gpt2(tensors) if config.family == "gpt2" else tensors, folder)
+    return gpt.eval()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -41,7 +41,10 @@ def lay_circuit(gpt: "GPT", draw: torch.Generator) -> None:
     """
     config = gpt.config
     width, head = config.hidden_size, config.head_dim
-    if config.num_hidden_layers < 2 or width < 1 + 3 * head or head < 4 * PAIRS:
+    # It needs rotary positions, and queries and keys whose lengths are known.
+    if config.family != "qwen3" or config.num_hidden_layers < 2:
+        return
+    if width < 1 + 3 * head or head < 4 * PAIRS:
         return
     group = config.num_attention_heads // config.num_key_value_heads  # heads that share a key
     basis_DD = torch.linalg.qr(torch.randn(width, width, generator=draw))[0].T

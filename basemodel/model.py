@@ -1,58 +1,34 @@
-"""The GPT, family qwen3: RMSNorm, rotary positions, QK-norm, SwiGLU, grouped-query attention.
+"""The GPT: one module, of which `family` picks the parts.
 
-Follows "Qwen3 Technical Report" (arXiv:2505.09388); module names are transformers', so that the
-state dict's keys are those of Qwen3ForCausalLM.
+| family | norm | positions | queries and keys | feed-forward | source |
+|---|---|---|---|---|---|
+| qwen3 | RMSNorm | rotary | normalised | SwiGLU | arXiv:2505.09388 |
+| llama | RMSNorm | rotary | as they are | SwiGLU | arXiv:2302.13971 |
+| gpt2 | LayerNorm | learned | as they are | GELU, biases, dropout | Radford et al., 2019 |
+
+Module names are transformers', so that the state dict's keys are those of Qwen3ForCausalLM and
+LlamaForCausalLM; those of GPT2LMHeadModel are translated in `conv1d`.
 """
 
 # B rows, T new positions, S positions in all, D width, V vocabulary, N query heads, K key heads,
-# H width of a head, F width inside the SwiGLU.
+# H width of a head.
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import attend
+from .cache import Cache
 from .config import GPTConfig
 from .induction import lay_circuit
 from .loss import nats
+from .parts import RMSNorm, feed_forward, norm
+from .rope import rotary_table, rotate
 
-
-@dataclass
-class Cache:
-    """Keys and values of the tokens read so far, with room for more.
-
-    Args:
-        keys_BKSH: one tensor a layer.
-        values_BKSH: one tensor a layer.
-        text_BS: True where there is text and not padding.
-        position_B1: the position that the next token takes in each row.
-        length: how many of the S columns are filled.
-    """
-
-    keys_BKSH: list[Tensor]
-    values_BKSH: list[Tensor]
-    text_BS: Tensor
-    position_B1: Tensor
-    length: int
-
-
-class RMSNorm(nn.Module):
-    """Scale a vector to root mean square 1, then by a learned weight (arXiv:1910.07467)."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis, in the weight's precision."""
-        return F.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.eps).to(
-            x.dtype
-        )
+Turn = tuple[Tensor, Tensor]  # cosine and sine of the positions' angles
 
 
 class Attention(nn.Module):
@@ -61,48 +37,39 @@ class Attention(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         width, self.head = config.hidden_size, config.head_dim
-        self.q_proj = nn.Linear(width, config.num_attention_heads * self.head, bias=False)
-        self.k_proj = nn.Linear(width, config.num_key_value_heads * self.head, bias=False)
-        self.v_proj = nn.Linear(width, config.num_key_value_heads * self.head, bias=False)
-        self.o_proj = nn.Linear(config.num_attention_heads * self.head, width, bias=False)
-        # Normalised queries and keys keep the logits bounded at high learning rates.
-        self.q_norm = RMSNorm(self.head, config.rms_norm_eps)
-        self.k_norm = RMSNorm(self.head, config.rms_norm_eps)
+        self.bent = config.family == "qwen3"
+        self.dropout = config.dropout
+        queries, shared = (
+            heads * self.head for heads in (config.num_attention_heads, config.num_key_value_heads)
+        )
+        self.q_proj = nn.Linear(width, queries, bias=config.attention_bias)
+        self.k_proj = nn.Linear(width, shared, bias=config.attention_bias)
+        self.v_proj = nn.Linear(width, shared, bias=config.attention_bias)
+        self.o_proj = nn.Linear(queries, width, bias=config.attention_bias)
+        if self.bent:  # normalised, they keep the logits bounded at high learning rates
+            self.q_norm = RMSNorm(self.head, config.rms_norm_eps)
+            self.k_norm = RMSNorm(self.head, config.rms_norm_eps)
 
-    def forward(
-        self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], cache: Cache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, turn: Turn | None, cache: Cache | None, layer: int) -> Tensor:
         """Mix positions; with a cache, read the earlier ones from it and add the new ones."""
         rows, new = x_BTD.shape[:2]
-        q_BTNH = self.q_norm(self.q_proj(x_BTD).view(rows, new, -1, self.head))
-        k_BTKH = self.k_norm(self.k_proj(x_BTD).view(rows, new, -1, self.head))
-        v_BTKH = self.v_proj(x_BTD).view(rows, new, -1, self.head)
-        q_BNTH = rotate(q_BTNH, turn).transpose(1, 2)
-        k_BKSH, v_BKSH = rotate(k_BTKH, turn).transpose(1, 2), v_BTKH.transpose(1, 2)
+        q_BTNH, k_BTKH, v_BTKH = (
+            project(x_BTD).view(rows, new, -1, self.head)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if self.bent:
+            q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
+        if turn is not None:
+            q_BTNH, k_BTKH = rotate(q_BTNH, turn), rotate(k_BTKH, turn)
+        q_BNTH, k_BKSH, v_BKSH = (each.transpose(1, 2) for each in (q_BTNH, k_BTKH, v_BTKH))
         if cache is None:
-            mixed_BNTH = attend(q_BNTH, k_BKSH, v_BKSH)
+            mixed_BNTH = attend(q_BNTH, k_BKSH, v_BKSH, self.dropout if self.training else 0.0)
         else:
-            k_BKSH = _extend(cache.keys_BKSH[layer], cache.length, k_BKSH)
-            v_BKSH = _extend(cache.values_BKSH[layer], cache.length, v_BKSH)
-            allowed_B1TS = _allowed(cache.text_BS, cache.length, new)
+            k_BKSH, v_BKSH = cache.extend(layer, k_BKSH, v_BKSH)
             mixed_BNTH = F.scaled_dot_product_attention(
-                q_BNTH, k_BKSH, v_BKSH, attn_mask=allowed_B1TS, enable_gqa=True
+                q_BNTH, k_BKSH, v_BKSH, attn_mask=cache.allowed(new), enable_gqa=True
             )
         return self.o_proj(mixed_BNTH.transpose(1, 2).reshape(rows, new, -1))  # type: ignore[no-any-return]
-
-
-class SwiGLU(nn.Module):
-    """The feed-forward part: a gated linear unit with SiLU (arXiv:2002.05202)."""
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Transform each position by itself."""
-        return self.down_proj(F.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -110,17 +77,18 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.dropout = config.dropout
+        self.input_layernorm = norm(config)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = SwiGLU(config)
+        self.post_attention_layernorm = norm(config)
+        self.mlp = feed_forward(config)
 
-    def forward(
-        self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], cache: Cache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, turn: Turn | None, cache: Cache | None, layer: int) -> Tensor:
         """Pass the stream through the block."""
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), turn, cache, layer)
-        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))  # type: ignore[no-any-return]
+        mixed_BTD = self.self_attn(self.input_layernorm(x_BTD), turn, cache, layer)
+        x_BTD = x_BTD + F.dropout(mixed_BTD, self.dropout, self.training)
+        thought_BTD = self.mlp(self.post_attention_layernorm(x_BTD))
+        return x_BTD + F.dropout(thought_BTD, self.dropout, self.training)
 
 
 class Trunk(nn.Module):
@@ -129,8 +97,10 @@ class Trunk(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.family == "gpt2":
+            self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = norm(config)
 
 
 class GPT(nn.Module):
@@ -148,11 +118,12 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.rotary = config.family != "gpt2"
         self.model = Trunk(config)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        turn_2SH = rotary_table(config)
-        self.register_buffer("turn_2SH", turn_2SH, persistent=False)
+        if self.rotary:
+            self.register_buffer("turn_2SH", rotary_table(config), persistent=False)
         self._initialise(seed)
 
     @property
@@ -160,6 +131,12 @@ class GPT(nn.Module):
         """The output layer's weight_VD: the embedding itself where the two are tied."""
         owner = self.model.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         return owner.weight
+
+    @property
+    def tables(self) -> list[Tensor]:
+        """Parameters that are looked up, and the output layer: no maps between hidden layers."""
+        positions = [] if self.rotary else [self.model.embed_positions.weight]
+        return [self.model.embed_tokens.weight, self.head, *positions]
 
     @property
     def blocks(self) -> list[Block]:
@@ -172,14 +149,16 @@ class GPT(nn.Module):
 
     def hidden(self, ids_BT: Tensor, cache: Cache | None = None) -> Tensor:
         """Return what the output layer reads at each position, as x_BTD."""
-        assert isinstance(self.turn_2SH, Tensor)
-        if cache is None:
-            cos, sin = self.turn_2SH[:, None, : ids_BT.shape[1]].unbind()
+        x_BTD, turn = self.model.embed_tokens(ids_BT), None
+        # Without padding, all rows have the same positions: one row of them is enough.
+        where = slice(ids_BT.shape[1]) if cache is None else cache.positions(ids_BT.shape[1])
+        if self.rotary:
+            assert isinstance(self.turn_2SH, Tensor)
+            cos, sin = self.turn_2SH[:, where].unbind()
+            turn = cos[..., None, :], sin[..., None, :]
         else:
-            position_BT = _positions(cache, ids_BT.shape[1])
-            cos, sin = self.turn_2SH[:, position_BT].unbind()
-        x_BTD = self.model.embed_tokens(ids_BT)
-        turn = cos[:, :, None], sin[:, :, None]
+            x_BTD = x_BTD + self.model.embed_positions.weight[where]
+            x_BTD = F.dropout(x_BTD, self.config.dropout, self.training)
         for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, turn, cache, layer)
         return self.model.norm(x_BTD)  # type: ignore[no-any-return]
@@ -189,19 +168,21 @@ class GPT(nn.Module):
         return nats(self.hidden(ids_BT).flatten(0, 1), self.head, labels_BT.flatten())
 
     def _initialise(self, seed: int) -> None:
-        """Draw matrices with deviation 1/sqrt(fan-in); what ends a block starts at a fraction."""
+        """Draw matrices small; what ends a block starts at a fraction, biases at 0."""
         draw = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 if weight.dim() == 2:
                     nn.init.normal_(weight, 0.0, 0.02, generator=draw)
+                elif name.endswith("bias"):
+                    weight.zero_()
                 if name.endswith(("o_proj.weight", "down_proj.weight")):
                     weight.div_((2 * self.config.num_hidden_layers) ** 0.5)
         lay_circuit(self, draw)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "GPT":
-        """Read a Hugging Face folder; see `export.read_model`."""
+        """Read a Hugging Face folder, ready to be asked; see `export.read_model`."""
         from .export import read_model
 
         return read_model(Path(folder))
@@ -211,82 +192,3 @@ class GPT(nn.Module):
         from .export import write_model
 
         write_model(self, Path(folder))
-
-
-class GPTDecoder:
-    """The GPT as `generate` drives it."""
-
-    def __init__(self, gpt: GPT) -> None:
-        self.gpt = gpt
-
-    @property
-    def context(self) -> int:
-        """The longest row, in tokens."""
-        return self.gpt.config.max_position_embeddings
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.gpt.head.device
-
-    def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, Any]:
-        """Read left-padded prompts; returns the last position's logits_BV and the cache."""
-        config, (rows, length) = self.gpt.config, ids_BT.shape
-        shape = rows, config.num_key_value_heads, length + room, config.head_dim
-        empty = [self.gpt.head.new_zeros(shape) for _ in range(2 * config.num_hidden_layers)]
-        text_BS = F.pad(mask_BT, (0, room), value=True)
-        start_B1 = torch.zeros(rows, 1, dtype=torch.long, device=ids_BT.device)
-        cache = Cache(empty[::2], empty[1::2], text_BS, start_B1, 0)
-        return self.step(ids_BT, cache)
-
-    def step(self, ids_BT: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """Read more tokens; returns the last position's logits_BV and the cache, grown."""
-        x_BTD = self.gpt.hidden(ids_BT, cache)
-        new = cache.text_BS[:, cache.length : cache.length + ids_BT.shape[1]]
-        cache.position_B1 = cache.position_B1 + new.sum(1, keepdim=True)
-        cache.length += ids_BT.shape[1]
-        return F.linear(x_BTD[:, -1], self.gpt.head), cache
-
-    def keep(self, cache: Cache, rows: Tensor) -> Cache:
-        """Return the cache of some rows alone."""
-        keys_BKSH = [keys[rows] for keys in cache.keys_BKSH]
-        values_BKSH = [values[rows] for values in cache.values_BKSH]
-        text_BS, position_B1 = cache.text_BS[rows], cache.position_B1[rows]
-        return Cache(keys_BKSH, values_BKSH, text_BS, position_B1, cache.length)
-
-
-def rotary_table(config: GPTConfig) -> Tensor:
-    """Return cosine and sine of each position's angles (arXiv:2104.09864), as a table_2SH."""
-    pairs = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
-    position_S = torch.arange(config.max_position_embeddings, dtype=torch.float32)
-    angle_SH = torch.outer(position_S, 1.0 / config.rope_theta**pairs).repeat(1, 2)
-    return torch.stack((angle_SH.cos(), angle_SH.sin()))
-
-
-def rotate(x_BTNH: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair (i, i + H/2) of a head's entries by its position's angle."""
-    cos, sin = turn
-    first, second = x_BTNH.chunk(2, -1)
-    turned_BTNH = x_BTNH * cos + torch.cat((-second, first), -1) * sin
-    return turned_BTNH.to(x_BTNH.dtype)
-
-
-def _extend(all_BKSH: Tensor, length: int, new_BKTH: Tensor) -> Tensor:
-    """Write new entries behind the cached ones and return all there are."""
-    end = length + new_BKTH.shape[2]
-    all_BKSH[:, :, length:end] = new_BKTH
-    return all_BKSH[:, :, :end]
-
-
-def _positions(cache: Cache, new: int) -> Tensor:
-    """Count only text, so that pads on the left shift nothing."""
-    text_BT = cache.text_BS[:, cache.length : cache.length + new].long()
-    return (cache.position_B1 + text_BT.cumsum(1) - 1).clamp(min=0)
-
-
-def _allowed(text_BS: Tensor, length: int, new: int) -> Tensor:
-    """Let a position see itself and all earlier text; a pad sees itself, for softmax's sake."""
-    column_S = torch.arange(length + new, device=text_BS.device)
-    row_T1 = column_S[length:, None]
-    text_B1S = text_BS[:, None, : length + new]
-    return ((column_S <= row_T1) & (text_B1S | (column_S == row_T1)))[:, None]

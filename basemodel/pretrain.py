@@ -13,8 +13,9 @@ from ftkit.errors import Interrupted
 from ftkit.runs import Run
 
 from . import checkpoint
+from .bigram import Bigram
 from .budget import Pretrain, optimizer_of, settle
-from .config import GPTConfig, preset
+from .config import GPTConfig
 from .corpus import Documents, survey
 from .curves import draw
 from .device import Device, PeakMemory
@@ -91,7 +92,7 @@ def _read(
     run: Run, settings: Pretrain, texts: Iterable[str], interrupt: Interrupt
 ) -> Generator[dict[str, Any], None, _Work]:
     """Survey the corpus, learn the tokenizer, write the tokens; each once."""
-    shape = preset(settings.preset, settings.vocab_size, settings.context)
+    shape = settings.shape()
     folder, context = run.inner / "corpus", shape.max_position_embeddings
     yield {"event": "reading the corpus"}
     found = survey(texts, settings.validation)
@@ -136,6 +137,12 @@ def _train(
     rows, context = int(decided["rows"]), int(decided["context"])
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer)
+    if not behind.step:
+        bigram = held.bigram(Bigram.count(work.corpus.ids, work.config.vocab_size))
+        run.log({"step": 0, "bigram": bigram})
+        yield {
+            "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text"
+        }
     yield from ({"event": note} for note in behind.passed_over)
     facts, nats = behind.facts, device.compiled(gpt.nats)
 
@@ -164,6 +171,7 @@ def _train(
         "training_seconds": round(facts["seconds"], 3),
         "tokens_per_second": round(facts["tokens"] / facts["seconds"], 1),
         "validation": [row for row in run.records() if "validation" in row][-1]["validation"],
+        "bigram": next(row["bigram"] for row in run.records() if "bigram" in row),
         "earlier": behind.facts["seconds"],
     }
 
@@ -177,6 +185,8 @@ def _stream(
     vocabulary = range(len(RESERVED), work.config.vocab_size)
 
     def batches(number: int) -> Rows:
+        if settings.dropout:  # drawn from the global generator; who goes on has to draw the same
+            torch.manual_seed(settings.seed * 1_000_003 + number)
         if number < practised:
             batch = practice(number, rows, context, vocabulary, settings.seed)
         else:

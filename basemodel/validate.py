@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from .bigram import Bigram
 from .device import Device
 from .model import GPT
 from .tokenizer import BOS, END, PAD, Tokenizer
@@ -37,11 +38,20 @@ class Held:
     @torch.no_grad()
     def check(self, gpt: GPT, device: Device) -> dict[str, float]:
         """Return `nats` per token and `bits_per_byte` of the text."""
-        total = 0.0
+        total, training = 0.0, gpt.training
+        gpt.eval()
         for batch in self._batches:
             with device.autocast():
                 here = batch.to(device.torch_device)
                 total += gpt.nats(here.ids_BT, here.labels_BT).item()
+        gpt.train(training)
+        return self._said(total)
+
+    def bigram(self, counted: Bigram) -> dict[str, float]:
+        """Return the same of a bigram model: what there is to beat."""
+        return self._said(counted.nats((batch.ids_BT, batch.labels_BT) for batch in self._batches))
+
+    def _said(self, total: float) -> dict[str, float]:
         return {
             "nats": total / self.tokens,
             "bits_per_byte": total / math.log(2) / self.bytes,

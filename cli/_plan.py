@@ -109,10 +109,9 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
 def pretraining(plan: Any, documents: Iterable[str]) -> str:
     """Work out a pretraining without training: reads the corpus once."""
     from ..basemodel.budget import BUDGETS, MICRO
-    from ..basemodel.config import preset
     from ..basemodel.device import decide
 
-    shape = preset(plan.preset, plan.vocab_size, plan.context)
+    shape = plan.shape()
     count, characters = 0, 0
     for text in documents:
         count, characters = count + 1, characters + len(text)

@@ -10,13 +10,12 @@ from ftkit import __version__, catalog
 from ftkit.config import override, table
 from ftkit.runs import Run
 
-from ..basemodel.config import PRESETS
+from ..basemodel.config import FAMILY_NAMES, PRESETS
 from . import _options
 from ._bar import watch
 from ._work import begin, going_on, take_up
 
 TABLES = ("plan", "recipe")
-FLAGS = ("preset", "tokens", "minutes")
 
 
 @click.command()
@@ -30,6 +29,11 @@ FLAGS = ("preset", "tokens", "minutes")
 )
 @click.option(
     "--preset", metavar=f"[{'|'.join(PRESETS)}]", help="Size of the model [default: nano]."
+)
+@click.option(
+    "--family",
+    metavar=f"[{'|'.join(FAMILY_NAMES)}]",
+    help="Whose parts and names the model has [default: qwen3].",
 )
 @click.option(
     "--tokens",
@@ -51,6 +55,7 @@ FLAGS = ("preset", "tokens", "minutes")
 def pretrain(
     data: tuple[Path, ...],
     preset: str | None,
+    family: str | None,
     tokens: int | None,
     minutes: float | None,
     out: Path | None,
@@ -71,7 +76,7 @@ def pretrain(
             train(run, resume=True)
         return
     sets = _options.settings(pairs, TABLES)
-    flags = {"preset": preset, "tokens": tokens, "minutes": minutes}
+    flags = {"preset": preset, "family": family, "tokens": tokens, "minutes": minutes}
     sets["plan"] |= {name: value for name, value in flags.items() if value is not None}
     plan = chosen(sets["plan"] | {"seed": seed})
     settings = tables(plan, data, sets["recipe"])

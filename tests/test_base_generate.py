@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ftkit.basemodel import GPT, GPTConfig
+from ftkit.basemodel.decoder import GPTDecoder
 from ftkit.basemodel.generate import Generated, generate, stream
-from ftkit.basemodel.model import GPTDecoder
 from ftkit.errors import FtkitError
 
 CONFIG = GPTConfig(

@@ -1,0 +1,55 @@
+"""The bigram model against counting by hand, and its place in every pretraining."""
+
+import itertools
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ftkit.basemodel import bigram as module
+from ftkit.basemodel.bigram import STRENGTHS, Bigram
+from tests.test_base_pretrain import TINY, begin, finish
+
+IDS = [0, 1, 2, 1, 2, 3, 0, 1, 1, 2, 2, 3, 0, 2, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 17, 18, 100])
+def test_counts_are_those_of_counting(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the ids are cut into chunks, no pair is lost and none counted twice."""
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    found = Bigram.count(np.array(IDS, np.uint16), 5)
+    pairs = Counter(itertools.pairwise(IDS))
+    codes = zip(found.pairs.tolist(), found.counts.tolist(), strict=True)
+    assert {divmod(code, 5): count for code, count in codes} == pairs
+    assert found.alone.tolist() == [Counter(IDS)[token] for token in range(5)]
+
+
+def test_its_loss_is_that_of_the_formula() -> None:
+    counted = Bigram.count(np.array(IDS), 5)
+    ids_BT = torch.tensor([[0, 1, 2, 4], [3, 0, 4, 4]])
+    labels_BT = torch.tensor([[1, 2, 4, -100], [0, 2, -100, -100]])
+    pairs, alone = Counter(itertools.pairwise(IDS)), Counter(IDS)
+    before = Counter(IDS[:-1])
+
+    def nats(strength: float) -> float:
+        total = 0.0
+        for first, second in [(0, 1), (1, 2), (2, 4), (3, 0), (0, 2)]:
+            share = (alone[second] + 1) / (len(IDS) + 5)
+            told = pairs[first, second] + strength * share
+            total -= math.log(told / (before[first] + strength))
+        return total
+
+    assert counted.nats([(ids_BT, labels_BT)]) == pytest.approx(min(map(nats, STRENGTHS)))
+
+
+def test_every_pretraining_says_what_a_bigram_reaches(tmp_path: Path) -> None:
+    run = begin(tmp_path / "base")
+    said = [row["event"] for row in finish(run, TINY) if "event" in row]
+    (kept,) = [row["bigram"] for row in run.records() if "bigram" in row]
+    assert any(f"{kept['nats']:.3f} nats" in event for event in said)
+    assert run.done["bigram"] == kept
+    assert 0 < kept["nats"] < math.log(320)
+    assert "bigram model" in (run.inner / "curves.svg").read_text()
