@@ -122,7 +122,7 @@ def from_hub(words: Mapping[str, Any], where: str) -> GPTConfig:
     )
 
 
-def _sizes(words: Mapping[str, Any], family: Family, where: str) -> dict[str, int]:
+def _sizes(words: Mapping[str, Any], family: Family, where: str) -> dict[str, Any]:
     """Read the whole numbers; some families leave out what follows from others."""
     found = {name: words.get(family.words.get(name, name)) for name in WHOLE}
     heads, width = found["num_attention_heads"], found["hidden_size"]
