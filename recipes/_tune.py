@@ -30,6 +30,9 @@ __all__ = ["Tuning", "tune"]
 
 SAVE_SECONDS = 60.0  # between checkpoints; Ctrl-C writes one at once
 LOG_EVERY = 5  # steps
+# Of checks whose losses differ by less than a few hundred rows can tell apart, the last counts:
+# its rate has fallen furthest. (Medical rows: 1.5 % apart, and 84.7 for 44.4 % of the emergencies.)
+CLOSE = 0.02
 DEFAULTS = Tuning()
 
 
@@ -50,11 +53,12 @@ class _Spent:
 
 @dataclass
 class _Best:
-    """The best validation so far and the weights it was measured on."""
+    """The validation that counts as the best so far and the weights it was measured on."""
 
     nats: float = math.inf
     step: int = 0
-    since: int = 0  # checks without a better one
+    since: int = 0  # checks without one as good
+    least: float = math.inf
     weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
@@ -200,10 +204,10 @@ def _train(
 
 
 def _check_best(work: Work, best: _Best, step: int) -> dict[str, Any]:
-    """Validate, and keep the weights if they are the best so far."""
+    """Validate, and keep the weights if none were better so far by more than CLOSE."""
     nats = _validate(work)
-    if nats < best.nats or not best.weights:
-        best.nats, best.step, best.since = nats, step, 0
+    if nats <= best.least * (1 + CLOSE) or not best.weights:
+        best.nats, best.step, best.since, best.least = nats, step, 0, min(nats, best.least)
         best.weights = {name: p.detach().clone() for name, p in work.weights.items()}
     else:
         best.since += 1
@@ -214,21 +218,22 @@ def _save(run: Run, work: Work, best: _Best, step: int, spent: _Spent) -> None:
     """Write a checkpoint that resuming is exact from."""
     tensors = checkpoint.pack(work.weights, work.optimizer)
     tensors |= {f"best.{name}": value for name, value in best.weights.items()}
-    facts = {"best": [best.nats, best.step, best.since], "spent": dataclasses.asdict(spent)}
+    said = [best.nats, best.step, best.since, best.least]
+    facts = {"best": said, "spent": dataclasses.asdict(spent)}
     checkpoint.save(run.checkpoints, step, tensors, facts)
 
 
 def _take_up(work: Work, saved: checkpoint.Checkpoint) -> tuple[_Best, int, _Spent]:
     """Put a checkpoint back."""
     checkpoint.unpack(saved.tensors, work.weights, work.optimizer)
-    nats, step, since = saved.facts["best"]
+    nats, step, since, least = saved.facts["best"]
     where = work.device.torch_device
     weights = {
         name.removeprefix("best."): value.to(where)
         for name, value in saved.tensors.items()
         if name.startswith("best.")
     }
-    return _Best(nats, step, since, weights), saved.step, _Spent(**saved.facts["spent"])
+    return _Best(nats, step, since, least, weights), saved.step, _Spent(**saved.facts["spent"])
 
 
 def _before(run: Run) -> float | None:

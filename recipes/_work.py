@@ -46,7 +46,7 @@ class Tuning:
         warmup: share of the steps over which the learning rate rises.
         decay: share of the steps, the last, over which it falls to zero.
         checks: validations during training, evenly spaced, the last one at the end.
-        patience: checks without a better validation loss after which training stops.
+        patience: checks without a loss as good as the best (within 2 %) after which training stops.
         held_out: most rows of the validation split that a check reads.
     """
 

@@ -156,7 +156,8 @@ def test_it_stops_early_and_keeps_the_best(base: Path, tmp_path: Path) -> None:
     assert any(record.get("event") == "early stop" for record in run.records())
     assert run.done["steps"] < run.settings["decided"]["steps"]
     del checks[0]  # where it began from is no result
-    assert run.done["best_step"] == min(checks, key=lambda step: checks[step])
+    close = [step for step, nats in checks.items() if nats <= min(checks.values()) * 1.02]
+    assert run.done["best_step"] == close[-1], "of those that are about the best the last"
     assert list(checks)[-1] > run.done["best_step"], "the best is not the last"
     variant, tests = open_variant(run.path), Contrary().examples("validation")
     rows = [Renderer(variant.tokenizer).render(row.messages) for row in tests]
