@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOST = 20_000_000  # tokens that are counted at most: more change nothing in its third digit
+MOST = 20_000_000  # tokens that are counted at most, so that no training waits long for it
 CHUNK = 4_000_000  # tokens counted at once
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 Ints = np.ndarray[Any, np.dtype[np.int64]]

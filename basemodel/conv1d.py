@@ -63,10 +63,6 @@ def to_gpt2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         _, _, layer, *part, kind = name.split(".")
         theirs = f"transformer.h.{layer}.{inside['.'.join(part)]}.{kind}"
-        parts.setdefault(theirs, []).append(value)  # queries, keys and values come in this order
-    joined = {name: torch.cat(each) for name, each in parts.items()}
-    return {
-        name: (value.T if LAYER.fullmatch(name.removeprefix("transformer.")) and value.dim() == 2
-               else value).contiguous()
-        for name, value in joined.items()
-    }  # fmt: skip
+        # Queries, keys and values come in this order, to stand beside each other.
+        parts.setdefault(theirs, []).append(value.T if value.dim() == 2 else value)
+    return {name: torch.cat(each, -1).contiguous() for name, each in parts.items()}

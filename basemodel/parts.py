@@ -24,21 +24,6 @@ class RMSNorm(nn.Module):
         )
 
 
-class LayerNorm(nn.Module):
-    """Bring a vector to mean 0 and variance 1, then to learned ones (arXiv:1607.06450)."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis, in the weight's precision."""
-        wide = x.to(self.weight.dtype)
-        return F.layer_norm(wide, self.weight.shape, self.weight, self.bias, self.eps).to(x.dtype)
-
-
 class SwiGLU(nn.Module):
     """A gated linear unit with SiLU (arXiv:2002.05202)."""
 
@@ -70,7 +55,7 @@ class GELU(nn.Module):
 
 def norm(config: GPTConfig) -> nn.Module:
     """Make a norm of the residual stream."""
-    kind = LayerNorm if config.family == "gpt2" else RMSNorm
+    kind = nn.LayerNorm if config.family == "gpt2" else RMSNorm  # arXiv:1607.06450, 1910.07467
     return kind(config.hidden_size, config.rms_norm_eps)
 
 

@@ -7,35 +7,19 @@ from random import Random
 
 import pytest
 
-from ftkit.recipes._chat_world import Talk, corpus, items
-from ftkit.recipes._chat_world.lexicon import book, pools, share, strange
+from ftkit.recipes._chat_world import corpus, items
+from ftkit.recipes._chat_world.lexicon import NUMBER_WORDS, book, pools, share, strange
 from ftkit.recipes._chat_world.plans import build
 from tests.wordings import pattern, templates
 
 
-@pytest.fixture(scope="module")
-def train() -> list[Talk]:
-    return list(items("train", 0, 1000))
-
-
-@pytest.fixture(scope="module")
-def test() -> list[Talk]:
-    return list(items("test", 0, 500))
-
-
-@pytest.fixture(scope="module")
-def documents() -> list[str]:
-    return list(corpus(0, 1_000_000))
-
-
-def test_values_out_of_place_are_learned_from_and_never_asked_of_the_test(
-    train: list[Talk], test: list[Talk]
-) -> None:
+def test_values_out_of_place_are_learned_from_and_never_asked_of_the_test() -> None:
     """So that a value is copied from what was told, and not remembered from training."""
     known = {word.lower() for pool in pools().values() for word in pool}
     held = {w.lower() for name in pools() for w in set(pools()[name]) - set(share(name, "train"))}
     shares = {}
-    for split, talks in (("train", train), ("test", test)):
+    for split in ("train", "test"):
+        talks = items(split, 0, 500)
         looking = [talk for talk in talks if talk.kind in ("recall", "correction")]
         values = [talk.check["words"].lower() for talk in looking]
         pool_of = [{word.lower() for word in pools()[talk.check["pool"]]} for talk in looking]
@@ -66,15 +50,25 @@ def test_questions_put_together_are_many_and_none_is_held_out() -> None:
     assert max(asked.values()) / asked.total() < 0.05
 
 
-def test_a_good_part_of_the_corpus_are_quizzes(documents: list[str]) -> None:
+def test_a_good_part_of_the_corpus_are_quizzes() -> None:
+    documents = list(corpus(0, 1_000_000))
     heard = [line.rstrip(".") for line in book("scenes")["scene"]["heard"] if len(line) > 15]
     quizzes = [doc for doc in documents if any(line in doc for line in heard)]
     assert 0.1 < len(quizzes) / len(documents) < 0.4
 
 
 def test_counting_back_ends_where_the_number_words_do() -> None:
+    """Two things told at once can be more than there are words for: then the last one is asked."""
+    told, counted = 0, Counter[str]()
     for number in range(3000):
-        build("train", "back", 1 + number % 5, f"count {number}", full=True)
+        chat = build("train", "back", 1 + number % 5, f"count {number}", full=True)
+        told = max(told, len(chat.facts))
+        for turn in chat.turns:
+            if turn.kind == "back" and turn.check["task"] == "count":
+                counted[turn.check["words"].split("|")[0]] += 1
+    assert told >= len(NUMBER_WORDS)
+    assert counted.total() > 300
+    assert set(counted) <= set(NUMBER_WORDS)
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,16 @@ def _word(fact: Fact, rng: Random) -> str:
     return fact.name if rng.random() < USUAL else rng.choice(fact.wordings)
 
 
-def _note(rng: Random, seed: int) -> str:
-    """Write what a caller said and what the nurse made of it; conditions of training rows alone."""
+def _call(rng: Random, seed: int) -> tuple[Condition, bool, str]:
+    """Draw a caller's condition, one of the training rows', whether it is urgent, and the words."""
     condition = rng.choice(conditions("train", seed))
     urgent = condition.urgent or rng.random() < 0.5
-    said = to_learn_from(urgent, condition, rng)
+    return condition, urgent, to_learn_from(urgent, condition, rng)
+
+
+def _note(rng: Random, seed: int) -> str:
+    """Write what a caller said and what the nurse made of it."""
+    condition, urgent, said = _call(rng, seed)
     slots = {"x": condition.name, "said": said}
     slots["facts"] = listed([fact.name for fact in condition.care])
     if not condition.urgent and rng.random() < 0.25:
@@ -134,9 +139,7 @@ def _sheet(rng: Random, seed: int) -> str:
     """Write complaints with what the nurse made of each, and nothing else."""
     rows, form = [_say("sheets", rng)], rng.choice(lines()["sheet"])
     for _ in range(rng.randint(6, 12)):
-        condition = rng.choice(conditions("train", seed))
-        urgent = condition.urgent or rng.random() < 0.5
-        said = to_learn_from(urgent, condition, rng)
+        condition, urgent, said = _call(rng, seed)
         verdict = "an emergency" if urgent else "no emergency"
         rows.append(form.format(said=said, Said=capital(said), verdict=verdict, x=condition.name))
     return "\n".join(rows)
