@@ -49,6 +49,7 @@ class Tokenizer:
         # Without this a text that spells a control token would become one and could forge a turn.
         inner.encode_special_tokens = True
         self.inner = inner
+        self.opening, self.closing = self.id(BOS), self.id(END)  # what frames a document
 
     @property
     def size(self) -> int:
@@ -69,6 +70,10 @@ class Tokenizer:
         'é <|end|>'
         """
         return list(self.inner.encode(text, add_special_tokens=False).ids)
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """Open and close a document's ids, as they stand in the training text."""
+        return [self.opening, *ids, self.closing]
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Turn several texts into ids, on all cores."""

@@ -20,7 +20,7 @@ from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
 from .corpus import Survey
-from .tokenizer import BOS, END, Tokenizer
+from .tokenizer import Tokenizer
 
 Piece = tuple[int, int]  # where it begins among the ids, and its length
 FACTS, TRAIN, HELD = "facts.json", "train.bin", "validation.jsonl"
@@ -163,12 +163,12 @@ def build(
         return Corpus(folder, **json.loads((folder / FACTS).read_text(encoding="utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "<u2" if tokenizer.size <= 2**16 else "<u4"
-    bos, end, tokens = tokenizer.id(BOS), tokenizer.id(END), 0
+    tokens = 0
     held: dict[str, None] = {}  # each once, in the order of the corpus
     with (folder / TRAIN).open("wb") as file:
         for texts in _groups(documents, found, held):
             for ids in tokenizer.encode_many(texts):
-                row = np.array([bos, *ids, end], dtype=dtype)
+                row = np.array(tokenizer.framed(ids), dtype=dtype)
                 tokens += len(row)
                 file.write(row.tobytes())
         file.flush()
@@ -181,8 +181,8 @@ def build(
     # Escaped, so that no reader takes a line separator of Unicode for the end of a line.
     lines = (json.dumps({"text": text}) + "\n" for text in held)
     write_whole(folder / HELD, "".join(lines))
-    write_whole(folder / FACTS, json.dumps({"tokens": tokens, "dtype": dtype, "bos": bos}))
-    return Corpus(folder, tokens, dtype, bos)
+    write_whole(folder / FACTS, json.dumps({"tokens": tokens, "dtype": dtype, "bos": tokenizer.opening}))
+    return Corpus(folder, tokens, dtype, tokenizer.opening)
 
 
 def _groups(documents: Iterable[str], found: Survey, held: dict[str, None]) -> Iterator[list[str]]:

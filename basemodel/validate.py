@@ -10,7 +10,7 @@ import torch
 from .bigram import Bigram
 from .device import Device
 from .model import GPT
-from .tokenizer import BOS, END, PAD, Tokenizer
+from .tokenizer import PAD, Tokenizer
 from .tokens import Rows
 
 
@@ -21,9 +21,9 @@ class Held:
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, context: int, rows: int) -> None:
-        bos, end, pad = (tokenizer.id(token) for token in (BOS, END, PAD))
+        pad = tokenizer.id(PAD)
         self.bytes = sum(len(text.encode()) for text in texts)
-        documents = [[bos, *ids, end] for ids in tokenizer.encode_many(texts)]
+        documents = [tokenizer.framed(ids) for ids in tokenizer.encode_many(texts)]
         self.tokens = sum(len(ids) - 1 for ids in documents)
         pieces = [
             ids[first : first + context + 1]
