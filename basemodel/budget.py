@@ -19,7 +19,13 @@ from .tokenizer import LEAST
 from .tokens import Rows
 
 # What a run without a budget trains on.
-BUDGETS = {"pico": 200_000, "nano": 3_500_000, "mini": 20_000_000}
+BUDGETS = {
+    "pico": 200_000,
+    "nano": 3_500_000,
+    "mini": 20_000_000,
+    "small": 600_000_000,
+    "gpt2": 2_500_000_000,
+}
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
 CHECKS = 5  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
@@ -32,7 +38,8 @@ class Pretrain:
 
     Args:
         preset: the model's size, a key of `config.PRESETS`.
-        family: whose parts it has, one of `config.FAMILY_NAMES`.
+        family: whose parts it has, one of `config.FAMILY_NAMES`, or "bigram"; None takes the
+            preset's.
         dropout: share of the activations set to 0 in training; family gpt2 alone has it.
         tokens: how many to train on; None takes the preset's.
         minutes: how long the whole run may take instead; becomes tokens once, by measuring.
@@ -49,7 +56,7 @@ class Pretrain:
     """
 
     preset: str = "nano"
-    family: str = "qwen3"
+    family: str | None = None
     dropout: float = 0.0
     tokens: int | None = None
     minutes: float | None = None

@@ -19,6 +19,7 @@ WHOLE = (
 
 
 FAMILY_NAMES = ("qwen3", "llama", "gpt2")
+BIGRAM = "bigram"  # no family of its own: llama's embedding, norm and output layer without a block
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class GPTConfig:
         vocab_size: rows of the embedding.
         hidden_size: width of the residual stream.
         intermediate_size: width inside the SwiGLU.
-        num_hidden_layers: blocks.
+        num_hidden_layers: blocks; llama may have none, and is a bigram model then.
         num_attention_heads: query heads.
         num_key_value_heads: key and value heads; divides the query heads.
         head_dim: width of a head; even where positions are rotary, which turn pairs.
@@ -98,8 +99,9 @@ class GPTConfig:
     def __post_init__(self) -> None:
         for name in WHOLE:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise FtkitError(f"{name} is {value}: it must be a whole number of 1 or more")
+            least = 0 if name == "num_hidden_layers" and self.family == "llama" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise FtkitError(f"{name} is {value}: it must be a whole number of {least} or more")
         if self.num_attention_heads % self.num_key_value_heads:
             raise FtkitError(
                 f"num_key_value_heads is {self.num_key_value_heads}: "
@@ -191,32 +193,73 @@ PRESETS = {
         num_key_value_heads=2,
         max_position_embeddings=1024,
     ),
+    # 30M: a night on two cores, minutes on a GPU.
+    "small": GPTConfig(
+        vocab_size=16_384,
+        hidden_size=512,
+        intermediate_size=1408,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+    ),
+    # 124M: the size, and by default the family, of the smallest GPT-2; for a GPU.
+    "gpt2": GPTConfig(
+        family="gpt2",
+        vocab_size=50_304,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=12,
+        max_position_embeddings=1024,
+        rms_norm_eps=1e-5,
+        attention_bias=True,
+        mlp_bias=True,
+    ),
 }
 
 
 def preset(
-    name: str, vocab_size: int | None = None, context: int | None = None, family: str = "qwen3"
+    name: str,
+    vocab_size: int | None = None,
+    context: int | None = None,
+    family: str | None = None,
 ) -> GPTConfig:
     """Return a preset's shape, with another vocabulary, context or family if given.
 
     Raises:
-        FtkitError: for a name that is none; the message says the nearest.
+        FtkitError: for a preset or family that is none; the message says the nearest.
 
     >>> preset("nano", context=256).max_position_embeddings
     256
     >>> preset("nano", family="gpt2").intermediate_size
     1024
+    >>> preset("nano", family="bigram").num_hidden_layers
+    0
     """
     if name not in PRESETS:
         raise FtkitError(f"no preset '{name}'{nearest(name, PRESETS)}")
+    families = *FAMILY_NAMES, BIGRAM
+    if family is not None and family not in families:
+        raise FtkitError(f"no family '{family}'{nearest(family, families)}")
     shape = PRESETS[name]
-    chosen: dict[str, Any] = {"family": family}
-    if family == "gpt2":  # its paper's proportions
-        chosen |= {"attention_bias": True, "mlp_bias": True, "rms_norm_eps": 1e-5}
-        chosen["num_key_value_heads"] = shape.num_attention_heads
-        chosen["intermediate_size"] = 4 * shape.hidden_size
+    if family is not None and family != shape.family:
+        shape = replace(shape, **_of_family(shape, family))
     if vocab_size is not None:
-        chosen["vocab_size"] = vocab_size
-    if context is not None:
-        chosen["max_position_embeddings"] = context
-    return replace(shape, **chosen)
+        shape = replace(shape, vocab_size=vocab_size)
+    return shape if context is None else replace(shape, max_position_embeddings=context)
+
+
+def _of_family(shape: GPTConfig, family: str) -> dict[str, Any]:
+    """Say what a preset's shape changes to have another family's parts at about its size."""
+    plain, width, heads = family == "gpt2", shape.hidden_size, shape.num_attention_heads
+    changes: dict[str, Any] = {"family": family, "attention_bias": plain, "mlp_bias": plain}
+    changes["rms_norm_eps"] = 1e-5 if plain else 1e-6
+    if plain:  # its paper's proportions
+        return changes | {"num_key_value_heads": heads, "intermediate_size": 4 * width}
+    if shape.family == "gpt2":  # three maps where gpt2 has two
+        changes["intermediate_size"] = 8 * width // 3
+    if family == BIGRAM:  # nothing but the last token is read: the next one follows from it alone
+        changes |= {"family": "llama", "num_hidden_layers": 0, "tie_word_embeddings": False}
+    return changes

@@ -10,7 +10,7 @@ from ftkit import __version__, catalog
 from ftkit.config import override, table
 from ftkit.runs import Run
 
-from ..basemodel.config import FAMILY_NAMES, PRESETS
+from ..basemodel.config import BIGRAM, FAMILY_NAMES, PRESETS
 from . import _options
 from ._bar import watch
 from ._work import begin, going_on, take_up
@@ -32,8 +32,8 @@ TABLES = ("plan", "recipe")
 )
 @click.option(
     "--family",
-    metavar=f"[{'|'.join(FAMILY_NAMES)}]",
-    help="Whose parts and names the model has [default: qwen3].",
+    metavar=f"[{'|'.join((*FAMILY_NAMES, BIGRAM))}]",
+    help="Whose parts and names the model has; bigram has no blocks [default: the preset's].",
 )
 @click.option(
     "--tokens",

@@ -3,14 +3,19 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
+from ftkit.basemodel import GPT
 from ftkit.basemodel import bigram as module
 from ftkit.basemodel.bigram import STRENGTHS, Bigram
+from ftkit.basemodel.decoder import GPTDecoder
+from ftkit.basemodel.generate import generate
 from tests.test_base_pretrain import TINY, begin, finish
 
 IDS = [0, 1, 2, 1, 2, 3, 0, 1, 1, 2, 2, 3, 0, 2, 1, 0, 1, 2]
@@ -53,3 +58,29 @@ def test_every_pretraining_says_what_a_bigram_reaches(tmp_path: Path) -> None:
     assert run.done["bigram"] == kept
     assert 0 < kept["nats"] < math.log(320)
     assert "bigram model" in (run.inner / "curves.svg").read_text()
+
+
+def test_the_family_without_blocks_is_a_bigram_model_that_transformers_opens(
+    tmp_path: Path,
+) -> None:
+    settings = replace(TINY, family="bigram", tokens=131_072)
+    run = begin(tmp_path / "base", settings)
+    finish(run, settings)
+    model = AutoModelForCausalLM.from_pretrained(run.path).eval()
+    assert (model.config.model_type, model.config.num_hidden_layers) == ("llama", 0)
+    gpt = GPT.from_pretrained(run.path)
+    ids_BT = torch.tensor([[0, 40, 41, 42, 43], [7, 99, 98, 41, 43]])
+    with torch.no_grad():
+        ours_BTV = gpt(ids_BT)
+        assert torch.allclose(model(ids_BT).logits, ours_BTV, atol=1e-5)
+    # The last token alone says what comes next.
+    assert torch.equal(ours_BTV[0, -1], ours_BTV[1, -1])
+    # Descent finds what counting finds: the two see the same, and differ in smoothing alone.
+    reached, counted = run.done["validation"]["nats"], run.done["bigram"]["nats"]
+    assert reached == pytest.approx(counted, rel=0.03)
+    asked = {"max_new_tokens": 12, "do_sample": False}
+    with torch.no_grad():
+        theirs = model.generate(ids_BT[:1], attention_mask=torch.ones(1, 5), **asked)[0, 5:]
+    (said,) = generate(GPTDecoder(gpt), [ids_BT[0].tolist()], max_new_tokens=12, stop=(1, 6), pad=2)
+    assert said.ids == theirs.tolist()[: len(said.ids)]
+    assert len(said.ids) == 12 or theirs[len(said.ids)] in (1, 6)

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from ftkit.basemodel import GPT, GPTConfig
-from ftkit.basemodel.config import FAMILY_NAMES, PRESETS, preset
+from ftkit.basemodel.config import BIGRAM, FAMILY_NAMES, PRESETS, preset
 from ftkit.basemodel.decoder import GPTDecoder
 from ftkit.basemodel.families import FAMILIES
 from ftkit.basemodel.generate import generate
@@ -209,7 +209,7 @@ def test_impossible_shapes_are_refused(words: dict[str, Any], said: str) -> None
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", [*FAMILY_NAMES, BIGRAM])
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_comes_in_every_family(name: str, family: str) -> None:
     config = preset(name, family=family)
