@@ -15,7 +15,7 @@ from .fit import Plan, fit
 from .induction import STEPS as PRACTICE
 from .model import GPT
 from .optim import Group, Optimizer, hidden_matrices
-from .tokenizer import LEAST
+from .tokenizer import LEAST, check_kind
 from .tokens import Rows
 
 # What a run without a budget trains on.
@@ -45,7 +45,8 @@ class Pretrain:
         minutes: how long the whole run may take instead; becomes tokens once, by measuring.
         seed: of weights and order.
         context: tokens in a row; None takes the preset's.
-        vocab_size: tokens of the tokenizer to learn; None takes the preset's.
+        tokenizer: the kind to learn: bpe, word or char.
+        vocab_size: its tokens; None takes the preset's.
         batch: tokens in an update.
         matrix_lr: Muon's learning rate, for hidden matrices.
         table_lr: AdamW's, for embeddings and norms.
@@ -62,6 +63,7 @@ class Pretrain:
     minutes: float | None = None
     seed: int = 0
     context: int | None = None
+    tokenizer: str = "bpe"
     vocab_size: int | None = None
     batch: int = 2048
     matrix_lr: float = 0.015
@@ -80,6 +82,7 @@ class Pretrain:
                 raise FtkitError(f"{name} is {value}: it must be above 0")
         if self.context is not None and self.context < 2:
             raise FtkitError(f"context is {self.context}: it must be 2 or more")
+        check_kind(self.tokenizer)
         if self.vocab_size is not None and self.vocab_size < LEAST:
             raise FtkitError(f"vocab_size is {self.vocab_size}: it must be {LEAST} or more")
         if not 0 <= self.validation <= 0.5:

@@ -100,7 +100,7 @@ def _read(
     if not (folder / "tokenizer_config.json").is_file():
         yield {"event": f"learning {shape.vocab_size} tokens"}
         sample = (text for text in texts if found.samples(text))
-        train_tokenizer(sample, shape.vocab_size).save(folder, context)
+        train_tokenizer(sample, shape.vocab_size, settings.tokenizer).save(folder, context)
         _go_on(run, interrupt)
     tokenizer = Tokenizer.open(folder)
     yield {"event": f"encoding {found.characters / 1e6:.1f} million characters"}

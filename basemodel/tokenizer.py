@@ -1,17 +1,22 @@
-"""The tokenizer: byte-level BPE (arXiv:1508.07909) with reserved tokens and a chat template.
+"""The tokenizer: byte-level BPE (arXiv:1508.07909), words or characters, with reserved tokens.
 
 Text is split by Qwen 2's pattern, which llama.cpp knows by the name "qwen2": every digit is a token
 of its own, and a mark belongs to the word behind it. So `crew_id` is two pieces, "crew" and "_id":
 what follows "crew" says which name is copied, where a bare "_" would be followed by anything.
+
+Words and characters are a BPE without merges over bytes: a piece that is in the vocabulary is one
+token, any other falls into its bytes. So no text is lost, as it would be to an unknown token.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from ftkit import catalog
 from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
@@ -24,7 +29,12 @@ WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-LEAST = len(RESERVED) + 256  # the reserved tokens and a token for each byte
+ANY = r"[\s\S]"  # a code point; a dot would leave out the ends of lines
+SPLITS = {"bpe": WORDS, "word": WORDS, "char": ANY}  # each kind of tokenizer and its pattern
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())  # how the 256 bytes are spelled
+LEAST = len(RESERVED) + len(ALPHABET)
+COUNTED = 1_000_000  # pieces that are counted at a time, at most
+LONGEST = 64  # characters; what is longer is data and no word
 
 # The generation block marks what an answer is, for training: the text and the token that ends it.
 CHAT_TEMPLATE = """\
@@ -127,40 +137,55 @@ class Tokenizer:
         return Tokenizer(inner)
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn a byte-level BPE from texts.
-
-    Args:
-        texts: the documents.
-        vocab_size: tokens wanted, at least LEAST; a short corpus gives fewer.
+def check_kind(kind: str) -> None:
+    """Refuse a kind of tokenizer that there is not.
 
     Raises:
-        FtkitError: for a vocabulary too small to hold the bytes and the reserved tokens.
+        FtkitError: naming the nearest one.
     """
+    if kind not in SPLITS:
+        raise FtkitError(f"no tokenizer '{kind}'{catalog.nearest(kind, SPLITS)}")
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, kind: str = "bpe") -> Tokenizer:
+    """Learn a tokenizer from texts.
+
+    Args:
+        texts: the documents, read once.
+        vocab_size: tokens wanted, at least LEAST; a short corpus gives fewer.
+        kind: `bpe`; `word`, the most frequent pieces that BPE would start from, of those that come
+            twice; or `char`, the most frequent code points. Each has all bytes beside.
+
+    Raises:
+        FtkitError: for an unknown kind, or a vocabulary too small to hold the bytes and the
+            reserved tokens.
+    """
+    check_kind(kind)
     if vocab_size < LEAST:
         raise FtkitError(
             f"vocab_size is {vocab_size}: it must be {LEAST} or more "
-            f"({len(RESERVED)} reserved tokens and 256 bytes)"
+            f"({len(RESERVED)} reserved tokens and {len(ALPHABET)} bytes)"
         )
+    split = pre_tokenizers.Split(tokenizers.Regex(SPLITS[kind]), "isolated")
+    spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner = tokenizers.Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(tokenizers.Regex(WORDS), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    inner.pre_tokenizer = pre_tokenizers.Sequence([split, spell])
     inner.decoder = decoders.ByteLevel()
+    if kind != "bpe":
+        inner.model = _whole(texts, vocab_size - LEAST, kind, split, spell)
+        inner.add_special_tokens(list(RESERVED))
+        return Tokenizer(inner)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=list(RESERVED),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        initial_alphabet=ALPHABET,
         show_progress=False,
     )
-    inner.train_from_iterator(_pieces(texts), trainer)
+    inner.train_from_iterator(_lists(texts), trainer)
     return Tokenizer(inner)
 
 
-def _pieces(texts: Iterable[str]) -> Iterator[list[str]]:
+def _lists(texts: Iterable[str]) -> Iterator[list[str]]:
     """Hand texts over in lists, which the trainer reads on all cores."""
     piece: list[str] = []
     for text in texts:
@@ -169,3 +194,49 @@ def _pieces(texts: Iterable[str]) -> Iterator[list[str]]:
             yield piece
             piece = []
     yield piece
+
+
+def _whole(
+    texts: Iterable[str],
+    room: int,
+    kind: str,
+    split: pre_tokenizers.PreTokenizer,
+    spell: pre_tokenizers.PreTokenizer,
+) -> models.BPE:
+    """Learn whole words or characters: a BPE that takes a known piece as it is and merges none."""
+    if kind == "char":  # a string gives its characters without a pattern
+        pieces = _frequent(texts, room, least=1)
+    else:
+        pieces = _frequent((_words(split, text) for text in texts), room, least=2)
+    tokens = [*RESERVED, *ALPHABET, *(spell.pre_tokenize_str(piece)[0][0] for piece in pieces)]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return models.BPE(vocab=vocabulary, merges=[], ignore_merges=True)
+
+
+def _words(split: pre_tokenizers.PreTokenizer, text: str) -> Iterator[str]:
+    """Yield the pieces of a text that are short enough for a word."""
+    return (piece for piece, _ in split.pre_tokenize_str(text) if len(piece) <= LONGEST)
+
+
+def _frequent(parts: Iterable[Iterable[str]], most: int, least: int) -> list[str]:
+    """Find the most frequent pieces of more than one byte, those that are as frequent by bytes.
+
+    Memory is bounded: when there are more than COUNTED different pieces, the rarer half is
+    forgotten, and a piece of it that comes again is counted anew.
+
+    Args:
+        parts: the pieces of each document.
+        most: how many to return.
+        least: how often a piece has to come.
+    """
+    counts: Counter[str] = Counter()
+    for pieces in parts:
+        counts.update(pieces)
+        if len(counts) > COUNTED:
+            counts = Counter(dict(counts.most_common(COUNTED // 2)))
+    found = [
+        (-count, piece.encode(), piece)
+        for piece, count in counts.items()
+        if count >= least and len(piece.encode()) > 1
+    ]
+    return [piece for _, _, piece in sorted(found)[:most]]

@@ -36,6 +36,11 @@ TABLES = ("plan", "recipe")
     help="Whose parts and names the model has; bigram has no blocks [default: the preset's].",
 )
 @click.option(
+    "--tokenizer",
+    metavar="[bpe|word|char]",
+    help="What a token is: parts of words, words or characters [default: bpe].",
+)
+@click.option(
     "--tokens",
     type=int,
     callback=_options.above_zero,
@@ -56,6 +61,7 @@ def pretrain(
     data: tuple[Path, ...],
     preset: str | None,
     family: str | None,
+    tokenizer: str | None,
     tokens: int | None,
     minutes: float | None,
     out: Path | None,
@@ -76,7 +82,13 @@ def pretrain(
             train(run, resume=True)
         return
     sets = _options.settings(pairs, TABLES)
-    flags = {"preset": preset, "family": family, "tokens": tokens, "minutes": minutes}
+    flags = {
+        "preset": preset,
+        "family": family,
+        "tokenizer": tokenizer,
+        "tokens": tokens,
+        "minutes": minutes,
+    }
     sets["plan"] |= {name: value for name, value in flags.items() if value is not None}
     plan = chosen(sets["plan"] | {"seed": seed})
     settings = tables(plan, data, sets["recipe"])

@@ -237,6 +237,7 @@ def test_minutes_that_reading_used_up_are_refused() -> None:
     ("field", "value", "words"),
     [
         ("preset", "nanno", "no preset 'nanno': did you mean 'nano'"),
+        ("tokenizer", "bpf", "no tokenizer 'bpf': did you mean 'bpe'"),
         ("tokens", 0, "tokens is 0: it must be above 0"),
         ("minutes", -1.0, "minutes is -1.0: it must be above 0"),
         ("context", -5, "context is -5: it must be above 0"),

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ftkit.basemodel.tokenizer import SPLITS
 from ftkit.cli import ftkit
 from ftkit.runs import Run, fingerprint
 
@@ -30,6 +33,7 @@ def pretrain(*words: str | Path) -> Result:
     ("words", "message"),
     [
         (["--preset", "nanoo"], "no preset 'nanoo': did you mean 'nano'?"),
+        (["--tokenizer", "chars"], "no tokenizer 'chars': did you mean 'char'?"),
         (["--tokens", "-5"], "--tokens must be above 0, not -5"),
         (["--minutes", "0"], "--minutes must be above 0, not 0"),
         (
@@ -114,6 +118,26 @@ def test_a_base_from_a_file_and_its_run_toml_runs_again(tmp_path: Path):
     again = pretrain("--config", first.inner / "run.toml")
     assert again.exit_code == 0, again.stderr
     assert fingerprint(Path("runs/base-2")) == first.done["fingerprint"]
+
+
+@pytest.mark.parametrize("kind", ["char", "word"])
+def test_a_base_of_characters_or_words_opens_in_transformers(kind: str, tmp_path: Path):
+    data = corpus(tmp_path / "log.jsonl")
+    words = ["--tokenizer", kind, "--tokens", "1024", *TINY, "--out", "base"]
+    result = pretrain("--data", data, *words)
+    assert result.exit_code == 0, result.stderr
+    assert Run.open(Path("base")).settings["plan"]["tokenizer"] == kind
+    tokenizer = AutoTokenizer.from_pretrained("base")
+    model = AutoModelForCausalLM.from_pretrained("base")
+    pieces = {"char": list("Day 7."), "word": ["Day", " ", "7", "."]}[kind]
+    ids = tokenizer("Day 7.", add_special_tokens=False)["input_ids"]
+    assert [tokenizer.decode([token]) for token in ids] == pieces
+    assert model.config.vocab_size == len(tokenizer) < 512
+    assert model(torch.tensor([ids])).logits.isfinite().all()
+
+
+def test_the_help_names_every_kind_of_tokenizer():
+    assert f"--tokenizer [{'|'.join(SPLITS)}]" in pretrain("--help").stdout
 
 
 @pytest.mark.slow
