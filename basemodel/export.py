@@ -12,6 +12,7 @@ from torch import Tensor
 from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
+from .config import GPTConfig
 from .conv1d import from_gpt2, to_gpt2
 from .families import from_hub, to_hub
 from .model import GPT
@@ -47,10 +48,7 @@ def read_model(folder: Path) -> GPT:
     Raises:
         FtkitError: when it is no model folder, or names what the GPT cannot represent.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise FtkitError(f"{folder} is no model folder: there is no {CONFIG} in it")
-    config = from_hub(_read_json(path), str(path))
+    config = read_config(folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise FtkitError(f"{folder} is no model folder: there is no .safetensors file in it")
@@ -63,6 +61,18 @@ def read_model(folder: Path) -> GPT:
     gpt = GPT(config)
     _load(gpt, from_gpt2(tensors) if config.family == "gpt2" else tensors, folder)
     return gpt.eval()
+
+
+def read_config(folder: Path) -> GPTConfig:
+    """Read the shape of a Hugging Face folder's model.
+
+    Raises:
+        FtkitError: when it is no model folder, or names what the GPT cannot represent.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FtkitError(f"{folder} is no model folder: there is no {CONFIG} in it")
+    return from_hub(_read_json(path), str(path))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ token, any other falls into its bytes. So no text is lost, as it would be to an 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import tokenizers
@@ -20,6 +21,7 @@ from ftkit import catalog
 from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
+FILE = "tokenizer.json"
 BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
 SYSTEM, USER, ASSISTANT, END = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 SPARES = tuple(f"<|spare_{number}|>" for number in range(25))
@@ -52,14 +54,28 @@ CHAT_TEMPLATE = """\
 """
 
 
-class Tokenizer:
-    """Text to ids and back, exactly; control tokens come from ids alone, never from text."""
+@dataclass(frozen=True)
+class Frame:
+    """The ids that stand around documents: before one if anything, behind it, in place of none."""
 
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+    opening: int | None
+    closing: int
+    pad: int
+
+
+class Tokenizer:
+    """Text to ids and back, exactly; control tokens come from ids alone, never from text.
+
+    Args:
+        inner: the library's tokenizer.
+        frame: what stands around documents; None for the reserved tokens.
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer, frame: Frame | None = None) -> None:
         # Without this a text that spells a control token would become one and could forge a turn.
         inner.encode_special_tokens = True
         self.inner = inner
-        self.opening, self.closing = self.id(BOS), self.id(END)  # what frames a document
+        self.frame = frame or Frame(self.id(BOS), self.id(END), self.id(PAD))
 
     @property
     def size(self) -> int:
@@ -83,7 +99,8 @@ class Tokenizer:
 
     def framed(self, ids: Sequence[int]) -> list[int]:
         """Open and close a document's ids, as they stand in the training text."""
-        return [self.opening, *ids, self.closing]
+        opening = [] if self.frame.opening is None else [self.frame.opening]
+        return [*opening, *ids, self.frame.closing]
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Turn several texts into ids, on all cores."""
@@ -112,7 +129,7 @@ class Tokenizer:
             "chat_template": CHAT_TEMPLATE,
         }
         self.inner.encode_special_tokens = False  # AutoTokenizer decides that for itself
-        write_whole(folder / "tokenizer.json", self.inner.to_str(pretty=False))
+        write_whole(folder / FILE, self.inner.to_str(pretty=False))
         self.inner.encode_special_tokens = True
         write_whole(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
         write_whole(folder / "chat_template.jinja", CHAT_TEMPLATE)
@@ -124,17 +141,28 @@ class Tokenizer:
         Raises:
             FtkitError: when there is none, or it lacks a reserved token.
         """
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise FtkitError(f"{folder} holds no tokenizer: there is no tokenizer.json in it")
-        try:
-            inner = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as problem:  # the library raises nothing narrower
-            raise FtkitError(f"{path} cannot be read: {problem}") from None
+        inner = read_file(folder)
         missing = [token for token in RESERVED if inner.token_to_id(token) is None]
         if missing:
-            raise FtkitError(f"{path} is not one of ftkit's tokenizers: it lacks {missing[0]}")
+            raise FtkitError(
+                f"{folder / FILE} is not one of ftkit's tokenizers: it lacks {missing[0]}"
+            )
         return Tokenizer(inner)
+
+
+def read_file(folder: Path) -> tokenizers.Tokenizer:
+    """Read a folder's tokenizer.json, anybody's.
+
+    Raises:
+        FtkitError: when there is none, or it is broken.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise FtkitError(f"{folder} holds no tokenizer: there is no {FILE} in it")
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as problem:  # the library raises nothing narrower
+        raise FtkitError(f"{path} cannot be read: {problem}") from None
 
 
 def check_kind(kind: str) -> None:

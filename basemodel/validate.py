@@ -10,29 +10,31 @@ import torch
 from .bigram import Bigram
 from .device import Device
 from .model import GPT
-from .tokenizer import PAD, Tokenizer
+from .tokenizer import Tokenizer
 from .tokens import Rows
 
 
 class Held:
     """Held-out documents, each read by itself; longer ones than the context in several rows.
 
-    A document counts its text and the <|end|> that closes it; <|bos|> is only read.
+    A document counts its text and the token that closes it; the one that opens it is only read.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, context: int, rows: int) -> None:
-        pad = tokenizer.id(PAD)
+        frame = tokenizer.frame
+        first = frame.closing if frame.opening is None else frame.opening
         self.bytes = sum(len(text.encode()) for text in texts)
-        documents = [tokenizer.framed(ids) for ids in tokenizer.encode_many(texts)]
+        documents = [[first, *ids, frame.closing] for ids in tokenizer.encode_many(texts)]
         self.tokens = sum(len(ids) - 1 for ids in documents)
         pieces = [
-            ids[first : first + context + 1]
+            ids[place : place + context + 1]
             for ids in documents
-            for first in range(0, len(ids) - 1, context)
+            for place in range(0, len(ids) - 1, context)
         ]
         pieces.sort(key=len)
         self._batches = [
-            _padded(pieces[first : first + rows], pad) for first in range(0, len(pieces), rows)
+            _padded(pieces[place : place + rows], frame.pad)
+            for place in range(0, len(pieces), rows)
         ]
 
     @torch.no_grad()
