@@ -1,16 +1,22 @@
-"""One text generator for every decoder: greedy or seeded sampling, batched, with a cache."""
+"""One text generator for every decoder: batched, with a cache, in a window that moves if asked to.
+
+A row is read from the start of its window, which depends on how many tokens there are and on
+nothing else. So a text is the same with a cache and without, in any batch. At the end of its
+window a row waits until its batch is done, and is then read anew, as a prompt is.
+"""
 
 # B rows of a batch, T positions, V vocabulary.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ftkit.errors import FtkitError
+
+from .sampling import Sampling
 
 
 class Decoder(Protocol):
@@ -55,12 +61,33 @@ class Generated:
     stopped: bool
 
 
-@dataclass(frozen=True)
-class _Sampling:
-    temperature: float
-    top_k: int
-    top_p: float
-    seed: int
+@dataclass
+class _Row:
+    """A prompt and its answer so far.
+
+    Args:
+        ids: both together, without the stop token.
+        most: how many tokens they may have.
+        draw: where its samples come from.
+        end: how many they may have before the window moves.
+        stopped: whether a stop token came.
+    """
+
+    ids: list[int]
+    most: int
+    draw: torch.Generator
+    end: int = 0
+    stopped: bool = False
+
+    @property
+    def going(self) -> bool:
+        """Whether its window has room for a token that is wanted."""
+        return not self.stopped and len(self.ids) < self.end
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to add."""
+        return self.stopped or len(self.ids) >= self.most
 
 
 def generate(
@@ -73,7 +100,9 @@ def generate(
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
     seed: int = 0,
+    crop: bool = False,
     batch_size: int = 64,
 ) -> list[Generated]:
     """Continue every prompt until a stop token, the token limit or the end of the context.
@@ -87,27 +116,35 @@ def generate(
         temperature: 0 takes the likeliest token each time; above, divides the logits.
         top_k: sample among the k likeliest tokens; 0 among all.
         top_p: sample among the likeliest tokens that hold this share of the probability.
+        repetition_penalty: above 1 makes tokens of the prompt and the answer less likely.
         seed: of the sampling. A prompt's text depends on the seed and its place in `prompts`, not
             on the batch it falls into.
+        crop: go on past the end of the context, for prompts of any length: the model then reads
+            the last half of the context and what follows it, until the context is full again.
         batch_size: rows at a time; prompts are sorted by length first.
 
     Returns:
         One Generated for each prompt, in the order of the prompts.
 
     Raises:
-        FtkitError: for an empty prompt or one that leaves no room in the context.
+        FtkitError: for an empty prompt, one that leaves no room in the context, or an option out
+            of its range.
     """
-    for number, prompt in enumerate(prompts, 1):
-        _check(decoder, prompt, f"prompt {number}")
-    if max_new_tokens < 1:
-        return [Generated([], stopped=False) for _ in prompts]
-    sampling = _Sampling(temperature, top_k, top_p, seed)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    replies: dict[int, Generated] = {}
-    for first in range(0, len(order), batch_size):
-        rows = {index: prompts[index] for index in order[first : first + batch_size]}
-        replies |= _batch(decoder, rows, max_new_tokens, frozenset(stop), pad, sampling)
-    return [replies[index] for index in range(len(prompts))]
+    sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
+    rows = [
+        _row(decoder, prompt, f"prompt {place + 1}", max_new_tokens, sampling.draw(place), crop)
+        for place, prompt in enumerate(prompts)
+    ]
+    waiting, ends = rows, frozenset(stop)
+    while waiting := [row for row in waiting if not row.done]:
+        waiting.sort(key=lambda row: len(row.ids) - _start(len(row.ids), decoder.context))
+        for first in range(0, len(waiting), batch_size):
+            for _ in _steps(decoder, waiting[first : first + batch_size], ends, pad, sampling):
+                pass
+    return [
+        Generated(row.ids[len(prompt) :], row.stopped)
+        for prompt, row in zip(prompts, rows, strict=True)
+    ]
 
 
 def stream(
@@ -119,7 +156,9 @@ def stream(
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
     seed: int = 0,
+    crop: bool = False,
     place: int = 0,
 ) -> Iterator[int]:
     """Continue one prompt, giving each token as it is made: those of `generate`, one by one.
@@ -129,115 +168,125 @@ def stream(
         prompt: token ids, at least one and fewer than the context.
         max_new_tokens: the most tokens to add.
         stop: ids that end the text.
-        temperature: as for `generate`, and so are `top_k`, `top_p` and `seed`.
+        temperature: as for `generate`, and so are all options down to `crop`.
         top_k: sample among the k likeliest tokens; 0 among all.
         top_p: sample among the likeliest tokens that hold this share of the probability.
+        repetition_penalty: above 1 makes tokens of the prompt and the answer less likely.
         seed: of the sampling.
+        crop: go on past the end of the context.
         place: where the prompt would stand among the prompts of `generate`.
 
     Returns:
         The new tokens, without the stop token.
 
     Raises:
-        FtkitError: at once, for an empty prompt or one that leaves no room in the context.
+        FtkitError: at once, for an empty prompt, one that leaves no room in the context, or an
+            option out of its range.
     """
-    _check(decoder, prompt, "the prompt")
-    if max_new_tokens < 1:
-        return iter(())
-    ends, sampling = frozenset(stop), _Sampling(temperature, top_k, top_p, seed)
-    steps = _steps(decoder, {place: prompt}, max_new_tokens, ends, 0, sampling)  # one: no pads
-    return takewhile(lambda token: token not in ends, (step[place] for step in steps))
+    sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
+    row = _row(decoder, prompt, "the prompt", max_new_tokens, sampling.draw(place), crop)
+    return _tokens(decoder, row, frozenset(stop), sampling)
 
 
-def _check(decoder: Decoder, prompt: Sequence[int], name: str) -> None:
-    """Refuse a prompt that is empty or leaves no room."""
-    if not 0 < len(prompt) < decoder.context:
+def _tokens(decoder: Decoder, row: _Row, stop: frozenset[int], sampling: Sampling) -> Iterator[int]:
+    """Yield the tokens of a single row, which has no pads."""
+    while not row.done:
+        for _ in _steps(decoder, [row], stop, 0, sampling):
+            if not row.stopped:
+                yield row.ids[-1]
+
+
+def _row(
+    decoder: Decoder,
+    prompt: Sequence[int],
+    name: str,
+    new: int,
+    draw: torch.Generator,
+    crop: bool,
+) -> _Row:
+    """Begin a row; refuse a prompt that is empty or leaves no room."""
+    context = decoder.context
+    length = len(prompt) - (_start(len(prompt), context) if crop else 0)
+    if not 0 < length < context:
         raise FtkitError(
             f"{name} has {len(prompt)} tokens: "
-            f"the model reads 1 to {decoder.context - 1} and needs room to answer"
+            f"the model reads 1 to {context - 1} and needs room to answer"
         )
+    most = len(prompt) + new
+    return _Row(list(prompt), most if crop else min(most, context), draw)
 
 
-def _batch(
-    decoder: Decoder,
-    prompts: dict[int, Sequence[int]],
-    max_new_tokens: int,
-    stop: frozenset[int],
-    pad: int,
-    sampling: _Sampling,
-) -> dict[int, Generated]:
-    """Generate for prompts that fit into one batch."""
-    new: dict[int, list[int]] = {index: [] for index in prompts}
-    stopped = set()
-    for step in _steps(decoder, prompts, max_new_tokens, stop, pad, sampling):
-        for row, token in step.items():
-            if token in stop:
-                stopped.add(row)
-            else:
-                new[row].append(token)
-    return {row: Generated(ids, stopped=row in stopped) for row, ids in new.items()}
+def _start(length: int, context: int) -> int:
+    """Say where the window of so many tokens starts: the least half contexts that leave room.
+
+    >>> [_start(length, 48) for length in (1, 47, 48, 71, 72, 100)]
+    [0, 0, 24, 24, 48, 72]
+    """
+    half = max(1, context // 2)
+    return half * max(0, (length - context) // half + 1)
 
 
 @torch.inference_mode()
 def _steps(
-    decoder: Decoder,
-    prompts: dict[int, Sequence[int]],
-    max_new_tokens: int,
-    stop: frozenset[int],
-    pad: int,
-    sampling: _Sampling,
-) -> Iterator[dict[int, int]]:
-    """Yield the next token of each row that is not finished, stop tokens too, until all are."""
-    longest = max(map(len, prompts.values()))
-    # A row's own room; the batch's is that of the shortest prompt, which may go on longest.
-    room = {i: min(max_new_tokens, decoder.context - len(p)) for i, p in prompts.items()}
-    ids_BT = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts.values()])
-    lengths_B1 = torch.tensor([[len(p)] for p in prompts.values()])
-    mask_BT = torch.arange(longest) >= longest - lengths_B1
-    draws = {index: _random(sampling.seed, index) for index in prompts}
-    rows, going, read = list(prompts), set(prompts), 0
-    logits_BV, cache = decoder.prompt(
-        ids_BT.to(decoder.device), mask_BT.to(decoder.device), max(room.values())
-    )
+    decoder: Decoder, rows: Sequence[_Row], stop: frozenset[int], pad: int, sampling: Sampling
+) -> Iterator[None]:
+    """Read the windows of some rows and add tokens to them until each is done or its window full.
+
+    Yields:
+        After each token.
+    """
+    logits_BV, cache, lengths = _read(decoder, rows, pad)
+    seen_BV = None if sampling.repetition_penalty == 1 else _seen(rows, logits_BV)
     while True:
-        next_B = _choose(logits_BV, sampling, [draws[row] for row in rows])
-        step = {r: t for r, t in zip(rows, next_B.tolist(), strict=True) if r in going}
-        yield step
-        read += 1
-        going -= {row for row, token in step.items() if token in stop or read == room[row]}
-        if not going:
+        draws = [row.draw if row.going else None for row in rows]
+        next_B = sampling.choose(logits_BV, seen_BV, draws)
+        _add(rows, next_B, stop)
+        yield
+        left = [place for place, row in enumerate(rows) if row.going]
+        if not left:
             return
-        left = [place for place, row in enumerate(rows) if row in going]
+        lengths = [length + 1 for length in lengths]
         # A row at the end of its context is done and must not be asked for one position more.
-        full = any(len(prompts[row]) + read > decoder.context for row in rows)
+        full = max(lengths) > decoder.context
         # Copying the cache costs about a step: else wait until a quarter of the rows can leave.
         if full or len(left) <= 0.75 * len(rows):
             keep = torch.tensor(left, device=decoder.device)
             cache, next_B = decoder.keep(cache, keep), next_B[keep]
-            rows = [rows[place] for place in left]
+            seen_BV = None if seen_BV is None else seen_BV[keep]
+            rows, lengths = [rows[place] for place in left], [lengths[place] for place in left]
+        if seen_BV is not None:
+            seen_BV.scatter_(1, next_B[:, None], True)
         logits_BV, cache = decoder.step(next_B[:, None], cache)
 
 
-def _random(seed: int, index: int) -> torch.Generator:
-    """Give each prompt its own stream, whatever batch it is in."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
+def _read(decoder: Decoder, rows: Sequence[_Row], pad: int) -> tuple[Tensor, Any, list[int]]:
+    """Read the windows of some rows; returns logits_BV, a fresh cache and the windows' lengths."""
+    starts = [_start(len(row.ids), decoder.context) for row in rows]
+    for row, start in zip(rows, starts, strict=True):
+        row.end = min(row.most, start + decoder.context)
+    windows = [row.ids[start:] for row, start in zip(rows, starts, strict=True)]
+    lengths = [len(window) for window in windows]
+    longest = max(lengths)
+    ids_BT = torch.tensor([[pad] * (longest - len(window)) + window for window in windows])
+    mask_BT = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
+    # The batch's room is that of the shortest window, which may go on longest.
+    room = max(row.end - len(row.ids) for row in rows)
+    device = decoder.device
+    return *decoder.prompt(ids_BT.to(device), mask_BT.to(device), room), lengths
 
 
-def _choose(logits_BV: Tensor, sampling: _Sampling, draws: list[torch.Generator]) -> Tensor:
-    """Pick the next token of each row."""
-    if sampling.temperature <= 0:
-        return logits_BV.argmax(-1)
-    order_BV = logits_BV.float().argsort(dim=-1, descending=True, stable=True)
-    ranked_BV = logits_BV.float().gather(-1, order_BV) / sampling.temperature
-    if sampling.top_k > 0:
-        ranked_BV[:, sampling.top_k :] = -torch.inf
-    share_BV = ranked_BV.softmax(-1)
-    before_BV = share_BV.cumsum(-1) - share_BV
-    share_BV[before_BV >= sampling.top_p] = 0.0  # the likeliest token always stays: 0 lies before
-    share_BV[:, 0].clamp_(min=1e-30)
-    reach_BV = share_BV.double().cumsum(-1)
-    draw_B1 = torch.stack([torch.rand(1, generator=draw, dtype=torch.float64) for draw in draws])
-    place_B1 = torch.searchsorted(
-        reach_BV, draw_B1.to(reach_BV.device) * reach_BV[:, -1:], right=True
-    )
-    return order_BV.gather(-1, place_B1.clamp(max=reach_BV.shape[-1] - 1))[:, 0]
+def _seen(rows: Sequence[_Row], logits_BV: Tensor) -> Tensor:
+    """Mark the tokens of each row, pads left out, those before its window too."""
+    seen_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
+    for seen_V, row in zip(seen_BV, rows, strict=True):
+        seen_V[row.ids] = True
+    return seen_BV
+
+
+def _add(rows: Sequence[_Row], next_B: Tensor, stop: frozenset[int]) -> None:
+    """Add its token to each row that goes on; a stop token ends it."""
+    for row, token in zip(rows, next_B.tolist(), strict=True):
+        if row.going and token in stop:
+            row.stopped = True
+        elif row.going:
+            row.ids.append(token)

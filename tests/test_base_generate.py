@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, RepetitionPenaltyLogitsProcessor
 
 from ftkit.basemodel import GPT, GPTConfig
 from ftkit.basemodel.decoder import GPTDecoder
 from ftkit.basemodel.generate import Generated, generate, stream
+from ftkit.basemodel.sampling import Sampling
 from ftkit.errors import FtkitError
 
 CONFIG = GPTConfig(
@@ -52,6 +53,46 @@ def test_greedy_text_equals_transformers_row_by_row_and_batched(gpt: GPT, tmp_pa
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in PROMPTS])
     theirs = model.generate(padded, attention_mask=mask, **plan)[:, longest:]
     assert ours == theirs.tolist()
+
+
+@pytest.mark.parametrize("penalty", [0.7, 1.3, 3.0])
+def test_the_repetition_penalty_is_that_of_transformers(
+    gpt: GPT, tmp_path: Path, penalty: float
+) -> None:
+    logits_BV = torch.randn(3, 64, generator=torch.Generator().manual_seed(5)) * 4
+    ids_BT = torch.tensor([[1, 2, 2, 9], [60, 61, 62, 63], [7, 7, 7, 7]])
+    seen_BV = torch.zeros(3, 64, dtype=torch.bool).scatter_(1, ids_BT, True)
+    theirs_BV = RepetitionPenaltyLogitsProcessor(penalty)(ids_BT, logits_BV)
+    ours_BV = Sampling(repetition_penalty=penalty).penalised(logits_BV, seen_BV)
+    assert torch.equal(ours_BV, theirs_BV)
+    assert (ours_BV != logits_BV).sum() == 8
+
+    # Transformers counts pads too: with a logit of 0 that changes nothing.
+    with torch.no_grad():
+        row_D = gpt.head[0].clone()
+        gpt.head[0] = 0
+    gpt.save_pretrained(tmp_path)
+    ours = [reply.ids for reply in greedy(gpt, repetition_penalty=penalty)]
+    plain = [reply.ids for reply in greedy(gpt)]
+    with torch.no_grad():
+        gpt.head[0] = row_D
+    assert sum(a != b for a, b in zip(ours, plain, strict=True)) >= 3
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    plan = {"max_new_tokens": 20, "do_sample": False, "pad_token_id": 0}
+    plan["repetition_penalty"] = penalty
+    for prompt, ids in zip(PROMPTS, ours, strict=True):
+        theirs = model.generate(torch.tensor([prompt]), **plan)[0, len(prompt) :]
+        assert ids == theirs.tolist()
+    longest = max(map(len, PROMPTS))
+    padded = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in PROMPTS])
+    theirs = model.generate(padded, attention_mask=(padded != 0).long(), **plan)[:, longest:]
+    assert ours == theirs.tolist()
+
+
+def test_pads_are_no_repetition() -> None:
+    prompts, options = [[1], [1, 1, 1]], {"max_new_tokens": 1, "stop": (), "pad": 3}
+    replies = generate(Fixed([0.2, 0.3, 0.1, 0.4]), prompts, repetition_penalty=9.0, **options)
+    assert [reply.ids for reply in replies] == [[3], [3]]
 
 
 def test_the_cache_changes_nothing(gpt: GPT) -> None:
@@ -102,6 +143,29 @@ def test_the_context_and_the_limit_end_a_row(gpt: GPT) -> None:
 def test_a_prompt_without_text_or_room_is_refused(gpt: GPT, length: int) -> None:
     with pytest.raises(FtkitError, match=f"prompt 2 has {length} tokens: the model reads 1 to 47"):
         generate(GPTDecoder(gpt), [[1], [1] * length], max_new_tokens=4, stop=(), pad=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "range_"),
+    [
+        ("temperature", -0.1, "be 0 or more"),
+        ("temperature", float("nan"), "be 0 or more"),
+        ("temperature", float("inf"), "be 0 or more"),
+        ("top_k", -1, "be 0 or more"),
+        ("top_p", 0.0, "lie above 0 and be 1 at most"),
+        ("top_p", 1.1, "lie above 0 and be 1 at most"),
+        ("top_p", float("nan"), "lie above 0 and be 1 at most"),
+        ("repetition_penalty", 0.0, "be above 0"),
+        ("repetition_penalty", float("inf"), "be above 0"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused(name: str, value: float, range_: str) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 1, "stop": (), name: value}
+    message = f"{name} is {value}: it must {range_}"
+    with pytest.raises(FtkitError, match=message):
+        generate(Fixed([1.0]), [[1]], pad=0, **options)
+    with pytest.raises(FtkitError, match=message):
+        stream(Fixed([1.0]), [1], **options)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +223,7 @@ def test_prompts_share_a_batch_with_others_of_their_length() -> None:
 
 def draws(count: int = 2000, **options: Any) -> dict[int, float]:
     """The share of each token among `count` sampled ones."""
-    decoder = Fixed([0.1, 0.5, 0.15, 0.25])
+    decoder = Fixed([0.1, 0.5, 0.15, 0.25])  # logits below 0
     replies = generate(
         decoder, [[1]] * count, max_new_tokens=1, stop=(), pad=0, batch_size=500, **options
     )
@@ -175,6 +239,7 @@ def draws(count: int = 2000, **options: Any) -> dict[int, float]:
         ({"temperature": 1.0, "top_p": 0.7}, {1: 2 / 3, 3: 1 / 3}),  # 0.5 < 0.7 <= 0.5 + 0.25
         ({"temperature": 1.0, "top_p": 0.01}, {1: 1.0}),
         ({"temperature": 0.0}, {1: 1.0}),
+        ({"temperature": 0.0, "repetition_penalty": 2.5}, {3: 1.0}),  # 0.5 ** 2.5 < 0.25
     ],
 )
 def test_samples_follow_the_distribution(
