@@ -181,7 +181,9 @@ def build(
     # Escaped, so that no reader takes a line separator of Unicode for the end of a line.
     lines = (json.dumps({"text": text}) + "\n" for text in held)
     write_whole(folder / HELD, "".join(lines))
-    write_whole(folder / FACTS, json.dumps({"tokens": tokens, "dtype": dtype, "bos": tokenizer.opening}))
+    write_whole(
+        folder / FACTS, json.dumps({"tokens": tokens, "dtype": dtype, "bos": tokenizer.opening})
+    )
     return Corpus(folder, tokens, dtype, tokenizer.opening)
 
 
