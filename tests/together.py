@@ -72,6 +72,7 @@ class Case:
     name: str
     rule: str = "adamw"
     shard: bool = False
+    family: str = "qwen3"
     tied: bool = True
     steps: int = 20
     takes_up: str = ""  # a checkpoint that another case has saved
@@ -80,7 +81,7 @@ class Case:
     def run(self, folder: Path) -> None:
         """Train, and let the first process write losses, weights and a checkpoint."""
         group = join()
-        gpt = GPT(replace(CONFIG, tie_word_embeddings=self.tied))
+        gpt = GPT(replace(CONFIG, family=self.family, tie_word_embeddings=self.tied))
         if self.shard:
             group.shard(gpt, gpt.blocks, "nats")
         params = dict(gpt.named_parameters())
