@@ -113,7 +113,7 @@ def flops(config: GPTConfig, context: int) -> int:
         context: T, positions in a row.
 
     >>> flops(GPTConfig(), 512) // 10**6
-    26
+    24
     """
     looked_up = 0 if config.tie_word_embeddings else config.vocab_size
     looked_up += config.max_position_embeddings if config.family == "gpt2" else 0

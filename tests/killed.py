@@ -43,6 +43,8 @@ def dies_at_touch(folder: Path, moment: int, told: Path | None = None) -> None:
 def work(folder: Path, name: str, dies: dict[str, Any]) -> None:
     """Begin a run or go on with it, until it is done or the process dies."""
     out = folder / name
+    if (out / "run" / "done").is_file():  # died when all was there and only leftovers were swept
+        return
     if (out / "run" / "run.toml").is_file():
         run = Run.resume(out)
     else:
