@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.parallel import DistributedDataParallel
 
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, WorkError
 
 # Others wait while the first reads a corpus; torchrun notices at once when a process is lost.
 PATIENCE = timedelta(days=2)
@@ -55,11 +55,16 @@ class Team:
         return window[self.rank :: self.size]
 
     def sum(self, value: float) -> float:
-        """Add up what every process gives."""
+        """Add up what every process gives.
+
+        Raises:
+            WorkError: when one of them has ended.
+        """
         if self.size == 1:
             return value
         total = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(total)
+        with _all_there():
+            dist.all_reduce(total)
         return total.item()
 
     def any(self, flag: bool) -> bool:
@@ -67,16 +72,19 @@ class Team:
         return self.sum(float(flag)) > 0
 
     def agree(self, value: Any = None) -> Any:
-        """Wait for all processes and return what the first one gives, which must be JSON."""
+        """Wait for all processes and return what the first one gives, which must be JSON.
+
+        Raises:
+            WorkError: when one of them has ended.
+        """
         if self.size == 1:
             return value
         data = json.dumps(value).encode() if self.first else b""
         length = torch.tensor(len(data))
-        dist.broadcast(length, 0)
-        words = torch.zeros(int(length), dtype=torch.uint8)
-        if self.first:
-            words = torch.tensor(list(data), dtype=torch.uint8)
-        dist.broadcast(words, 0)
+        with _all_there():
+            dist.broadcast(length, 0)
+            words = torch.tensor(list(data.ljust(int(length))), dtype=torch.uint8)
+            dist.broadcast(words, 0)
         return json.loads(bytes(words.tolist()))
 
     def shard(self, model: Module, blocks: Sequence[Module], method: str) -> None:
@@ -138,6 +146,17 @@ class Shared:
                 yield self.module
             return
         yield self.module
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Say in words when a process is lost, which closes its connections."""
+    try:
+        yield
+    except RuntimeError as lost:
+        raise WorkError(
+            "another of the processes has ended: what was saved can be gone on from"
+        ) from lost
 
 
 def join() -> Team:

@@ -52,7 +52,8 @@ def pretrain(
     reached without the break.
 
     Under torchrun every process calls this. The first one alone writes the run folder and yields
-    records; the others need no documents, wait while it reads them, and compute along.
+    records; the others need no documents, wait while it reads them, and compute along. The folder
+    lies where all of them see it.
 
     Args:
         run: created, or taken up with `Run.resume`; `Run(path)` in the other processes.
@@ -171,14 +172,8 @@ def _train(
     rows, context = int(decided["rows"]), int(decided["context"])
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer, team)
-    if team.first and not behind.step:
-        bigram = held.bigram(Bigram.count(work.corpus.ids, work.config.vocab_size))
-        run.log({"step": 0, "bigram": bigram})
-        yield {
-            "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text"
-        }
     if team.first:
-        yield from ({"event": note} for note in behind.passed_over)
+        yield from _opening(run, work, held, behind)
     facts, nats = behind.facts, device.compiled(gpt.nats)
 
     def loss(_: torch.nn.Module, batch: Rows) -> torch.Tensor:
@@ -203,6 +198,19 @@ def _train(
                 checkpoint.save(run.checkpoints, step.number, state, facts)
         _go_on(run, interrupt)
     return facts | {"earlier": behind.facts["seconds"]}
+
+
+def _opening(
+    run: Run, work: _Work, held: Held, behind: checkpoint.Checkpoint
+) -> Iterator[dict[str, Any]]:
+    """Say what there is to beat, or what was damaged of what lies behind."""
+    if not behind.step:
+        bigram = held.bigram(Bigram.count(work.corpus.ids, work.config.vocab_size))
+        run.log({"step": 0, "bigram": bigram})
+        yield {
+            "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text"
+        }
+    yield from ({"event": note} for note in behind.passed_over)
 
 
 def _say(

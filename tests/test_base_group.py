@@ -234,6 +234,8 @@ def test_a_process_that_is_lost_takes_the_other_with_it(
     both = start(["-m", *words(corpus, run.path, tokens=2_000_000)])
     trains(run)
     both[lost].kill()
-    codes = [code for code, _ in finish(both, 20)]
+    codes, said = zip(*finish(both, 20), strict=True)
     assert codes[lost] == -signal.SIGKILL
     assert codes[1 - lost] == 1
+    if lost:
+        assert "another of the processes has ended" in said[0]
