@@ -17,7 +17,7 @@ from ftkit.basemodel.pretrain import pretrain
 from ftkit.runs import Run
 
 TOUCHES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
-SETTINGS = Pretrain(preset="pico", context=64, vocab_size=320, tokens=16_384, batch=512, seed=3)
+SETTINGS = Pretrain(preset="pico", context=64, vocab_size=320, tokens=6144, batch=512, seed=3)
 
 
 def dies_at_touch(folder: Path, moment: int, told: Path | None = None) -> None:
