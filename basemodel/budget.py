@@ -12,6 +12,7 @@ from ftkit.errors import FtkitError
 from .config import GPTConfig, preset
 from .device import COMPILE_GAIN, COMPILE_SECONDS, Device, decide
 from .fit import Plan, fit
+from .group import ALONE, Team
 from .induction import STEPS as PRACTICE
 from .model import GPT
 from .optim import Group, Optimizer, hidden_matrices
@@ -54,6 +55,7 @@ class Pretrain:
         warmup: share of the updates over which the rates rise.
         decay: share of the updates over which they fall to 0.
         validation: share of the documents that is held out.
+        shard: whether several processes divide the weights among them, in place of a copy each.
     """
 
     preset: str = "nano"
@@ -72,6 +74,7 @@ class Pretrain:
     warmup: float = 0.02
     decay: float = 0.6
     validation: float = 0.01
+    shard: bool = False
 
     def __post_init__(self) -> None:
         if self.tokens is not None and self.minutes is not None:
@@ -108,34 +111,62 @@ def optimizer_of(gpt: GPT, settings: Pretrain, device: Device) -> Optimizer:
     )
 
 
-def settle(settings: Pretrain, config: GPTConfig, spent: float) -> dict[str, Any]:
+def flops(config: GPTConfig, context: int) -> int:
+    """Count the floating point operations of training on one token: 6 N + 12 L H Q T.
+
+    N are the weights that multiply: an embedding that is looked up does not, the output layer does;
+    L layers have H heads of width Q. Each of T positions is counted for every query, those that a
+    causal mask hides too, as is usual (PaLM, arXiv:2204.02311, appendix B).
+
+    Args:
+        config: the model's shape.
+        context: T, positions in a row.
+
+    >>> flops(GPTConfig(), 512) // 10**6
+    24
+    """
+    looked_up = 0 if config.tie_word_embeddings else config.vocab_size
+    looked_up += config.max_position_embeddings if config.family == "gpt2" else 0
+    multiplied = config.parameters - looked_up * config.hidden_size
+    attention = config.num_hidden_layers * config.num_attention_heads * config.head_dim * context
+    return 6 * multiplied + 12 * attention
+
+
+def settle(
+    settings: Pretrain, config: GPTConfig, spent: float, team: Team = ALONE
+) -> dict[str, Any]:
     """Settle device, precision and length; what is settled goes into run.toml.
 
     Args:
         settings: what the user chose.
         config: the model's shape.
         spent: seconds that reading the corpus took, which count towards `minutes`.
+        team: the processes, which call this together and share each update evenly.
+
+    Raises:
+        FtkitError: when the minutes are too short for an update.
     """
     size, width, context = config.parameters, config.hidden_size, config.max_position_embeddings
     device = decide(parameters=size, width=width)
-    rows = max(1, min(MICRO[device.device], settings.batch) // context)
-    accumulate = max(1, round(settings.batch / (rows * context)))
+    rows = max(1, min(MICRO[device.device], settings.batch // team.size) // context)
+    accumulate = team.size * max(1, round(settings.batch / (rows * context * team.size)))
     update = rows * accumulate * context
     tokens = settings.tokens or BUDGETS[settings.preset]
     if settings.minutes is not None:
-        rate = _rate(settings, config, device, rows)
+        rate = _rate(settings, config, device, rows, team)
         tokens = round(rate * MARGIN * (settings.minutes * 60 - spent))
         if tokens < update:
             raise FtkitError(
                 f"{settings.minutes:g} minutes are too short: reading took {spent:.0f} s, and an "
                 f"update takes {update / rate:.1f} s"
             )
-    device = decide(parameters=size, width=width, tokens=tokens)
+    device = decide(parameters=size, width=width, tokens=tokens, shard=settings.shard)
     if device.compile and settings.minutes is not None:
         tokens = round((tokens - rate * COMPILE_SECONDS) / (1 - COMPILE_GAIN))
     steps = max(1, round(tokens / update))
     return {
         **table(device),
+        "peak_flops": device.peak_flops(),
         "parameters": size,
         "vocab_size": config.vocab_size,
         "context": context,
@@ -148,20 +179,24 @@ def settle(settings: Pretrain, config: GPTConfig, spent: float) -> dict[str, Any
     }
 
 
-def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int) -> float:
-    """Measure tokens a second on a model that is thrown away."""
+def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int, team: Team) -> float:
+    """Measure tokens a second of all processes on a model that is thrown away."""
     gpt = GPT(config).to(device.torch_device)
+    if settings.shard:
+        team.shard(gpt, gpt.blocks, "nats")
     shape = rows, config.max_position_embeddings
     ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
     batch = Rows(ids_BT, ids_BT, ids_BT.numel())
     optimizer, warm = optimizer_of(gpt, settings, device), 0.0
+    plan = Plan(10_000, accumulate=team.size)
 
     def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:
         return gpt.nats(rows.ids_BT, rows.labels_BT)
 
-    for step in fit(gpt, lambda _: batch, loss, Plan(10_000), optimizer, device):
+    for step in fit(gpt, lambda _: batch, loss, plan, optimizer, device):
         if step.number == WARM:
             warm = step.seconds
-        elif step.number > WARM and step.seconds - warm > CALIBRATION_SECONDS:
+        elif step.number > WARM and team.any(step.seconds - warm > CALIBRATION_SECONDS):
             break
-    return (step.number - WARM) * batch.tokens / (step.seconds - warm)
+    tokens = (step.number - WARM) * batch.tokens * team.size
+    return float(team.agree(tokens / (step.seconds - warm)))

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 from ftkit.errors import FtkitError
 from ftkit.runs import sha256, write_whole
 
+from .group import divided_like, whole
 from .optim import Optimizer
 
 KEPT = 2
@@ -87,11 +88,14 @@ def latest(folder: Path) -> Checkpoint | None:
 def pack(params: Mapping[str, Parameter], optimizer: Optimizer) -> dict[str, Tensor]:
     """Gather all that training depends on: weights, optimizer and random state.
 
+    What is divided among processes is put together, so all of them have to call this, and any
+    number of them can go on from it.
+
     Args:
         params: the trained parameters by name.
         optimizer: the optimizer over them.
     """
-    tensors: dict[str, Tensor] = {f"param.{name}": param for name, param in params.items()}
+    tensors: dict[str, Tensor] = {f"param.{name}": whole(param) for name, param in params.items()}
     tensors |= {f"optim.{name}": value for name, value in optimizer.state().items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
@@ -111,7 +115,7 @@ def unpack(
     """
     with torch.no_grad():
         for name, param in params.items():
-            param.copy_(tensors[f"param.{name}"])
+            param.copy_(divided_like(tensors[f"param.{name}"].to(param.device), param))
     memory = {name: value for name, value in tensors.items() if name.startswith("optim.")}
     optimizer.load({name.removeprefix("optim."): value for name, value in memory.items()})
     torch.set_rng_state(tensors["random.cpu"])

@@ -3,9 +3,11 @@
 import ctypes
 import dataclasses
 import gc
+import math
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -14,12 +16,16 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 
+from .group import many
+
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")
 
 # Floating point operations a second that training reaches, per CPU thread or per accelerator.
 # Rough on purpose: they only tell runs of seconds from runs of hours.
 FLOPS = {"cpu float32": 0.07e12, "cpu bfloat16": 0.2e12, "cuda": 50e12, "mps": 2e12}
+PRODUCT = {"cpu": 1024, "mps": 4096, "cuda": 8192}  # rows of the square matrix that is measured
+PRODUCT_SECONDS = 0.2
 COMPILE_SECONDS = 30.0  # what compiling a training step costs before the first step
 COMPILE_GAIN = 0.13  # the share of the remaining time that it then saves
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them, from malloc.h
@@ -55,6 +61,8 @@ class Device:
     def use(self) -> None:
         """Make the process follow the decision; compiled code is held to deterministic kernels."""
         torch.set_num_threads(self.threads)
+        if self.device == "cuda":  # what stays in float32 is multiplied with 10 bits behind the dot
+            torch.set_float32_matmul_precision("high")
         _keep_freed_memory()
         # Compiled embedding gradients are summed with atomic additions, in any order, otherwise.
         torch.use_deterministic_algorithms(self.compile, warn_only=True)
@@ -63,6 +71,21 @@ class Device:
         """Return the function compiled where that was decided, else as it is."""
         return torch.compile(function, dynamic=False) if self.compile else function
 
+    def peak_flops(self) -> float:
+        """Measure the floating point operations a second of a large matrix product, at the best."""
+        size = PRODUCT[self.device]
+        draw = torch.Generator().manual_seed(0)
+        x_SS = torch.randn(size, size, generator=draw).to(self.torch_device, self.torch_dtype)
+        best, began = math.inf, time.perf_counter()
+        for _ in range(100):
+            start = time.perf_counter()
+            (x_SS @ x_SS)[0, 0].item()  # an accelerator has to finish before it can say
+            end = time.perf_counter()
+            best = min(best, end - start)
+            if end - began > PRODUCT_SECONDS:
+                break
+        return 2 * size**3 / best
+
     @staticmethod
     def read(decided: Mapping[str, Any]) -> "Device":
         """Take up the decision of an earlier session from the `[decided]` table of run.toml."""
@@ -70,13 +93,20 @@ class Device:
         return Device(**{name: value for name, value in decided.items() if name in names})
 
 
-def decide(*, parameters: int, tokens: int | None = None, width: int | None = None) -> Device:
+def decide(
+    *,
+    parameters: int,
+    tokens: int | None = None,
+    width: int | None = None,
+    shard: bool = False,
+) -> Device:
     """Choose device, precision, compilation and threads for a piece of work.
 
     Args:
         parameters: the model's size.
         tokens: how many tokens will be trained on; None when nothing will be trained.
         width: the model's hidden size; None when unknown.
+        shard: whether several processes divide the weights among them.
     """
     device, why = _device()
     reasons = {"device": why}
@@ -84,6 +114,8 @@ def decide(*, parameters: int, tokens: int | None = None, width: int | None = No
     threads = torch.get_num_threads()
     reasons["threads"] = f"PyTorch uses {threads} here (OMP_NUM_THREADS changes that)"
     compiles, reasons["compile"] = _compile(device, dtype, threads, parameters, tokens)
+    if compiles and shard:
+        compiles, reasons["compile"] = False, "weights are divided among processes"
     return Device(device, dtype, compiles, threads, reasons)
 
 
@@ -91,6 +123,8 @@ def _device() -> tuple[str, str]:
     if torch.cuda.is_available():
         return "cuda", f"{torch.cuda.get_device_name()} is there"
     if torch.backends.mps.is_available():
+        if many():
+            return "cpu", "several processes cannot share Apple's GPU"
         return "mps", "Apple's GPU is there"
     return "cpu", "there is no CUDA or Apple GPU"
 

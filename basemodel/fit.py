@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from torch.nn import Module
 from ftkit.errors import FtkitError, WorkError
 
 from .device import Device
+from .group import join, whole
 from .optim import Group, Optimizer
 
 
@@ -83,6 +84,9 @@ def fit(
 ) -> Iterator[Step]:
     """Train; the caller logs, validates, saves and stops between the steps.
 
+    Under torchrun every process calls this with the same arguments and yields the same steps:
+    each takes its share of an update's micro-batches.
+
     Args:
         model: in training mode if it has any dropout, and on the device already.
         batches: micro-batch number -> batch. A pure function, so going on needs no replay: step n
@@ -97,25 +101,32 @@ def fit(
         A Step after each update.
 
     Raises:
-        WorkError: when a loss or gradient is not finite; the weights are those of the step before.
+        WorkError: when a loss or gradient is not finite, in whichever process; the weights are
+            those of the step before.
+        FtkitError: when the processes cannot share `plan.accumulate` evenly.
     """
     optimizer = groups if isinstance(groups, Optimizer) else Optimizer(groups)
     device.use()
+    team = join()
+    shared = team.share(model, loss)
     began, seen = time.perf_counter(), 0
     for number in range(start, plan.steps):
-        first = number * plan.accumulate
-        window = [batches(first + i) for i in range(plan.accumulate)]
+        window = range(number * plan.accumulate, (number + 1) * plan.accumulate)
+        mine = [batches(place) for place in team.mine(window)]
         # Dividing by the tokens of the whole window makes 4 micro-batches equal 1 of 4 times the
         # size, whatever their lengths; averaging averages does not.
-        tokens = max(1, sum(batch.tokens for batch in window))
+        tokens = max(1, int(team.sum(sum(batch.tokens for batch in mine))))
         total = 0.0
-        for batch in window:
-            with device.autocast():
-                nats = loss(model, batch) / tokens
-            nats.backward()  # type: ignore[no-untyped-call]
-            total += _finite(nats.item(), "the loss", number + 1, window)
+        for batch in mine:
+            with shared.exchange(last=batch is mine[-1]) as nats_of:
+                with device.autocast():
+                    nats = nats_of(batch) / tokens
+                # The processes' gradients are averaged, but their losses add up.
+                (nats * team.size).backward()  # type: ignore[no-untyped-call]
+            total += nats.item()
+        total = _finite(team.sum(total), "the loss", number + 1, map(batches, window))
         norm = _clip(optimizer, plan.clip)
-        _finite(norm, "the gradient", number + 1, window)
+        _finite(norm, "the gradient", number + 1, map(batches, window))
         scale = schedule(number, plan)
         optimizer.step(scale)
         optimizer.zero_grad()
@@ -139,11 +150,14 @@ def schedule(step: int, plan: Plan) -> float:
 
 
 def _clip(optimizer: Optimizer, most: float) -> float:
-    limit = most if most > 0 else math.inf
-    return float(torch.nn.utils.clip_grad_norm_(optimizer.parameters, limit))
+    grads = [param.grad for param in optimizer.parameters if param.grad is not None]
+    norm = whole(torch.nn.utils.get_total_norm(grads))
+    if most > 0:
+        torch.nn.utils.clip_grads_with_norm_(optimizer.parameters, most, norm)
+    return float(norm)
 
 
-def _finite(value: float, what: str, step: int, window: Sequence[Batch]) -> float:
+def _finite(value: float, what: str, step: int, window: Iterable[Batch]) -> float:
     if math.isfinite(value):
         return value
     places = [str(where) for batch in window if (where := getattr(batch, "where", ""))]

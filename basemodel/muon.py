@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from .group import divided_like, whole
+
 # Jordan's quintic: five steps bring every singular value from above 0.01 to between 0.7 and 1.2.
 STEEP = (3.4445, -4.7750, 2.0315)
 STEPS = 5
@@ -55,13 +57,14 @@ class Muon(torch.optim.Optimizer):
 
     def _update(self, params: list[Parameter], group: dict[str, Any]) -> None:
         """Update matrices of one shape."""
-        ahead = [self._momentum(param, group["momentum"]) for param in params]
+        # A matrix that is divided among processes is made orthogonal as a whole, by each of them.
+        ahead = [whole(self._momentum(param, group["momentum"])) for param in params]
         updates_MRC = orthogonal(torch.stack(ahead), self.dtype)
         rows, columns = params[0].shape
         rate = group["lr"] * max(1.0, rows / columns) ** 0.5
         for param, update_RC in zip(params, updates_MRC, strict=True):
             param.mul_(1 - group["lr"] * group["weight_decay"])
-            param.sub_(update_RC.to(param.dtype), alpha=rate)
+            param.sub_(divided_like(update_RC.to(param.dtype), param), alpha=rate)
 
     def _momentum(self, param: Parameter, momentum: float) -> Tensor:
         """Take the gradient into the running mean; return it looked ahead by one step."""

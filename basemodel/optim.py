@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from .group import divided_like, whole
 from .muon import Muon
+
+# Where PyTorch has an AdamW in one kernel.
+FUSED = {"cpu", "cuda", "mps", "xpu"}
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class Optimizer:
             param.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Return what the rules remember, as a flat dict of tensors for a checkpoint."""
+        """Return what the rules remember, as a flat dict of whole tensors for a checkpoint."""
         return {
-            f"{index}.{name}": value
+            f"{index}.{name}": whole(value)
             for index, param in enumerate(self.parameters)
             for name, value in self._memory(param).items()
         }
@@ -71,7 +75,9 @@ class Optimizer:
         for name, value in state.items():
             index, _, key = name.partition(".")
             param = self.parameters[int(index)]
-            parts[param].state[param][key] = value.to(param.device).clone()
+            here = value.to(param.device).clone()
+            alike = here.shape == param.shape  # a count of steps is not
+            parts[param].state[param][key] = divided_like(here, param) if alike else here
 
     def _memory(self, param: Parameter) -> dict[str, Tensor]:
         return next((dict(part.state[param]) for part in self._parts if param in part.state), {})
@@ -102,5 +108,5 @@ def _build(group: Group) -> torch.optim.Optimizer:
         lr=group.lr,
         betas=group.betas,
         weight_decay=group.weight_decay,
-        fused=True,
+        fused=all(param.device.type in FUSED for param in group.params),
     )

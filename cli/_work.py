@@ -1,5 +1,6 @@
 """Runs of the commands: refused ones leave nothing behind, stopped ones say how to go on."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,21 @@ from ._options import given
 RUNS = Path("runs")  # where runs go when nobody says otherwise
 
 
+def helps() -> bool:
+    """Say whether torchrun started this process to help its first one, which has the screen."""
+    return _several() and int(os.environ.get("RANK", "0")) > 0
+
+
+def _several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _refuse_several() -> None:
+    """Refuse torchrun for commands that are one process's work."""
+    if _several() and (word := click.get_current_context().info_name) != "pretrain":
+        raise FtkitError(f"torchrun is for `ftkit pretrain`: start `ftkit {word}` without it")
+
+
 @contextmanager
 def begin(out: Path | None, default: str, settings: Mapping[str, Any]) -> Iterator[Run]:
     """Make a run for the block and print where it lies; a refused command leaves nothing behind.
@@ -26,6 +42,7 @@ def begin(out: Path | None, default: str, settings: Mapping[str, Any]) -> Iterat
         default: the folder's name under runs/.
         settings: the tables of run.toml.
     """
+    _refuse_several()
     folder = out if out is not None else free_name(RUNS / default)
     click.echo(f"run folder: {folder}")
     made = _missing(folder)
@@ -61,6 +78,7 @@ def take_up(out: Path | None) -> Run:
     Raises:
         FtkitError: when there is none, or when other flags would change its settings.
     """
+    _refuse_several()
     if typed := given("out", "resume", "debug"):
         raise FtkitError(f"--resume goes on with the run's own settings: leave out {typed[0]}")
     if out is not None:

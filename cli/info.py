@@ -26,6 +26,8 @@ def info() -> None:
     for choice in ("device", "dtype", "compile", "threads"):
         value = str(getattr(device, choice)).lower()
         click.echo(f"  {choice:8} {value:10} {device.reasons.get(choice, '')}".rstrip())
+    rate = f"{device.peak_flops() / 1e9:,.0f}"
+    click.echo(f"  {'gflops':8} {rate:10} measured now on a large matrix product in {device.dtype}")
     for floor, title in (("recipes", "recipes"), ("adapters", "methods"), ("eval", "metrics")):
         click.echo(f"{title}: {', '.join(catalog.names(floor))}")
 

@@ -8,12 +8,13 @@ import click
 
 from ftkit import __version__, catalog
 from ftkit.config import override, table
+from ftkit.errors import Interrupted, WorkError
 from ftkit.runs import Run
 
 from ..basemodel.config import BIGRAM, FAMILY_NAMES, PRESETS
 from . import _options
 from ._bar import watch
-from ._work import begin, going_on, take_up
+from ._work import begin, going_on, helps, take_up
 
 TABLES = ("plan", "recipe")
 
@@ -75,6 +76,10 @@ def pretrain(
     It is written as a Hugging Face folder. --set reaches the tables plan and recipe (of the
     embedded corpus), such as plan.batch=4096.
     """
+    if helps():
+        if not dry_run:
+            help_along()
+        return
     if resume:
         run = take_up(out)
         click.echo(f"run folder: {run.path}")
@@ -131,10 +136,25 @@ def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str,
     return settings
 
 
-def train(run: Run, *, resume: bool = False) -> None:
-    """Pretrain with the bar showing, by the run's own settings, and say where the base lies."""
+def help_along() -> None:
+    """Compute along with torchrun's first process, which makes the run and says where it lies."""
+    from ..basemodel.group import join
     from ..basemodel.pretrain import pretrain as work
 
+    run = Run(Path(join().agree()))
+    try:
+        for _ in work(run, chosen(run.settings["plan"])):
+            pass
+    except (Interrupted, WorkError) as known:  # in all processes: the first one says it
+        raise SystemExit(known.exit_code) from None
+
+
+def train(run: Run, *, resume: bool = False) -> None:
+    """Pretrain with the bar showing, by the run's own settings, and say where the base lies."""
+    from ..basemodel.group import join
+    from ..basemodel.pretrain import pretrain as work
+
+    join().agree(str(run.path.absolute()))
     settings = run.settings
     plan = chosen(settings["plan"])
     sources = [Path(path) for path in settings["options"].get("data", [])]

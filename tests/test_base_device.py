@@ -1,15 +1,20 @@
 """Device decisions with their reasons, and the measuring of memory."""
 
 import mmap
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
 from ftkit.basemodel import device as module
-from ftkit.basemodel.device import Device, PeakMemory, decide
+from ftkit.basemodel.budget import Pretrain, settle
+from ftkit.basemodel.config import preset
+from ftkit.basemodel.device import COMPILE_GAIN, COMPILE_SECONDS, Device, PeakMemory, decide
+from ftkit.basemodel.optim import FUSED, Group, Optimizer
 from ftkit.config import table
 
 MEBI = 2**20
@@ -46,6 +51,110 @@ def test_only_long_work_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         decide(parameters=4_000_000, tokens=10**9).reasons["compile"] == "there is no C++ compiler"
     )
+
+
+@dataclass
+class Fake:
+    """A machine that is not there: what PyTorch says of its accelerators."""
+
+    cuda: bool = False
+    mps: bool = False
+    bfloat16: bool = True
+
+    def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: self.cuda)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA T4")
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: self.bfloat16)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: self.mps)
+
+
+LONG = {"parameters": 10**9, "tokens": 10**10, "width": 2048}
+
+
+def test_on_an_apple_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(mps=True).put(monkeypatch)
+    monkeypatch.delenv("PYTORCH_ENABLE_MPS_FALLBACK", raising=False)
+    found = decide(**LONG)
+    assert (found.device, found.dtype, found.compile) == ("mps", "float32", False)
+    assert found.reasons["compile"] == "compilation for Apple GPUs is not settled yet"
+    assert found.torch_device == torch.device("mps")
+    with found.autocast():
+        assert not torch.is_autocast_enabled("mps")
+    found.use()
+    assert "PYTORCH_ENABLE_MPS_FALLBACK" not in os.environ  # what it lacks is said, not slow
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = decide(**LONG)
+    assert (found.device, found.reasons["device"]) == (
+        "cpu",
+        "several processes cannot share Apple's GPU",
+    )
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_on_an_nvidia_gpu(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    Fake(cuda=True, mps=True, bfloat16=able).put(monkeypatch)
+    found = decide(**LONG)
+    assert (found.device, found.compile) == ("cuda", True)
+    assert found.reasons["device"] == "NVIDIA T4 is there"
+    assert found.dtype == ("bfloat16" if able else "float32")
+    assert not decide(**LONG, shard=True).compile
+    assert not decide(parameters=10**6, tokens=10**6).compile
+
+
+def test_what_a_gpu_keeps_in_float32_is_multiplied_in_tf32() -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        Device("cpu").use()
+        assert torch.get_float32_matmul_precision() == before
+        Device("cuda").use()
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(("device", "rows"), [("cpu", 32), ("mps", 64), ("cuda", 256)])
+def test_a_device_computes_as_many_rows_at_once_as_it_can(
+    monkeypatch: pytest.MonkeyPatch, device: str, rows: int
+) -> None:
+    Fake(cuda=device == "cuda", mps=device == "mps").put(monkeypatch)
+    monkeypatch.setattr(Device, "peak_flops", lambda self: 1.0)
+    settings = Pretrain(preset="pico", batch=2**16, tokens=2**20)
+    decided = settle(settings, preset("pico"), 0.0)
+    assert (decided["device"], decided["rows"]) == (device, rows)
+    assert decided["rows"] * decided["accumulate"] * 128 == 2**16
+
+
+def test_adamw_is_fused_where_pytorch_has_such_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
+
+    assert set(_get_fused_kernels_supported_devices()) >= FUSED
+    for where, fused in (("cpu", True), ("meta", False)):
+        weight = torch.nn.Parameter(torch.ones(2, device=where))
+        (part,) = Optimizer([Group([weight], 0.1)])._parts
+        assert part.param_groups[0]["fused"] is fused
+
+
+@pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("cpu", 4)])
+def test_compiling_begins_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, device: str, threads: int
+) -> None:
+    Fake().put(monkeypatch)
+    monkeypatch.setattr(module.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    # 6 N tokens / (0.07e12 a thread) seconds, of which 13 % pay 30 s back.
+    least = COMPILE_SECONDS / COMPILE_GAIN * 0.07e12 * threads / 6 / 10**6
+    assert not decide(parameters=10**6, tokens=int(least * 0.99)).compile
+    assert decide(parameters=10**6, tokens=int(least * 1.01)).compile
+
+
+@pytest.mark.parametrize(("width", "dtype"), [(191, "float32"), (192, "bfloat16")])
+def test_bfloat16_begins_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, width: int, dtype: str
+) -> None:
+    Fake().put(monkeypatch)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    assert decide(parameters=1, width=width).dtype == dtype
 
 
 SHAPES = """

@@ -110,6 +110,7 @@ def test_the_folder_is_whole_and_says_what_it_cost(whole: Whole) -> None:
     assert done["parameters"] == GPT.from_pretrained(run.path).config.parameters
     assert 30 * 512 < done["tokens"] < 32 * 512
     assert done["tokens_per_second"] > 0
+    assert 0 < done["mfu"] < 1.2
     assert done["seconds"] >= done["training_seconds"] > 0
     assert 50 * 2**20 < done["peak_memory"] < 8 * 2**30
     assert "<svg" in (run.inner / "curves.svg").read_text()
@@ -119,6 +120,7 @@ def test_what_was_decided_is_written_with_reasons(whole: Whole) -> None:
     decided = Run(whole[0]).settings["decided"]
     assert decided["reasons"].keys() == {"device", "dtype", "threads", "compile"}
     assert decided["threads"] == torch.get_num_threads()
+    assert decided["peak_flops"] > 1e8
     assert (decided["steps"], decided["tokens"], decided["context"]) == (32, 16_384, 64)
     assert decided["rows"] * decided["accumulate"] * decided["context"] == 512
 
