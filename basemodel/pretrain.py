@@ -13,10 +13,10 @@ from ftkit.errors import Interrupted
 from ftkit.runs import Run
 
 from . import checkpoint
-from .bigram import Bigram
+from .bigram import MOST, Bigram
 from .budget import Pretrain, optimizer_of, settle
 from .config import GPTConfig
-from .corpus import Documents, survey
+from .corpus import Documents
 from .curves import draw
 from .device import Device, PeakMemory
 from .fit import Plan, fit
@@ -24,17 +24,18 @@ from .induction import practice
 from .interrupt import Interrupt
 from .model import GPT
 from .optim import Optimizer
-from .tokenizer import BOS, END, EOS, PAD, RESERVED, Tokenizer, train_tokenizer
-from .tokens import HELD, Corpus, Rows, build
+from .prepare import Prepared, prepare
+from .tokenizer import BOS, END, EOS, PAD, RESERVED
+from .tokens import HELD, Rows
 from .validate import Held
+
+TOKENS = ".corpora"  # beside the runs: each finds there the tokens that another made
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Work(Prepared):
     """What the loop runs on."""
 
-    corpus: Corpus
-    tokenizer: Tokenizer
     config: GPTConfig
 
 
@@ -43,7 +44,7 @@ def pretrain(
     settings: Pretrain,
     *,
     documents: Iterable[str] | None = None,
-    sources: Sequence[Path] = (),
+    sources: Sequence[str | Path] = (),
 ) -> Iterator[dict[str, Any]]:
     """Train a base from documents and publish it in the run folder.
 
@@ -54,7 +55,7 @@ def pretrain(
         run: created, or taken up with `Run.resume`.
         settings: what the user chose; the same ones when going on.
         documents: the corpus itself, or
-        sources: files and folders that hold it; see `corpus.Documents`.
+        sources: what --data says of where it lies; see `sources`.
 
     Yields:
         Records for a progress display. Work before the first step: {"event"}. Each step: {"step",
@@ -68,11 +69,15 @@ def pretrain(
     """
     began = time.perf_counter()
     with PeakMemory() as memory, Interrupt() as interrupt:
-        texts = Documents(sources) if documents is None else list(documents)
+
+        def texts() -> Iterable[str]:
+            return Documents(sources) if documents is None else list(documents)
+
         work = yield from _read(run, settings, texts, interrupt)
         if "decided" not in run.settings:
             spent = time.perf_counter() - began
-            run.update({**run.settings, "decided": settle(settings, work.config, spent)})
+            decided = settle(settings, work.config, spent) | {"corpus": work.key}
+            run.update({**run.settings, "decided": decided})
         decided = run.settings["decided"]
         gpt = GPT(work.config, settings.seed).to(Device.read(decided).torch_device)
         facts = yield from _train(run, settings, work, gpt, decided, interrupt)
@@ -85,27 +90,38 @@ def pretrain(
 
         facts["seconds"] = round(facts["earlier"] + time.perf_counter() - began, 3)
         run.publish(write, {**facts, "peak_memory": memory.bytes})
-        shutil.rmtree(work.corpus.folder)
+
+
+class _Reading:
+    """Documents, read anew in each iteration, which Ctrl-C ends."""
+
+    def __init__(self, texts: Iterable[str], run: Run, interrupt: Interrupt) -> None:
+        self.texts, self.run, self.interrupt = texts, run, interrupt
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.texts:
+            _go_on(self.run, self.interrupt)
+            yield text
 
 
 def _read(
-    run: Run, settings: Pretrain, texts: Iterable[str], interrupt: Interrupt
+    run: Run,
+    settings: Pretrain,
+    open_texts: Callable[[], Iterable[str]],
+    interrupt: Interrupt,
 ) -> Generator[dict[str, Any], None, _Work]:
-    """Survey the corpus, learn the tokenizer, write the tokens; each once."""
+    """Have the tokens of the corpus ready, and the model's shape."""
     shape = settings.shape()
-    folder, context = run.inner / "corpus", shape.max_position_embeddings
-    yield {"event": "reading the corpus"}
-    found = survey(texts, settings.validation)
+    ready = yield from prepare(
+        lambda: _Reading(open_texts(), run, interrupt),
+        run.path.absolute().parent / TOKENS,
+        vocab_size=shape.vocab_size,
+        context=shape.max_position_embeddings,
+        validation=settings.validation,
+        key=run.settings.get("decided", {}).get("corpus", ""),
+    )
     _go_on(run, interrupt)
-    if not (folder / "tokenizer_config.json").is_file():
-        yield {"event": f"learning {shape.vocab_size} tokens"}
-        sample = (text for text in texts if found.samples(text))
-        train_tokenizer(sample, shape.vocab_size).save(folder, context)
-        _go_on(run, interrupt)
-    tokenizer = Tokenizer.open(folder)
-    yield {"event": f"encoding {found.characters / 1e6:.1f} million characters"}
-    corpus = build(texts, found, tokenizer, folder, context)
-    _go_on(run, interrupt)
+    tokenizer = ready.tokenizer
     config = replace(
         shape,
         vocab_size=tokenizer.size,
@@ -113,7 +129,7 @@ def _read(
         pad_token_id=tokenizer.id(PAD),
         eos_token_id=(tokenizer.id(END), tokenizer.id(EOS)),
     )
-    return _Work(corpus, tokenizer, config)
+    return _Work(ready.corpus, tokenizer, ready.key, config)
 
 
 def _go_on(run: Run, interrupt: Interrupt) -> None:
@@ -138,7 +154,7 @@ def _train(
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer)
     if not behind.step:
-        bigram = held.bigram(Bigram.count(work.corpus.ids, work.config.vocab_size))
+        bigram = held.bigram(Bigram.count(work.corpus.first(MOST), work.config.vocab_size))
         run.log({"step": 0, "bigram": bigram})
         yield {
             "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text"

@@ -21,11 +21,11 @@ TABLES = ("plan", "recipe")
 @click.command()
 @click.option(
     "--data",
-    metavar="PATH",
+    metavar="SOURCE",
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Text to learn from: .txt or .jsonl with a text, also .gz or .xz, or a folder of them; "
-    "again for more [default: the embedded corpus].",
+    help="Text to learn from, PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]; a path is "
+    "a folder or a file: text, JSON lines, JSON or Parquet with a field text, also packed or in "
+    "archives; again for more [default: the embedded corpus].",
 )
 @click.option(
     "--preset", metavar=f"[{'|'.join(PRESETS)}]", help="Size of the model [default: nano]."
@@ -53,7 +53,7 @@ TABLES = ("plan", "recipe")
 @_options.dry_run
 @_options.common
 def pretrain(
-    data: tuple[Path, ...],
+    data: tuple[str, ...],
     preset: str | None,
     family: str | None,
     tokens: int | None,
@@ -97,11 +97,11 @@ def chosen(values: dict[str, Any]) -> Any:
     return override(Pretrain(), values, "plan")
 
 
-def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str, Any]:
+def tables(plan: Any, data: Sequence[str], recipe: dict[str, Any]) -> dict[str, Any]:
     """Lay out the run.toml of a pretraining."""
     options: dict[str, Any] = {"seed": plan.seed}
     if data:
-        options["data"] = [str(path) for path in data]
+        options["data"] = list(data)
     settings = {"ftkit": __version__, "command": "pretrain", "options": options}
     settings |= {"plan": table(plan), "recipe": recipe}
     if recipe:  # words of --set become values of their type, those of one recipe in its own table
@@ -125,7 +125,7 @@ def train(run: Run, *, resume: bool = False) -> None:
 
     settings = run.settings
     plan = chosen(settings["plan"])
-    sources = [Path(path) for path in settings["options"].get("data", [])]
+    sources = settings["options"].get("data", [])
     documents = None if sources else corpus(settings)
     last = watch(work(run, plan, documents=documents, sources=sources), "pretrain")
     loss = f"training loss {last['loss']:.3f}" if last else "nothing left to train"

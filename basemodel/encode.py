@@ -1,0 +1,155 @@
+"""Documents become shards of tokens: read in one thread, encoded on all cores, memory bounded."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftkit.errors import FtkitError
+from ftkit.runs import write_whole
+
+from .corpus import Survey, digest
+from .shards import Writer, how_many, whole
+from .tokenizer import Tokenizer
+from .tokens import HELD, Corpus
+
+GROUP = 2**20  # characters that are encoded at once
+SLICE = 2**18  # a longer document is encoded in slices of about so many
+# Where no piece of the tokenizer's pattern spans: a line's end is the end of a piece unless more
+# space follows, and a space between two letters begins one.
+BORDER = re.compile(r"(?<=\n)(?=\S)|(?<=[A-Za-z])(?= [A-Za-z])")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A training document or a stretch of one, and the shard that it goes to."""
+
+    text: str
+    shard: int
+    first: bool
+    last: bool
+
+
+def build(
+    documents: Iterable[str], found: Survey, tokenizer: Tokenizer, folder: Path, context: int
+) -> Corpus:
+    """Write the tokens of the training documents, and the others as validation.jsonl.
+
+    Args:
+        documents: the corpus.
+        found: what the survey of the same documents found.
+        tokenizer: whose ids to write; it frames the documents, and is kept beside their ids.
+        folder: appears whole at the end; a finished one is taken as it is.
+        context: the least length, in tokens.
+
+    Raises:
+        FtkitError: when the training tokens do not fill one context.
+    """
+    corpus = Corpus.open(folder)
+    if corpus is None:
+        with whole(folder) as aside:
+            _write(documents, found, tokenizer, aside)
+            enough(Corpus.open(aside), context)
+            tokenizer.save(aside, context)
+        corpus = Corpus.open(folder)
+    return enough(corpus, context)
+
+
+def enough(corpus: Corpus | None, context: int) -> Corpus:
+    """Return the corpus if its tokens fill a row.
+
+    Raises:
+        FtkitError: when they do not.
+    """
+    assert corpus is not None
+    if corpus.tokens <= context:
+        raise FtkitError(
+            f"the corpus has {corpus.tokens} tokens for training: it must have more than the "
+            f"context, which is {context}; give more text or a smaller context"
+        )
+    return corpus
+
+
+def _write(documents: Iterable[str], found: Survey, tokenizer: Tokenizer, folder: Path) -> None:
+    shards = how_many(found.characters)
+    writer = Writer(folder, shards, "<u2" if tokenizer.size <= 2**16 else "<u4")
+    held: dict[str, None] = {}  # each once, in the order of the corpus
+    middle = -1
+    frame = tokenizer.framed([middle])
+    opening, closing = frame[: frame.index(middle)], frame[frame.index(middle) + 1 :]
+    for group in _ahead(_groups(_slices(documents, found, shards, held))):
+        texts = [part.text for part in group]
+        # Without offsets, which nobody asks for here: a third faster.
+        rows = tokenizer.inner.encode_batch_fast(texts, add_special_tokens=False)
+        for part, row in zip(group, rows, strict=True):
+            if part.first:
+                writer.start(part.shard)
+                writer.add(part.shard, opening)
+            writer.add(part.shard, row.ids)
+            if part.last:
+                writer.add(part.shard, closing)
+    # Escaped, so that no reader takes a line separator of Unicode for the end of a line.
+    lines = (json.dumps({"text": text}) + "\n" for text in held)
+    write_whole(folder / HELD, "".join(lines))
+    writer.close()
+
+
+def _slices(
+    documents: Iterable[str], found: Survey, shards: int, held: dict[str, None]
+) -> Iterator[Slice]:
+    """Cut up training documents, and put the others aside."""
+    for text in documents:
+        name = digest(text)
+        if name in found.held:
+            held[text] = None
+            continue
+        shard, parts = int.from_bytes(name) % shards, list(slices(text))
+        for place, part in enumerate(parts):
+            yield Slice(part, shard, place == 0, place == len(parts) - 1)
+
+
+def slices(text: str, size: int = SLICE) -> Iterator[str]:
+    r"""Cut a text so that the ids of the parts, one after the other, are the ids of the whole.
+
+    A text that has no such place, as one without line breaks and spaces, stays whole.
+
+    Args:
+        text: of any length.
+        size: characters of a part, at least; a cut is made at the next place that can be one.
+
+    >>> list(slices("one two\nthree", 4))
+    ['one two\n', 'three']
+    """
+    start = 0
+    while len(text) - start > size and (border := BORDER.search(text, start + size)):
+        yield text[start : border.start()]
+        start = border.start()
+    yield text[start:]
+
+
+def _groups(parts: Iterable[Slice]) -> Iterator[list[Slice]]:
+    """Gather what is encoded together, by its length: the memory of a group is bounded so."""
+    group, size = list[Slice](), 0
+    for part in parts:
+        group.append(part)
+        size += len(part.text)
+        if size >= GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _ahead(groups: Iterator[list[Slice]]) -> Iterator[list[Slice]]:
+    """Read the next group in another thread while this one is encoded."""
+
+    def read() -> list[Slice]:
+        return next(groups, [])
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read)
+        while group := coming.result():
+            coming = reader.submit(read)
+            yield group
