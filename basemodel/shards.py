@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Writer:
 
     def __init__(self, folder: Path, count: int, dtype: str) -> None:
         self._folder, self._dtype = folder, dtype
+        self._width = np.dtype(dtype).itemsize
         self._tokens = [0] * count
         self._ids = [bytearray() for _ in range(count)]
         self._starts = [array("Q") for _ in range(count)]
@@ -61,10 +62,10 @@ class Writer:
         """Note that a document starts here."""
         self._starts[shard].append(self._tokens[shard])
 
-    def add(self, shard: int, ids: Sequence[int]) -> None:
-        """Append ids to a shard."""
-        self._ids[shard] += np.array(ids, dtype=self._dtype).tobytes()
-        self._tokens[shard] += len(ids)
+    def add(self, shard: int, ids: bytes) -> None:
+        """Append ids, of the shards' type, to a shard."""
+        self._ids[shard] += ids
+        self._tokens[shard] += len(ids) // self._width
         if len(self._ids[shard]) >= FLUSH:
             self._flush(shard)
 
