@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +61,24 @@ def work(file: Path, home: Path) -> None:
     """Do the work itself, and print what there is in the end."""
     from ftkit.basemodel.prepare import prepare
 
-    began, stages, name = time.perf_counter(), dict[str, float](), ""
+    stages = list[tuple[str, float, float]]()
     steps = prepare(
         lambda: Documents([file]), home, vocab_size=VOCABULARY, context=CONTEXT, validation=SHARE
     )
     while True:
         try:
-            event = next(steps)
+            event = next(steps)["event"].split()[0]
         except StopIteration as end:
             corpus = end.value.corpus
             break
-        now = time.perf_counter()
-        stages, name = stages | ({name: now} if name else {}), event["event"].split()[0]
-    stages[name] = time.perf_counter()
-    starts = [began, *stages.values()]
+        stages.append((event, time.perf_counter(), time.process_time()))
+    stages.append(("", time.perf_counter(), time.process_time()))
     spent = {
-        k: round(end - start, 1) for (k, end), start in zip(stages.items(), starts, strict=False)
+        name: {"seconds": round(wall - before, 1), "cpu_seconds": round(cpu - cpu_before, 1)}
+        for (name, before, cpu_before), (_, wall, cpu) in pairwise(stages)
     }
     corpus.batch(0, 4, CONTEXT, 0)  # packs a shard
-    facts = {"tokens": corpus.tokens, "shards": len(corpus.shards), "seconds": spent}
+    facts = {"tokens": corpus.tokens, "shards": len(corpus.shards), "stages": spent}
     sys.stdout.write(json.dumps(facts))
 
 
@@ -125,17 +124,17 @@ def measure(size: int, folder: Path | None) -> dict[str, Any]:
         if process.returncode:
             raise SystemExit(process.returncode)
         facts = json.loads(process.communicate()[0])
-        spent = facts["seconds"]
-        total, encoding = sum(spent.values()), spent["encoding"]
+        spent = facts["stages"].values()
+        seconds, cpu = (sum(stage[key] for stage in spent) for key in ("seconds", "cpu_seconds"))
+        written = file.stat().st_size / 1e6
         return {
-            "mb": round(file.stat().st_size / 1e6),
+            "mb": round(written),
             "peak_mib": round(dirty / 1024),
             "unique_mib": round(unique / 1024),
-            "seconds": round(total, 1),
-            "mb_per_second": round(size / total, 2),
-            "encoding_mb_per_second": round(size / encoding, 2),
-            "tokens": facts["tokens"],
-            "shards": facts["shards"],
+            "seconds": round(seconds, 1),
+            "mb_per_second": round(written / seconds, 2),
+            "mb_per_cpu_second": round(written / cpu, 2),
+            **facts,
         }
 
 
