@@ -14,6 +14,8 @@ HALF = re.compile("[\ud800-\udfff]")  # JSON may spell half of a surrogate pair;
 LONG = 4000  # characters of a text file that make a document
 BLOCK = 2**20  # bytes that are read at once
 ROWS = 64  # of a Parquet file that are read at once
+BLANKS = (" ", "\t", "\r", "\n")
+DECODE = json.JSONDecoder().raw_decode
 NEAR = 16  # characters before the end of what was read, where JSON may only seem wrong
 
 
@@ -74,7 +76,7 @@ def _cut(text: str, start: int) -> int:
 def _decoded(part: Part) -> Iterator[str]:
     """Read UTF-8 in blocks, counting lines so that an error can name one."""
     rest, line, column = b"", 1, 0  # column: bytes of this line before the rest
-    text: str | None = None
+    begun = False
     while True:
         block = part.stream.read(BLOCK)
         data = rest + block
@@ -85,10 +87,10 @@ def _decoded(part: Part) -> Iterator[str]:
             place = problem.start - begin + (0 if begin else column)
             line += data.count(b"\n", 0, problem.start)
             raise _not_utf8(part.where, line, data[problem.start], place) from None
-        yield found if text is not None else found.removeprefix("\ufeff")
+        yield found if begun else found.removeprefix("\ufeff")
         if not block:
             return
-        text, rest = found, data[used:]
+        begun, rest = begun or used > 0, data[used:]
         begin = data.rfind(b"\n", 0, used) + 1
         line, column = line + data.count(b"\n", 0, used), used - begin + (0 if begin else column)
 
@@ -135,59 +137,69 @@ def _json(part: Part) -> Iterator[str]:
 
 
 class _Window:
-    """The stretch of a long JSON text that is being read, and how many lines lie before it."""
+    """The stretch of a long JSON text that is being read, and where in it one stands."""
 
     def __init__(self, blocks: Iterator[str]) -> None:
-        self.blocks, self.text, self.line = blocks, "", 1
+        self.blocks, self.text, self.place = blocks, "", 0
+        self._line, self._counted = 1, 0
 
     def more(self) -> bool:
-        """Read on, as much again as there is; say whether there was more."""
-        found = []
+        """Leave behind what was read, and read on, as much again as is left; False at the end."""
+        self.line()
+        self.text, self.place, self._counted = self.text[self.place :], 0, 0
+        found, size = list[str](), 0
         for block in self.blocks:
             found.append(block)
-            if sum(map(len, found)) >= len(self.text):
+            size += len(block)
+            if size >= len(self.text):
                 break
         self.text += "".join(found)
-        return any(found)
+        return size > 0
 
-    def skip(self, characters: int) -> None:
-        """Leave so many characters behind."""
-        self.line += self.text.count("\n", 0, characters)
-        self.text = self.text[characters:]
+    def line(self) -> int:
+        """Say in which line one stands."""
+        self._line += self.text.count("\n", self._counted, self.place)
+        self._counted = self.place
+        return self._line
 
     def mark(self) -> str:
         """Go to the next character that is no space, and return it; "" at the end."""
         while True:
-            self.skip(len(self.text) - len(self.text.lstrip(" \t\r\n")))
-            if self.text or not self.more():
-                return self.text[:1]
+            while self.text[self.place : self.place + 1] in BLANKS:
+                self.place += 1
+            if self.place < len(self.text) or not self.more():
+                return self.text[self.place : self.place + 1]
 
 
 def _elements(window: _Window, where: str) -> Iterator[tuple[Any, int]]:
     """Read a list's elements and their lines, without holding the list."""
-    decode, mark = json.JSONDecoder().raw_decode, window.mark()
+    mark = window.mark()
     if mark not in ("[", ""):
-        raise FtkitError(f'{where}:{window.line}: a .json file is a list of {{"text": "..."}}')
+        raise FtkitError(f'{where}:{window.line()}: a .json file is a list of {{"text": "..."}}')
     while mark and mark != "]":
-        window.skip(1)  # the bracket, or the comma
+        window.place += 1  # behind the bracket, or the comma
         if window.mark() == "]" and mark == "[":
             break
-        line = window.line
-        while True:
-            try:
-                row, end = decode(window.text)
-                break
-            except json.JSONDecodeError as problem:
-                early = problem.msg.startswith("Unterminated")
-                early = early or problem.pos >= len(window.text) - NEAR
-                if not (early and window.more()):
-                    at = line + problem.lineno - 1
-                    raise FtkitError(f"{where}:{at}: not valid JSON ({problem.msg})") from None
-        window.skip(end)
-        yield row, line
+        line = window.line()
+        yield _element(window, where), line
         mark = window.mark()
         if mark not in (",", "]"):
-            raise FtkitError(f"{where}:{window.line}: not valid JSON (Expecting ',' or ']')")
+            raise FtkitError(f"{where}:{window.line()}: not valid JSON (Expecting ',' or ']')")
+
+
+def _element(window: _Window, where: str) -> Any:
+    """Read one element, and more of the file while it may only be cut off."""
+    while True:
+        try:
+            row, window.place = DECODE(window.text, window.place)
+            return row
+        except json.JSONDecodeError as problem:
+            early = problem.msg.startswith("Unterminated")
+            early = early or problem.pos >= len(window.text) - NEAR
+            if not (early and window.more()):
+                window.place = problem.pos
+                line = window.line()
+                raise FtkitError(f"{where}:{line}: not valid JSON ({problem.msg})") from None
 
 
 def _parquet(part: Part) -> Iterator[str]:

@@ -202,8 +202,9 @@ def _zip(stream: IO[bytes]) -> Iterator[tuple[str, io.BufferedReader]]:
                 continue
             try:
                 inner = archive.open(member)
-            except RuntimeError as problem:  # encrypted, or packed in a way that Python lacks
-                raise Damaged(str(problem)) from None
+            except RuntimeError:
+                words = "is encrypted, or packed in a way that is not known"
+                raise Damaged(f"{member.filename} {words}") from None
             with inner:
                 yield member.filename, _buffered(inner)
 
