@@ -1,7 +1,7 @@
 """The settings of a pretraining and what they come to on this machine, settled once."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -11,22 +11,14 @@ from ftkit.errors import FtkitError
 
 from .config import GPTConfig, preset
 from .device import COMPILE_GAIN, COMPILE_SECONDS, Device, decide
+from .dial import AGAIN, DIALS, Dial
 from .fit import Plan, fit
 from .group import ALONE, Team
-from .induction import STEPS as PRACTICE
 from .model import GPT
 from .optim import Group, Optimizer, hidden_matrices
 from .tokenizer import LEAST, check_kind
 from .tokens import Rows
 
-# What a run without a budget trains on.
-BUDGETS = {
-    "pico": 200_000,
-    "nano": 3_500_000,
-    "mini": 20_000_000,
-    "small": 600_000_000,
-    "gpt2": 2_500_000_000,
-}
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
 CHECKS = 5  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
@@ -38,19 +30,22 @@ class Pretrain:
     """What the user may set; the rest follows from the preset and the machine.
 
     Args:
+        base: folder or Hub id of the model to go on from; None begins a new one.
         preset: the model's size, a key of `config.PRESETS`.
         family: whose parts it has, one of `config.FAMILY_NAMES`, or "bigram"; None takes the
             preset's.
-        dropout: share of the activations set to 0 in training; family gpt2 alone has it.
+        dropout: share of the activations set to 0 in training; family gpt2 alone has it. None
+            takes the base's, or none.
         tokens: how many to train on; None takes the preset's.
         minutes: how long the whole run may take instead; becomes tokens once, by measuring.
         seed: of weights and order.
         context: tokens in a row; None takes the preset's.
         tokenizer: the kind to learn: bpe, word or char.
         vocab_size: its tokens; None takes the preset's.
-        batch: tokens in an update.
+        batch: tokens in an update; None takes the preset's, as for the next three. See `dial`.
         matrix_lr: Muon's learning rate, for hidden matrices.
         table_lr: AdamW's, for embeddings and norms.
+        practice: updates of practice in copying, at most a tenth of all.
         clip: largest norm of the gradient.
         warmup: share of the updates over which the rates rise.
         decay: share of the updates over which they fall to 0.
@@ -58,18 +53,20 @@ class Pretrain:
         shard: whether several processes divide the weights among them, in place of a copy each.
     """
 
+    base: str | None = None
     preset: str = "nano"
     family: str | None = None
-    dropout: float = 0.0
+    dropout: float | None = None
     tokens: int | None = None
     minutes: float | None = None
     seed: int = 0
     context: int | None = None
     tokenizer: str = "bpe"
     vocab_size: int | None = None
-    batch: int = 2048
-    matrix_lr: float = 0.015
-    table_lr: float = 0.015
+    batch: int | None = None
+    matrix_lr: float | None = None
+    table_lr: float | None = None
+    practice: int | None = None
     clip: float = 1.0
     warmup: float = 0.02
     decay: float = 0.6
@@ -90,23 +87,70 @@ class Pretrain:
             raise FtkitError(f"vocab_size is {self.vocab_size}: it must be {LEAST} or more")
         if not 0 <= self.validation <= 0.5:
             raise FtkitError(f"validation is {self.validation}: it must lie in 0 to 0.5")
-        if self.seed < 0:
-            raise FtkitError(f"seed is {self.seed}: it must be 0 or more")
-        self.shape()
+        for name in ("seed", "practice"):
+            if (getattr(self, name) or 0) < 0:
+                raise FtkitError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+        if self.base is None:
+            self.shape()
+        else:
+            self._leaves_the_base()
+
+    def _leaves_the_base(self) -> None:
+        """Refuse what a base has settled."""
+        usual = Pretrain()
+        for name in ("preset", "family", "dropout", "tokenizer", "vocab_size"):
+            if getattr(self, name) != getattr(usual, name):
+                raise FtkitError(
+                    f"{name} is {getattr(self, name)}, but the base has its shape and tokenizer: "
+                    "leave one of them out"
+                )
 
     def shape(self) -> GPTConfig:
-        """Return the model's shape, the reserved tokens' ids not yet in it."""
+        """Return a new model's shape, the reserved tokens' ids not yet in it."""
         shape = preset(self.preset, self.vocab_size, self.context, self.family)
-        return replace(shape, dropout=self.dropout)
+        return replace(shape, dropout=self.dropout or 0.0)
+
+    @property
+    def dial(self) -> Dial:
+        """What follows from the size, and what the user said otherwise."""
+        usual = DIALS[self.preset] if self.base is None else AGAIN
+        said = {item.name: getattr(self, item.name) for item in fields(Dial)}
+        return replace(usual, **{name: it for name, it in said.items() if it is not None})
+
+    def settled(self) -> "Pretrain":
+        """Return settings that say what they had left to the size, to be kept."""
+        dial = self.dial
+        return replace(
+            self,
+            tokens=dial.tokens if self.minutes is None else None,
+            batch=dial.batch,
+            matrix_lr=dial.matrix_lr,
+            table_lr=dial.table_lr,
+            practice=dial.practice,
+        )
+
+    def row(self, shape: GPTConfig) -> int:
+        """Say how many tokens are read in a row by a model of a shape.
+
+        Raises:
+            FtkitError: when the base cannot read so many.
+        """
+        most = shape.max_position_embeddings
+        if self.base is None:
+            return most
+        if self.context is not None and self.context > most:
+            raise FtkitError(f"context is {self.context}: the base reads {most} tokens at most")
+        return min(most, self.dial.context)
 
 
 def optimizer_of(gpt: GPT, settings: Pretrain, device: Device) -> Optimizer:
     """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
     matrices, others = hidden_matrices(gpt, gpt.tables)
+    dial = settings.dial
     return Optimizer(
         [
-            Group(matrices, settings.matrix_lr, rule="muon", dtype=device.torch_dtype),
-            Group(others, settings.table_lr, rule="adamw"),
+            Group(matrices, dial.matrix_lr, rule="muon", dtype=device.torch_dtype),
+            Group(others, dial.table_lr, rule="adamw"),
         ]
     )
 
@@ -146,14 +190,13 @@ def settle(
     Raises:
         FtkitError: when the minutes are too short for an update.
     """
-    size, width, context = config.parameters, config.hidden_size, config.max_position_embeddings
-    device = decide(parameters=size, width=width)
-    rows = max(1, min(MICRO[device.device], settings.batch // team.size) // context)
-    accumulate = team.size * max(1, round(settings.batch / (rows * context * team.size)))
-    update = rows * accumulate * context
-    tokens = settings.tokens or BUDGETS[settings.preset]
+    size, width, context = config.parameters, config.hidden_size, settings.row(config)
+    device, dial = decide(parameters=size, width=width), settings.dial
+    rows = max(1, min(MICRO[device.device], dial.batch // team.size) // context)
+    accumulate = team.size * max(1, round(dial.batch / (rows * context * team.size)))
+    update, tokens = rows * accumulate * context, dial.tokens
     if settings.minutes is not None:
-        rate = _rate(settings, config, device, rows, team)
+        rate = _rate(settings, config, device, (rows, context), team)
         tokens = round(rate * MARGIN * (settings.minutes * 60 - spent))
         if tokens < update:
             raise FtkitError(
@@ -174,17 +217,18 @@ def settle(
         "accumulate": accumulate,
         "steps": steps,
         "tokens": steps * update,
-        "practice": min(PRACTICE, steps // 10),
+        "practice": min(dial.practice, steps // 10),
         "every": max(1, steps // CHECKS),
     }
 
 
-def _rate(settings: Pretrain, config: GPTConfig, device: Device, rows: int, team: Team) -> float:
+def _rate(
+    settings: Pretrain, config: GPTConfig, device: Device, shape: tuple[int, int], team: Team
+) -> float:
     """Measure tokens a second of all processes on a model that is thrown away."""
     gpt = GPT(config).to(device.torch_device)
     if settings.shard:
         team.shard(gpt, gpt.blocks, "nats")
-    shape = rows, config.max_position_embeddings
     ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
     batch = Rows(ids_BT, ids_BT, ids_BT.numel())
     optimizer, warm = optimizer_of(gpt, settings, device), 0.0

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SHARP = 1.4  # gain of normalised queries and keys, so scores begin SHARP**2 times as far apart
 PAIRS = 3  # fastest rotary pairs, by which the first head tells a neighbour from others
 SAID = 0.5  # how loudly both heads speak into the residual stream
-STEPS = 100  # updates of practice, or a tenth of the run where that is less
 LENGTHS = (64, 32, 16, 128)  # of what is said twice, in turn: short spans teach, long ones reach
 
 

@@ -8,6 +8,7 @@ Words and characters are a BPE without merges over bytes: a piece that is in the
 token, any other falls into its bytes. So no text is lost, as it would be to an unknown token.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,7 +76,13 @@ class Tokenizer:
         # Without this a text that spells a control token would become one and could forge a turn.
         inner.encode_special_tokens = True
         self.inner = inner
+        self.own = frame is None  # learned here, by a pattern that is known
         self.frame = frame or Frame(self.id(BOS), self.id(END), self.id(PAD))
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that its ids depend on, hexadecimal."""
+        return hashlib.sha256(f"{self.frame} {self.inner.to_str()}".encode()).hexdigest()
 
     @property
     def size(self) -> int:

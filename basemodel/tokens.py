@@ -1,13 +1,13 @@
-"""The tokens of a corpus: a memory-mapped file, the held-out text, batches by their number."""
+"""The tokens of a corpus: shards that are memory-mapped, the held-out text, batches by number."""
 
 # B rows, T positions.
 
 import bisect
 import functools
+import itertools
 import json
-import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
-from .corpus import Survey
-from .tokenizer import Tokenizer
+from .shards import facts, ids_file, starts_file
 
-Piece = tuple[int, int]  # where it begins among the ids, and its length
-FACTS, TRAIN, HELD = "facts.json", "train.bin", "validation.jsonl"
+Ids = np.ndarray[Any, np.dtype[Any]]
+Piece = tuple[int, int]  # where it begins among a shard's ids, and its length
+HELD = "validation.jsonl"
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,45 @@ class Corpus:
     """The training tokens, memory-mapped, and the validation text.
 
     Args:
-        folder: where `build` wrote them.
-        tokens: how many there are for training.
+        folder: where `encode.build` wrote them.
         dtype: numpy's name of an id's type.
-        bos: the id that opens a document.
+        shards: how many tokens each has for training.
     """
 
     folder: Path
-    tokens: int
     dtype: str
-    bos: int
+    shards: tuple[int, ...]
 
-    @functools.cached_property
-    def ids(self) -> "np.memmap[Any, np.dtype[Any]]":
-        """All training ids in a row."""
-        return np.memmap(self.folder / TRAIN, dtype=self.dtype, mode="r")
+    @staticmethod
+    def open(folder: Path) -> "Corpus | None":
+        """Open a folder; None where it does not hold all that was written."""
+        found = facts(folder)
+        return Corpus(folder, found["dtype"], tuple(found["shards"])) if found else None
+
+    @property
+    def tokens(self) -> int:
+        """How many there are for training."""
+        return sum(self.shards)
+
+    def ids(self, shard: int) -> Ids:
+        """All ids of a shard in a row; on disk until they are looked at."""
+        if not self.shards[shard]:
+            return np.empty(0, self.dtype)
+        return np.memmap(ids_file(self.folder, shard), dtype=self.dtype, mode="r")
+
+    def starts(self, shard: int) -> Ids:
+        """Where each document of a shard starts."""
+        return np.fromfile(starts_file(self.folder, shard), dtype="<u8").astype(np.int64)
+
+    def first(self, most: int) -> Ids:
+        """Return ids from the beginning, shard after shard, up to so many."""
+        found = list[Ids]()
+        for shard in range(len(self.shards)):
+            if most <= 0:
+                break
+            found.append(np.asarray(self.ids(shard)[:most]))
+            most -= self.shards[shard]
+        return np.concatenate(found)
 
     def held(self) -> list[str]:
         """Return the documents that were held out."""
@@ -69,7 +92,7 @@ class Corpus:
     def batch(self, number: int, rows: int, context: int, seed: int) -> Rows:
         """Return batch `number`, which depends on nothing but the arguments.
 
-        An epoch holds every document once; see `pack`.
+        An epoch holds every document once: shard after shard in a random order, see `pack`.
 
         Args:
             number: from 0.
@@ -77,26 +100,64 @@ class Corpus:
             context: labels in a row.
             seed: of the order in each epoch.
         """
-        size = len(_epoch(self, context, seed, 0))
         windows: list[np.ndarray[Any, np.dtype[np.int64]]] = []
         for index in range(number * rows, (number + 1) * rows):
-            epoch, place = divmod(index, size)
-            row = _epoch(self, context, seed, epoch)[place % size]
-            parts = [self.ids[first : first + length] for first, length in row]
+            shard, epoch, place = _place(self, context, seed, index)
+            ids, packed = _packed(self, shard, context, seed, epoch)
+            parts = [ids[first : first + length] for first, length in packed[place]]
             windows.append(np.concatenate(parts).astype(np.int64))
         ids_BT = torch.from_numpy(np.stack(windows))
         return Rows(ids_BT[:, :-1], ids_BT[:, 1:], rows * context, f"batch {number}")
 
 
+def _place(corpus: Corpus, context: int, seed: int, index: int) -> tuple[int, int, int]:
+    """Find the row `index` of all epochs: its shard, its epoch, its place in the shard."""
+    epoch, place = divmod(index, sum(_rows(corpus, context)))
+    order, ends = _order(corpus, context, seed, epoch)
+    at = bisect.bisect_right(ends, place)
+    return order[at], epoch, place - (ends[at - 1] if at else 0)
+
+
 @functools.lru_cache(maxsize=2)
-def _epoch(corpus: Corpus, context: int, seed: int, epoch: int) -> list[list[Piece]]:
-    starts = np.flatnonzero(np.asarray(corpus.ids) == corpus.bos).tolist()
+def _order(corpus: Corpus, context: int, seed: int, epoch: int) -> tuple[list[int], list[int]]:
+    """Shuffle the shards of an epoch; with each, how many rows there are up to its end."""
+    order = list(range(len(corpus.shards)))
+    random.Random(f"{seed} {epoch} shards").shuffle(order)
+    rows = _rows(corpus, context)
+    return order, list(itertools.accumulate(rows[shard] for shard in order))
+
+
+@functools.lru_cache(maxsize=2)
+def _rows(corpus: Corpus, context: int) -> tuple[int, ...]:
+    """Count the rows that each shard is packed into, once for a context: a file keeps them."""
+    note = corpus.folder / f"rows-{context}.json"
+    if not note.is_file():
+        counts = [_count(corpus, shard, context + 1) for shard in range(len(corpus.shards))]
+        write_whole(note, json.dumps(counts))
+    return tuple(json.loads(note.read_text(encoding="utf-8")))
+
+
+def _count(corpus: Corpus, shard: int, size: int) -> int:
+    lengths = np.diff(corpus.starts(shard), append=corpus.shards[shard])
+    counts = np.bincount(lengths % size, minlength=size + 1)
+    counts[0], counts[size] = 0, (lengths // size).sum()
+    kinds = np.flatnonzero(counts).tolist()
+    return sum(1 for _ in _shapes({length: int(counts[length]) for length in kinds}, size))
+
+
+@functools.lru_cache(maxsize=2)
+def _packed(
+    corpus: Corpus, shard: int, context: int, seed: int, epoch: int
+) -> tuple[Ids, list[list[Piece]]]:
+    """Pack one shard for one epoch: all of a corpus that is in memory."""
+    starts = corpus.starts(shard).tolist()
     pieces = [
         (first, min(end - first, context + 1))
-        for start, end in zip(starts, [*starts[1:], corpus.tokens], strict=True)
+        for start, end in zip(starts, [*starts[1:], corpus.shards[shard]], strict=True)
         for first in range(start, end, context + 1)
     ]
-    return pack(pieces, context + 1, random.Random(f"{seed} {epoch}"))
+    draw = random.Random(f"{seed} {epoch} {shard}" if shard else f"{seed} {epoch}")
+    return corpus.ids(shard), pack(pieces, context + 1, draw)
 
 
 def pack(pieces: Sequence[Piece], size: int, draw: random.Random) -> list[list[Piece]]:
@@ -121,18 +182,16 @@ def pack(pieces: Sequence[Piece], size: int, draw: random.Random) -> list[list[P
     by_length: dict[int, list[Piece]] = {}
     for piece in draw.sample(pieces, len(pieces)):
         by_length.setdefault(piece[1], []).append(piece)
-    lengths = sorted(by_length)
+    counts = {length: len(same) for length, same in by_length.items()}
     ordered = sorted(pieces, key=lambda piece: (piece[1], piece[0]))
     end = max(first + length for first, length in pieces)
     rows: list[list[Piece]] = []
-    while lengths:
-        row, room = list[Piece](), size
-        while (place := bisect.bisect_right(lengths, room) - 1) >= 0:
-            length = lengths[place]
-            row.append(by_length[length].pop())
-            room -= length
-            if not by_length[length]:
-                del lengths[place]
+    for shape in _shapes(counts, size):
+        row = [by_length[length].pop() for length in shape]
+        room = size - sum(shape)
+        while room > end:  # the shard is shorter than a row
+            row.append((0, end))
+            room -= end
         if room:
             longer = bisect.bisect(ordered, room, key=lambda piece: piece[1])
             first, _ = ordered[draw.randrange(longer if longer < len(ordered) else 0, len(ordered))]
@@ -142,61 +201,20 @@ def pack(pieces: Sequence[Piece], size: int, draw: random.Random) -> list[list[P
     return rows
 
 
-def build(
-    documents: Iterable[str], found: Survey, tokenizer: Tokenizer, folder: Path, context: int
-) -> Corpus:
-    """Write the tokens of the training documents, and the others as validation.jsonl.
+def _shapes(counts: Mapping[int, int], size: int) -> Iterator[list[int]]:
+    """Say what lengths stand in each row; how many of each there are settles it.
 
-    A document is opened by <|bos|> and closed by <|end|>.
-
-    Args:
-        documents: the corpus.
-        found: what the survey of the same documents found.
-        tokenizer: whose ids to write.
-        folder: for the files; a finished one is taken as it is.
-        context: the least length, in tokens.
-
-    Raises:
-        FtkitError: when the training tokens do not fill one context.
+    >>> list(_shapes({3: 1, 5: 1, 2: 2}, 5))
+    [[5], [3, 2], [2]]
     """
-    if (folder / FACTS).is_file():
-        return Corpus(folder, **json.loads((folder / FACTS).read_text(encoding="utf-8")))
-    folder.mkdir(parents=True, exist_ok=True)
-    dtype = "<u2" if tokenizer.size <= 2**16 else "<u4"
-    tokens = 0
-    held: dict[str, None] = {}  # each once, in the order of the corpus
-    with (folder / TRAIN).open("wb") as file:
-        for texts in _groups(documents, found, held):
-            for ids in tokenizer.encode_many(texts):
-                row = np.array(tokenizer.framed(ids), dtype=dtype)
-                tokens += len(row)
-                file.write(row.tobytes())
-        file.flush()
-        os.fsync(file.fileno())  # before the facts say that it is whole
-    if tokens <= context:
-        raise FtkitError(
-            f"the corpus has {tokens} tokens for training: it must have more than the context, "
-            f"which is {context}; give more text or a smaller context"
-        )
-    # Escaped, so that no reader takes a line separator of Unicode for the end of a line.
-    lines = (json.dumps({"text": text}) + "\n" for text in held)
-    write_whole(folder / HELD, "".join(lines))
-    write_whole(
-        folder / FACTS,
-        json.dumps({"tokens": tokens, "dtype": dtype, "bos": tokenizer.frame.opening}),
-    )
-    return Corpus(folder, tokens, dtype, tokenizer.frame.opening)
-
-
-def _groups(documents: Iterable[str], found: Survey, held: dict[str, None]) -> Iterator[list[str]]:
-    """Gather training documents to encode together, and put the others aside."""
-    group: list[str] = []
-    for text in documents:
-        if not found.trains(text):
-            held[text] = None
-            continue
-        group.append(text)
-        if len(group) == 1024:
-            yield group
-            group = []
-    yield group
+    left, lengths = dict(counts), sorted(counts)
+    while lengths:
+        shape, room = list[int](), size
+        while (place := bisect.bisect_right(lengths, room) - 1) >= 0:
+            length = lengths[place]
+            shape.append(length)
+            room -= length
+            left[length] -= 1
+            if not left[length]:
+                del lengths[place]
+        yield shape

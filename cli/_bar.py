@@ -77,12 +77,16 @@ def remark(record: Record) -> str | None:
 
     >>> remark({"step": 50, "validation": {"nats": 1.9, "bits_per_byte": 0.7}})
     'step 50: validation nats 1.900, bits per byte 0.700'
+    >>> remark({"step": 50, "sample": "Once\\nupon"})
+    "step 50: it writes 'Once upon'"
     >>> remark({"event": "plan", "steps": 1200, "device": "cpu", "start": 0})
     'plan: steps 1,200, device cpu'
     """
     if isinstance(checked := record.get("validation"), dict):
         words = [f"{name} {value:.3f}" for name, value in checked.items()]
         return f"step {record.get('step', 0)}: validation {', '.join(words)}".replace("_", " ")
+    if "sample" in record:
+        return f"step {record['step']}: it writes {' '.join(record['sample'].split())!r}"
     event = record.get("event")
     if event is None or event == "done":
         return None

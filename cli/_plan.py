@@ -108,20 +108,25 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
 
 def pretraining(plan: Any, documents: Iterable[str]) -> str:
     """Work out a pretraining without training: reads the corpus once."""
-    from ..basemodel.budget import BUDGETS, MICRO
+    from ..basemodel.budget import MICRO
     from ..basemodel.device import decide
 
-    shape = plan.shape()
+    if plan.base is None:
+        shape, what = plan.shape(), plan.preset
+    else:
+        from ..basemodel.base import open_base
+
+        shape, what = open_base(plan.base).config, plan.base
     count, characters = 0, 0
     for text in documents:
         count, characters = count + 1, characters + len(text)
-    tokens = plan.tokens or BUDGETS[plan.preset]
+    dial = plan.dial
     device = decide(parameters=shape.parameters, width=shape.hidden_size)
-    at_once = min(plan.batch, MICRO[device.device])
+    at_once = min(dial.batch, MICRO[device.device])
     work = Work(
         parameters=shape.parameters,
         trainable=shape.parameters,
-        tokens=tokens,
+        tokens=dial.tokens,
         batch=at_once,
         width=shape.hidden_size,
         layers=shape.num_hidden_layers,
@@ -129,5 +134,5 @@ def pretraining(plan: Any, documents: Iterable[str]) -> str:
         vocabulary=shape.vocab_size,
     )
     budget = f"; --minutes ends it after {plan.minutes:g}" if plan.minutes is not None else ""
-    head = f"{plan.preset} on {count:,} documents of {characters:,} characters"
+    head = f"{what} on {count:,} documents of {characters:,} characters"
     return f"{head}\n{work.words()}{budget}"

@@ -22,11 +22,17 @@ TABLES = ("plan", "recipe")
 @click.command()
 @click.option(
     "--data",
-    metavar="PATH",
+    metavar="SOURCE",
     multiple=True,
-    type=click.Path(path_type=Path),
-    help="Text to learn from: .txt or .jsonl with a text, also .gz or .xz, or a folder of them; "
-    "again for more [default: the embedded corpus].",
+    help="Text to learn from, PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]; a path is "
+    "a folder or a file: text, JSON lines, JSON or Parquet with a field text, also packed or in "
+    "archives; again for more [default: the embedded corpus].",
+)
+@click.option(
+    "--base",
+    metavar="DIR|HUB",
+    help="Go on from this model, ours or another's of these families, with its tokenizer "
+    "[default: begin a new one].",
 )
 @click.option(
     "--preset", metavar=f"[{'|'.join(PRESETS)}]", help="Size of the model [default: nano]."
@@ -59,7 +65,8 @@ TABLES = ("plan", "recipe")
 @_options.dry_run
 @_options.common
 def pretrain(
-    data: tuple[Path, ...],
+    data: tuple[str, ...],
+    base: str | None,
     preset: str | None,
     family: str | None,
     tokenizer: str | None,
@@ -71,7 +78,7 @@ def pretrain(
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Pretrain a base from scratch.
+    """Pretrain a base from scratch, or go on from one.
 
     It is written as a Hugging Face folder. --set reaches the tables plan and recipe (of the
     embedded corpus), such as plan.batch=4096.
@@ -87,7 +94,10 @@ def pretrain(
             train(run, resume=True)
         return
     sets = _options.settings(pairs, TABLES)
+    if base is not None and Path(base).is_dir():
+        base = str(Path(base).absolute())  # the run may be gone on with from elsewhere
     flags = {
+        "base": base,
         "preset": preset,
         "family": family,
         "tokenizer": tokenizer,
@@ -108,17 +118,18 @@ def pretrain(
 
 
 def chosen(values: dict[str, Any]) -> Any:
-    """Make the plan of a pretraining from what was set."""
+    """Make the plan of a pretraining from what was set; the rest follows from the size."""
     from ..basemodel.budget import Pretrain
 
-    return override(Pretrain(), values, "plan")
+    plan: Pretrain = override(Pretrain(), values, "plan")
+    return plan.settled()
 
 
-def tables(plan: Any, data: Sequence[Path], recipe: dict[str, Any]) -> dict[str, Any]:
+def tables(plan: Any, data: Sequence[str], recipe: dict[str, Any]) -> dict[str, Any]:
     """Lay out the run.toml of a pretraining."""
     options: dict[str, Any] = {"seed": plan.seed}
     if data:
-        options["data"] = [str(path) for path in data]
+        options["data"] = list(data)
     settings = {"ftkit": __version__, "command": "pretrain", "options": options}
     settings |= {"plan": table(plan), "recipe": recipe}
     if recipe:  # words of --set become values of their type, those of one recipe in its own table
@@ -157,7 +168,7 @@ def train(run: Run, *, resume: bool = False) -> None:
     join().agree(str(run.path.absolute()))
     settings = run.settings
     plan = chosen(settings["plan"])
-    sources = [Path(path) for path in settings["options"].get("data", [])]
+    sources = settings["options"].get("data", [])
     documents = None if sources else corpus(settings)
     last = watch(work(run, plan, documents=documents, sources=sources), "pretrain")
     loss = f"training loss {last['loss']:.3f}" if last else "nothing left to train"

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from ftkit.basemodel.corpus import Documents, survey
+from ftkit.basemodel.encode import build
 from ftkit.basemodel.tokenizer import BOS, END, Tokenizer, train_tokenizer
-from ftkit.basemodel.tokens import Corpus, build, pack
+from ftkit.basemodel.tokens import Corpus, pack
 from ftkit.errors import FtkitError
 
 # The odd characters end a line for Python, not for JSON lines.
@@ -36,7 +37,7 @@ def test_files_folders_and_packed_files_give_their_documents(tmp_path: Path) -> 
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfone text\n"))
     (tmp_path / "deep" / "c.jsonl.xz").write_bytes(lzma.compress(b'{"text": "packed"}\n'))
-    (tmp_path / "deep" / "notes.md").write_text("left out")
+    (tmp_path / "deep" / "notes.rtf").write_text("left out")
     assert list(Documents([tmp_path])) == ["ä", "b", "one text", "packed"]
     twice = Documents([tmp_path / "a.jsonl", tmp_path / "deep"])
     assert list(twice) == list(twice) == ["ä", "b", "one text", "packed"]
@@ -73,7 +74,7 @@ def test_a_text_without_any_break_is_cut_all_the_same(tmp_path: Path) -> None:
         ("a.jsonl.xz", b"plain", r"a\.jsonl\.xz cannot be unpacked"),
         ("a.txt.gz", SPOILT, r"a\.txt\.gz cannot be unpacked"),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', r'a\.jsonl:1: "text" holds half of a'),
-        ("a.pdf", b"%PDF", r"a\.pdf is no corpus: a \.txt or \.jsonl file is"),
+        ("a.pdf", b"%PDF", r"a\.pdf is no corpus: that is a file \.txt, \.md, "),
     ],
 )
 def test_what_cannot_be_read_is_named(
@@ -87,7 +88,7 @@ def test_what_cannot_be_read_is_named(
 def test_a_missing_file_and_a_folder_without_text_are_named(tmp_path: Path) -> None:
     with pytest.raises(FtkitError, match=r"no such file or folder: .*nowhere\.txt"):
         Documents([tmp_path / "nowhere.txt"])
-    with pytest.raises(FtkitError, match=r"holds no \.txt or \.jsonl file"):
+    with pytest.raises(FtkitError, match=r"holds no file of text: \.txt, \.md, \.jsonl, "):
         Documents([tmp_path])
 
 
@@ -109,8 +110,7 @@ def test_at_least_one_and_at_most_200_kb_are_held_out() -> None:
 
 
 def read(corpus: Corpus, tokenizer: Tokenizer) -> list[str]:
-    ids = corpus.ids.tolist()
-    starts = [place for place, token in enumerate(ids) if token == tokenizer.id(BOS)]
+    ids, starts = corpus.ids(0).tolist(), corpus.starts(0).tolist()
     parts = [ids[a:b] for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
     assert all(part[-1] == tokenizer.id(END) for part in parts)
     return [tokenizer.decode(part) for part in parts]
@@ -121,8 +121,8 @@ def test_training_and_validation_hold_each_document_once(
 ) -> None:
     found = survey(DOCUMENTS, 0.1)
     corpus = build(DOCUMENTS, found, tokenizer, tmp_path, 32)
-    assert corpus.ids.dtype == "uint16"
-    assert len(corpus.ids) == corpus.tokens
+    assert corpus.ids(0).dtype == "uint16"
+    assert corpus.shards == (len(corpus.ids(0)),) == (corpus.tokens,)
     held, trained = corpus.held(), read(corpus, tokenizer)
     assert sorted(held + trained) == sorted(DOCUMENTS)
     assert held == [text for text in DOCUMENTS if not found.trains(text)]
@@ -133,7 +133,7 @@ def test_training_and_validation_hold_each_document_once(
 def test_batches_depend_on_number_and_seed_alone(tmp_path: Path, tokenizer: Tokenizer) -> None:
     corpus = build(DOCUMENTS, survey(DOCUMENTS, 0.1), tokenizer, tmp_path, 16)
     batches = [corpus.batch(number, 4, 16, seed=3) for number in range(60)]
-    fresh = Corpus(tmp_path, corpus.tokens, corpus.dtype, corpus.bos)
+    fresh = Corpus(tmp_path, corpus.dtype, corpus.shards)
     torch.manual_seed(99)
     for number in (59, 0, 31):
         again = fresh.batch(number, 4, 16, seed=3)

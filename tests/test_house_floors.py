@@ -11,7 +11,10 @@ FLOORS = ["ftkit", "basemodel", "adapters", "recipes", "eval", "cli"]
 # The lowest floor that may import each library: the list of ARCHITECTURE.md, "Folders".
 LIBRARIES = {
     "ftkit": {"tomli_w"},
-    "basemodel": {"torch", "safetensors", "tokenizers", "datasets", "matplotlib", "numpy"},
+    "basemodel": {
+        *("torch", "safetensors", "tokenizers", "matplotlib", "numpy"),
+        *("datasets", "pyarrow", "zstandard"),  # pyarrow comes with datasets
+    },
     "adapters": {"transformers", "peft"},
     "recipes": {"sqlglot", "jinja2"},
     "eval": {"evaluate"},

@@ -1,0 +1,200 @@
+"""One session of a pretraining: from the newest checkpoint on, with checks, samples, saving."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ftkit.errors import Interrupted
+from ftkit.runs import Run
+
+from . import checkpoint
+from .base import Base
+from .bigram import MOST, Bigram
+from .budget import Pretrain, optimizer_of
+from .config import GPTConfig
+from .decoder import GPTDecoder
+from .device import Device
+from .fit import Plan, fit
+from .generate import generate
+from .group import Team
+from .induction import practice
+from .interrupt import Interrupt
+from .model import GPT
+from .optim import Optimizer
+from .tokenizer import RESERVED, Tokenizer
+from .tokens import Corpus, Rows
+from .validate import Held
+
+SAMPLE = 40  # tokens of the text that is written at each check
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a pretraining works on.
+
+    Args:
+        corpus: the tokens.
+        tokenizer: whose they are.
+        config: the model's shape.
+        key: name of the tokens' folder.
+        base: what the model goes on from, if from anything.
+    """
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    config: GPTConfig
+    key: str
+    base: Base | None
+
+
+def train(
+    run: Run,
+    settings: Pretrain,
+    work: Work,
+    gpt: GPT,
+    decided: dict[str, Any],
+    team: Team,
+    interrupt: Interrupt,
+) -> Generator[dict[str, Any], None, dict[str, Any]]:
+    """Run the loop from the newest checkpoint on.
+
+    Args:
+        run: whose log and checkpoints are written.
+        settings: what the user chose.
+        work: corpus, tokenizer and shape.
+        gpt: on the device, its weights those of a beginning.
+        decided: what `budget.settle` has settled.
+        team: the processes that train together.
+        interrupt: looked at after each step.
+
+    Yields:
+        What `pretrain.pretrain` yields of steps and checks.
+
+    Returns:
+        Tokens and seconds in all, and `earlier`, the seconds that lay behind this session.
+
+    Raises:
+        Interrupted: after Ctrl-C, when the state is saved.
+        WorkError: when the loss is not finite.
+    """
+    device, steps = Device.read(decided), int(decided["steps"])
+    plan = Plan(steps, int(decided["accumulate"]), settings.clip, settings.warmup, settings.decay)
+    if settings.shard:
+        team.shard(gpt, gpt.blocks, "nats")
+    params = dict(gpt.named_parameters())
+    optimizer = optimizer_of(gpt, settings, device)
+    rows, context = int(decided["rows"]), int(decided["context"])
+    held = Held(work.corpus.held(), work.tokenizer, context, rows)
+    behind = _take_up(run, params, optimizer, team)
+    if team.first:
+        yield from _opening(run, work, held, behind)
+    facts, nats = behind.facts, device.compiled(gpt.nats)
+
+    def loss(_: torch.nn.Module, batch: Rows) -> torch.Tensor:
+        # Each other shape, as practice has them, would be compiled anew.
+        usual = batch.ids_BT.shape == (rows, context)
+        return (nats if usual else gpt.nats)(batch.ids_BT, batch.labels_BT)
+
+    batches = _stream(work, settings, decided, device)
+    for step in fit(gpt.train(), batches, loss, plan, optimizer, device, start=behind.step):
+        facts = {name: behind.facts[name] + getattr(step, name) for name in ("tokens", "seconds")}
+        record = {"step": step.number, "loss": step.loss, "lr": step.lr, **facts}
+        speed = step.tokens / step.seconds
+        yield from _say(run, team, record, {"of": steps, "tokens_per_second": speed})
+        due = step.number % int(decided["every"]) == 0 or step.number == steps
+        if due and (team.first or settings.shard):  # what is divided computes in all or in none
+            check = {"step": step.number, "validation": held.check(gpt, device)}
+            yield from _say(run, team, check)
+            if not settings.shard:
+                yield from _say(run, team, {"step": step.number, "sample": sample(gpt, work)})
+        interrupt.asked = team.any(interrupt.asked)
+        if due or interrupt.asked:
+            state = checkpoint.pack(params, optimizer)
+            if team.first:
+                checkpoint.save(run.checkpoints, step.number, state, facts)
+        go_on(run, interrupt)
+    return facts | {"earlier": behind.facts["seconds"]}
+
+
+def go_on(run: Run, interrupt: Interrupt) -> None:
+    """Stop here if that was asked for.
+
+    Raises:
+        Interrupted: saying how to go on.
+    """
+    if interrupt.asked:
+        raise Interrupted(f"stopped; go on with: ftkit pretrain --resume --out {run.path}")
+
+
+def sample(gpt: GPT, work: Work) -> str:
+    """Let the model write the beginning of a document, always by the same dice."""
+    frame, training = work.tokenizer.frame, gpt.training
+    opening = frame.closing if frame.opening is None else frame.opening
+    (said,) = generate(
+        GPTDecoder(gpt.eval()),
+        [[opening]],
+        max_new_tokens=SAMPLE,
+        stop=(frame.closing,),
+        pad=frame.pad,
+        temperature=0.7,
+        top_p=0.95,
+    )
+    gpt.train(training)
+    return work.tokenizer.decode(said.ids)
+
+
+def _opening(
+    run: Run, work: Work, held: Held, behind: checkpoint.Checkpoint
+) -> Iterator[dict[str, Any]]:
+    """Say what there is to beat, or what was damaged of what lies behind."""
+    if not behind.step:
+        bigram = held.bigram(Bigram.count(work.corpus.first(MOST), work.config.vocab_size))
+        run.log({"step": 0, "bigram": bigram})
+        yield {
+            "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text"
+        }
+    yield from ({"event": note} for note in behind.passed_over)
+
+
+def _say(
+    run: Run, team: Team, record: Mapping[str, Any], shown: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Log a record and yield it, with what is only shown; the first process does."""
+    if team.first:
+        run.log(record)
+        yield {**record, **(shown or {})}
+
+
+def _stream(
+    work: Work, settings: Pretrain, decided: Mapping[str, Any], device: Device
+) -> Callable[[int], Rows]:
+    """Say what each micro-batch holds: first practice in copying, then the corpus."""
+    rows, context = int(decided["rows"]), int(decided["context"])
+    practised = int(decided["practice"]) * int(decided["accumulate"])
+    vocabulary = range(len(RESERVED), work.config.vocab_size)
+
+    def batches(number: int) -> Rows:
+        if work.config.dropout:  # drawn from the global generator; who goes on has to draw the same
+            torch.manual_seed(settings.seed * 1_000_003 + number)
+        if number < practised:
+            batch = practice(number, rows, context, vocabulary, settings.seed)
+        else:
+            batch = work.corpus.batch(number - practised, rows, context, settings.seed)
+        return batch.to(device.torch_device)
+
+    return batches
+
+
+def _take_up(
+    run: Run, params: Mapping[str, torch.nn.Parameter], optimizer: Optimizer, team: Team
+) -> checkpoint.Checkpoint:
+    """Put the newest checkpoint's state in place and cut the log back to it."""
+    found = checkpoint.latest(run.checkpoints)
+    if team.first:
+        run.truncate_log(found.step if found else 0)
+    if found is None:
+        return checkpoint.Checkpoint(0, {}, {"tokens": 0, "seconds": 0.0})
+    checkpoint.unpack(found.tensors, params, optimizer)
+    return found

@@ -1,0 +1,129 @@
+"""What a SOURCE of text is: a file, a folder or a data set of the Hugging Face Hub, with a weight.
+
+SOURCE = PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftkit.errors import FtkitError
+
+from .texts import checked, texts
+from .unpack import WHAT_FITS, holds_text, parts
+
+HUB = "hub:"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, packed or not, maybe an archive.
+
+    >>> str(File(Path("notes.txt")))
+    'notes.txt'
+    """
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        for part in parts(self.path):
+            yield from texts(part)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A data set of the Hub, which is streamed.
+
+    >>> str(Hub("owner/name", None, "train"))
+    'hub:owner/name'
+    """
+
+    name: str
+    config: str | None
+    split: str
+
+    def __iter__(self) -> Iterator[str]:
+        for row, fields in enumerate(self._rows(), 1):
+            if "text" not in fields:
+                raise FtkitError(f'{self} has no column "text": it has {", ".join(fields)}')
+            yield checked(fields["text"], f"{self}:{row}")
+
+    def __str__(self) -> str:
+        return f"{HUB}{self.name}"
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        import datasets
+
+        try:
+            yield from datasets.load_dataset(
+                self.name, self.config, split=self.split, streaming=True
+            )
+        except Exception as problem:  # the network's, the Hub's and the library's own, of any kind
+            words = (str(problem) or type(problem).__name__).splitlines()[0].rstrip(".")
+            raise FtkitError(f"{self} cannot be read: {words}") from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where documents come from.
+
+    Args:
+        places: each iterates over its documents.
+        weight: how often each document is read; 0.5 takes one half of them.
+    """
+
+    places: tuple[File | Hub, ...]
+    weight: float
+
+    @staticmethod
+    def read(word: str) -> "Source":
+        """Read what --data says.
+
+        Raises:
+            FtkitError: for nothing at a path, a folder without text, an impossible weight.
+        """
+        name, weight = _weighted(word)
+        if name.startswith(HUB):
+            return Source((_hub(name),), weight)
+        return Source(tuple(File(file) for file in _files(Path(name))), weight)
+
+
+def _weighted(word: str) -> tuple[str, float]:
+    name, at, weight = word.rpartition("@")
+    if not at or Path(word).exists():
+        return word, 1.0
+    try:
+        number = float(weight)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise FtkitError(f"--data {word}: the weight behind @ must be a number above 0")
+    return name, number
+
+
+def _hub(word: str) -> Hub:
+    name, config, split = [*word.removeprefix(HUB).split(":"), "", ""][:3]
+    if len(list(filter(None, name.split("/")))) != 2 or word.count(":") > 3:
+        raise FtkitError(
+            f"{word} names no data set: the form is hub:OWNER/NAME[:CONFIG][:SPLIT], with "
+            "hub:OWNER/NAME::SPLIT for a split alone"
+        )
+    return Hub(name, config or None, split or "train")
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise FtkitError(f"no such file or folder: {path}")
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and holds_text(file))
+        if not files:
+            raise FtkitError(f"{path} holds no file of text: {WHAT_FITS}")
+        return files
+    if not holds_text(path):
+        raise FtkitError(f"{path} is no corpus: that is a file {WHAT_FITS}")
+    return [path]
