@@ -108,15 +108,17 @@ class _Least:
         self._room = room
         self._sizes: dict[bytes, int] = {}
         self._heap: list[tuple[int, bytes]] = []  # the largest digest first
+        self._end = b"\xff" * 32  # the smallest that did not fit: what lies behind it is out
 
     def add(self, digest: bytes, size: int) -> None:
-        if digest in self._sizes:
+        if digest in self._sizes or digest >= self._end:
             return
         self._sizes[digest] = size
         heapq.heappush(self._heap, (-int.from_bytes(digest), digest))
         self._room -= size
         while self._room < 0 and len(self._heap) > 1:
-            self._room += self._sizes.pop(heapq.heappop(self._heap)[1])
+            self._end = heapq.heappop(self._heap)[1]
+            self._room += self._sizes.pop(self._end)
 
     def sorted(self) -> list[bytes]:
         return sorted(self._sizes)
