@@ -74,8 +74,8 @@ def _folder(place: str) -> Path:
     path, name = Path(place), place.removeprefix("hub:")
     if path.is_dir():
         return path
-    parts = Path(name).parts
-    if len(parts) != 2 or Path(name).is_absolute() or parts[0] in (".", ".."):
+    owner, _, rest = name.partition("/")
+    if not rest or "/" in rest or owner in ("", ".", ".."):
         raise FtkitError(f"no base model at {place}: there is no such folder")
     from huggingface_hub import snapshot_download
 

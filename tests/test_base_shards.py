@@ -130,7 +130,7 @@ def test_an_epoch_of_shards_reads_each_document_once(
     def whole(rows: list[tuple[int, ...]]) -> Counter[tuple[int, ...]]:
         found: Counter[tuple[int, ...]] = Counter()
         for row in rows:
-            starts = [place for place, token in enumerate(row) if token == tokenizer.opening]
+            starts = [place for place, token in enumerate(row) if token == tokenizer.frame.opening]
             for start, end in zip(starts, [*starts[1:], len(row)], strict=True):
                 found[row[start:end]] += 1
         return found
