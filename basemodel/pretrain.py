@@ -153,9 +153,7 @@ def _work(
     return Work(corpus, tokenizer, config, key, None)
 
 
-def _decide(
-    run: Run, settings: Pretrain, work: Work, team: Team, spent: float
-) -> dict[str, Any]:
+def _decide(run: Run, settings: Pretrain, work: Work, team: Team, spent: float) -> dict[str, Any]:
     """Settle device and length, or take up what an earlier session has settled."""
     decided = team.agree(run.settings.get("decided"))
     base = work.base.fingerprint if work.base else ""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ftkit.basemodel.corpus import Documents
-from ftkit.basemodel.prepare import Prepared, prepare
+from ftkit.basemodel.prepare import Learn, Prepared, prepare
 from ftkit.basemodel.pretrain import TOKENS, pretrain
 from ftkit.errors import FtkitError, Interrupted
 from ftkit.runs import Run
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 def prepared(home: Path, texts: Any = DOCUMENTS, **changed: Any) -> tuple[Prepared, list[str]]:
     """Prepare a corpus; return what is ready, and the first word of each event."""
-    settings = {"vocab_size": 320, "context": 64, "validation": 0.01} | changed
+    settings = {"tokenizer": Learn("bpe", 320), "context": 64, "validation": 0.01} | changed
     steps, said = prepare(lambda: texts, home, **settings), list[str]()
     while True:
         try:
@@ -60,10 +60,11 @@ def test_other_content_has_another_key(tmp_path: Path):
         prepared(home, Documents([a, f"{b}@2"]))[0].key,
         prepared(home, Documents([a, f"{b}@0.5"]))[0].key,
         prepared(home, DOCUMENTS[1:])[0].key,
-        prepared(home, vocab_size=330)[0].key,
+        prepared(home, tokenizer=Learn("bpe", 330))[0].key,
+        prepared(home, tokenizer=Learn("char", 320))[0].key,
         prepared(home, validation=0.2)[0].key,
     ]
-    assert len({usual, *others}) == 7
+    assert len({usual, *others}) == 8
     held = [prepared(home, Documents([a, f"{b}@3"]))[0].corpus.held()]
     assert len(held[0]) == len(set(held[0])) > 0  # each once, whatever the weight
 
@@ -83,7 +84,7 @@ def test_a_torn_folder_is_not_taken(tmp_path: Path):
 MAKE = """
 import json, sys, time
 from pathlib import Path
-from ftkit.basemodel.prepare import prepare
+from ftkit.basemodel.prepare import Learn, prepare
 def slowly():
     for text in documents:
         time.sleep(float(sys.argv[3]))
@@ -91,7 +92,8 @@ def slowly():
 class Texts:
     def __iter__(self): return slowly()
 documents = json.loads(sys.argv[2])
-for event in prepare(Texts, Path(sys.argv[1]), vocab_size=320, context=64, validation=0.01):
+wanted = {"tokenizer": Learn("bpe", 320), "context": 64, "validation": 0.01}
+for event in prepare(Texts, Path(sys.argv[1]), **wanted):
     print(event["event"], flush=True)
 """
 

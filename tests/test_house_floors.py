@@ -13,7 +13,7 @@ LIBRARIES = {
     "ftkit": {"tomli_w"},
     "basemodel": {
         *("torch", "safetensors", "tokenizers", "matplotlib", "numpy"),
-        *("datasets", "pyarrow", "zstandard"),  # pyarrow comes with datasets
+        *("datasets", "pyarrow", "huggingface_hub", "zstandard"),  # two come with datasets
     },
     "adapters": {"transformers", "peft"},
     "recipes": {"sqlglot", "jinja2"},
