@@ -73,11 +73,11 @@ def describe(record: Record, rate: float, left: float | None) -> str:
 
 
 def remark(record: Record) -> str | None:
-    """Put a check or an event into words; None for what needs none.
+    r"""Put a check or an event into words; None for what needs none.
 
     >>> remark({"step": 50, "validation": {"nats": 1.9, "bits_per_byte": 0.7}})
     'step 50: validation nats 1.900, bits per byte 0.700'
-    >>> remark({"step": 50, "sample": "Once\\nupon"})
+    >>> remark({"step": 50, "sample": "Once\nupon"})
     "step 50: it writes 'Once upon'"
     >>> remark({"event": "plan", "steps": 1200, "device": "cpu", "start": 0})
     'plan: steps 1,200, device cpu'

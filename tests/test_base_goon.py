@@ -204,7 +204,7 @@ def test_a_context_beyond_the_bases_is_refused(own: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("place", ["nowhere", "./no/where", "/no/where"])
 def test_no_folder_is_one_sentence(place: str) -> None:
-    with pytest.raises(FtkitError, match="no base model at .*: there is no such folder$"):
+    with pytest.raises(FtkitError, match=r"no base model at .*: there is no such folder$"):
         open_base(place)
 
 
