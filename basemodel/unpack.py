@@ -134,8 +134,7 @@ def _inside(where: str, name: str, stream: io.BufferedReader) -> Iterator[Part]:
 
 def _read_name(name: str) -> tuple[str, str]:
     """Take the packings off a name; say what kind of file it then names, "" for no known one."""
-    for short, long in SHORT.items():
-        name = name.removesuffix(short) + long if name.endswith(short) else name
+    name = _spelled(name)
     while name.endswith(PACKED):
         name = name.rpartition(".")[0]
     if name.startswith("._"):  # what macOS puts beside each file of an archive
@@ -143,11 +142,15 @@ def _read_name(name: str) -> tuple[str, str]:
     return name, next((kind for kind in KINDS if name.endswith(kind)), "")
 
 
+def _spelled(name: str) -> str:
+    """Spell out the short endings of packed archives."""
+    short = next((short for short in SHORT if name.endswith(short)), "")
+    return name.removesuffix(short) + SHORT.get(short, "")
+
+
 def _peeled(name: str, stream: io.BufferedReader) -> tuple[str, io.BufferedReader]:
     """Unpack a stream until its kind is known; "" where it is none that holds text."""
-    for short, long in SHORT.items():
-        name = name.removesuffix(short) + long if name.endswith(short) else name
-    bare, kind = _read_name(name)
+    name, (bare, kind) = _spelled(name), _read_name(name)
     while name != bare:
         name, _, packing = name.rpartition(".")
         stream = _unpacked(f".{packing}", stream)
