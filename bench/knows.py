@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from _figures import kept
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -146,22 +147,46 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True, help="text nobody trained on, .txt.gz")
     parser.add_argument("--limit", type=int, help="about so many pairs, and 50 times the letters")
     parser.add_argument("--title", default="", help="what the table calls it")
+    parser.add_argument("--notes", default="", help="what a reader of the figures must know")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     asked = parser.parse_args()
     reader = Reader(asked.run)
-    figures = {
-        "title": asked.title,
-        **curve(asked.run),
-        "text": bits(reader, asked.text, asked.limit),
-        "blimp": blimp(reader, asked.blimp, asked.limit),
-    }
-    for name, said in figures["blimp"].items():
-        if not name.startswith("paradigm"):
-            print(f"{name:24} {said['mean']:.1%} ({said['low']:.1%} to {said['high']:.1%})")
-    print(f"bits per byte {figures['text']['bits_per_byte']:.3f}")
-    if asked.out:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    read, pairs = bits(reader, asked.text, asked.limit), blimp(reader, asked.blimp, asked.limit)
+    fields = {name: said for name, said in pairs.items() if not name.startswith("paradigm")}
+    rows = [
+        [
+            f"BLiMP, {name}",
+            f"{100 * said['mean']:.1f} %",
+            f"{100 * said['low']:.1f} to {100 * said['high']:.1f} %",
+            f"{said['n']:,} pairs",
+        ]
+        for name, said in fields.items()
+    ]
+    rows.append(
+        ["text", f"{read['bits_per_byte']:.3f} bits per byte", "", f"{read['bytes']:,} bytes"]
+    )
+    run = curve(asked.run)
+    rows += [
+        [
+            f"{check['tokens'] / 1e6:.2f}M tokens",
+            f"{check['bits_per_byte']:.3f} bits per byte",
+            "of its own held-out documents",
+            "",
+        ]
+        for check in run.get("curve", [])
+    ]
+    for row in rows:
+        print("  ".join(row))
+    kept(
+        asked.out,
+        asked.title,
+        ["", "", "95 % interval", ""],
+        rows,
+        notes=asked.notes,
+        text=read,
+        blimp=pairs,
+        **run,
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """Measure the memory and time of tokenising a large text, as `ftkit pretrain` does it.
 
-python bench/memory.py --mb 512 2048 --data books/ --out results/memory.json
+python bench/memory.py --mb 512 2048 --data books/ --out results/bench/memory.json
 """
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from ftkit.basemodel.corpus import Documents  # noqa: E402 (a bare clone has to find itself first)
+from _figures import kept  # noqa: E402 (a bare clone has to find itself first)
+
+from ftkit.basemodel.corpus import Documents  # noqa: E402
 
 VOCABULARY, CONTEXT, SHARE = 8192, 512, 0.01
 SEED_TEXT = 50_000_000  # characters that are repeated, with numbers put in
@@ -59,11 +60,15 @@ def _worlds() -> Iterator[str]:
 
 def work(file: Path, home: Path) -> None:
     """Do the work itself, and print what there is in the end."""
-    from ftkit.basemodel.prepare import prepare
+    from ftkit.basemodel.prepare import Learn, prepare
 
     stages = list[tuple[str, float, float]]()
     steps = prepare(
-        lambda: Documents([file]), home, vocab_size=VOCABULARY, context=CONTEXT, validation=SHARE
+        lambda: Documents([file]),
+        home,
+        tokenizer=Learn("bpe", VOCABULARY),
+        context=CONTEXT,
+        validation=SHARE,
     )
     while True:
         try:
@@ -143,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mb", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--data", type=Path, help="prose to repeat [default: the embedded worlds]")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "memory.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench" / "memory.json")
     parser.add_argument("--work", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
@@ -155,14 +160,25 @@ def main() -> None:
         sys.stdout.write(json.dumps(rows[-1]) + "\n")
         sys.stdout.flush()
     peaks = [row["peak_mib"] for row in rows]
-    result = {
-        "title": f"Tokenising with {VOCABULARY:,} tokens learned",
-        "hardware": {"processor": platform.processor() or platform.machine()},
-        "counted": COUNTED,
-        "rows": rows,
-        "last_to_first": round(peaks[-1] / peaks[0], 3),
-    }
-    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    ratio = peaks[-1] / peaks[0]
+    kept(
+        given.out,
+        f"Memory of tokenising: {VOCABULARY:,} tokens learned, then all encoded",
+        ["text", "peak", "with what could be dropped", "time", "tokens"],
+        [
+            [
+                f"{row['mb']:,} MB",
+                f"{row['peak_mib']:,} MiB",
+                f"{row['unique_mib']:,} MiB",
+                f"{row['seconds']:.0f} s",
+                f"{row['tokens'] / 1e6:.0f}M",
+            ]
+            for row in rows
+        ],
+        notes=f"Largest to smallest text: {ratio:.2f} times the memory. The peaks are {COUNTED}.",
+        measured=rows,
+        last_to_first=round(ratio, 3),
+    )
 
 
 if __name__ == "__main__":

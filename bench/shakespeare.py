@@ -11,11 +11,9 @@ windows of the context, in float32. Where ftkit's is above nanoGPT's the script 
 
 import argparse
 import gzip
-import json
 import math
 import os
 import pickle
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from _figures import kept
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 CONTEXT = 64
@@ -46,6 +45,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=450_000, help="what ftkit trains on")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, in turn")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--notes", default="", help="what a reader of the figures must know")
     asked = parser.parse_args()
     texts = {
         split: gzip.decompress((asked.data / f"{split}.txt.gz").read_bytes()).decode()
@@ -63,15 +63,26 @@ def main() -> int:
                 loss = peer.loss(texts["valid"])
                 runs[name].append((seconds, loss))
                 print(f"{name}: {seconds:.1f} s, validation loss {loss:.4f}", flush=True)
-    figures = summary(runs)
-    figures["commands"] = {"nanogpt": theirs.words, "ftkit": ours.words}
+    figures, words = summary(runs), {"nanogpt": theirs.words, "ftkit": ours.words}
     print(
         f"nanoGPT {figures['nanogpt']['seconds']:.1f} s to {figures['nanogpt']['loss']:.4f}, "
         f"ftkit {figures['ftkit']['seconds']:.1f} s to {figures['ftkit']['loss']:.4f}"
     )
     print(f"ratio {figures['ratio']:.2f}")
-    if asked.out:
-        asked.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    rows = [
+        [f"`{words[name]}`", f"{figures[name]['seconds']:.1f} s", f"{figures[name]['loss']:.3f}"]
+        for name in ("nanogpt", "ftkit")
+    ]
+    kept(
+        asked.out,
+        "Tiny Shakespeare to the loss that nanoGPT's recipe for a CPU reaches",
+        ["command", "wall time, all included", "loss on the whole validation split"],
+        rows,
+        notes=f"Ratio {figures['ratio']:.2f}; medians of {asked.repeats} runs in turn. "
+        + asked.notes,
+        commands=words,
+        **figures,
+    )
     if figures["ftkit"]["loss"] > figures["nanogpt"]["loss"]:
         print("ftkit's loss is above nanoGPT's: the times cannot be compared", file=sys.stderr)
         return 1
@@ -80,11 +91,7 @@ def main() -> int:
 
 def summary(runs: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     """Take the medians of seconds and losses, and the ratio of the seconds."""
-    figures: dict[str, Any] = {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    figures: dict[str, Any] = {}
     for name, pairs in runs.items():
         seconds, losses = zip(*pairs, strict=True)
         figures[name] = {

@@ -12,7 +12,6 @@ by itself for a long run; with AdamW as the others, and with its own Muon.
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _figures import bfloat16, kept
 
 ROWS, CONTEXT, VOCABULARY, WIDTH, LAYERS, HEADS = 16, 256, 4096, 256, 6, 4
 INNER = 384  # of the gated feed-forward part of qwen3, three maps: 256 x 384
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of nanoGPT")
     parser.add_argument("--steps", type=int, default=30, help="updates that are counted")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--notes", default="", help="what a reader of the figures must know")
     parser.add_argument("--only", choices=VARIANTS, help="measure this one here and print it")
     asked = parser.parse_args()
     if asked.only:
@@ -60,22 +61,16 @@ def main() -> None:
     }
     for name, ratio in ratios.items():
         print(f"{name}: ratio {ratio:.2f}")
-    if asked.out:
-        figures = {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "steps": asked.steps,
-            "variants": found,
-            "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
-        }
-        asked.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-def able() -> bool:
-    """Say whether the processor multiplies bfloat16."""
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name) is True for name in ("amx_bf16", "avx512_bf16"))
+    kept(
+        asked.out,
+        "Training at 256 wide, 6 layers, 4 heads, context 256, 16 rows, vocabulary 4096",
+        ["", "tokens/s", "how"],
+        [[name, f"{rate[name]:,.0f}", found[name]["how"]] for name in found],
+        notes="; ".join(f"{name}: {ratio:.2f}" for name, ratio in ratios.items())
+        + f". {asked.steps} updates after {WARM}. {asked.notes}",
+        variants=found,
+        ratios={name: round(ratio, 3) for name, ratio in ratios.items()},
+    )
 
 
 def timed(steps: Iterator[Any], count: int) -> float:
@@ -103,7 +98,7 @@ def nanogpt(folder: Path, count: int, *, helped: bool) -> dict[str, Any]:
     shape = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "block_size": CONTEXT}
     model = GPT(GPTConfig(**shape, vocab_size=VOCABULARY, bias=False, dropout=0.0))
     optimizer = model.configure_optimizers(1e-1, 1e-3, (0.9, 0.95), "cpu")
-    low = helped and able()
+    low = helped and bool(bfloat16())
     context = torch.autocast("cpu", dtype=torch.bfloat16) if low else nullcontext()
     run = torch.compile(model) if helped else model
     batch = tokens()
@@ -206,7 +201,7 @@ def trainer(count: int) -> dict[str, Any]:
             output_dir=folder,
             per_device_train_batch_size=ROWS,
             max_steps=WARM + count,
-            bf16=able(),
+            bf16=bool(bfloat16()),
             torch_compile=True,
             use_cpu=True,
             report_to=[],
@@ -216,7 +211,7 @@ def trainer(count: int) -> dict[str, Any]:
         )
         Trainer(model, arguments, train_dataset=rows, callbacks=[Clock()]).train()
     rate = count * ROWS * CONTEXT / (ends[-1] - ends[WARM - 1])
-    how = f"{'bfloat16' if able() else 'float32'}, compiled, AdamW"
+    how = f"{'bfloat16' if bfloat16() else 'float32'}, compiled, AdamW"
     return {"tokens_per_second": round(rate, 1), "how": how}
 
 

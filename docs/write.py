@@ -25,7 +25,9 @@ from ftkit.cli import ftkit  # noqa: E402
 BARE = ("majority", "nearest", "base")  # methods that nothing was trained by
 FLOORS = ("ftkit", "basemodel", "adapters", "recipes", "eval", "cli")
 TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
-TABLE = re.compile(r"(<!-- (results|summary|seeds):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+TABLE = re.compile(
+    r"(<!-- (results|summary|seeds|bench):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
+)
 PAGES = ("README.md", "docs/results.md")  # that have such marks
 
 
@@ -184,12 +186,23 @@ def cost(line: dict[str, Any]) -> list[str]:
     ]
 
 
+def measured(figures: dict[str, Any]) -> str:
+    """Make a table of what a benchmark kept; see bench/_figures.py."""
+    found = figures["hardware"]
+    unit = f"bfloat16 by {found['bfloat16']}" if found["bfloat16"] else "no bfloat16 arithmetic"
+    machine = f"{found['processor']}, {unit}; torch {found['torch']}."
+    head = f"**{figures['title']}.** {figures['notes'].strip()} {machine}"
+    rows = [figures["columns"], ["---"] * len(figures["columns"]), *figures["rows"]]
+    return "\n".join([head, "", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
 def filled(text: str) -> str:
     """Fill every marked place of a page from the result files."""
 
     def fill(match: re.Match[str]) -> str:
         kind, name = match.group(2), match.group(3)
         ways = {"results": f"{name}.json", "summary": f"{name}_*.json", "seeds": f"{name}*.json"}
+        ways["bench"] = f"bench/{name}.json"
         cards = [
             json.loads(file.read_text(encoding="utf-8"))
             for file in sorted((ROOT / "results").glob(ways[kind]))
@@ -197,6 +210,7 @@ def filled(text: str) -> str:
         if not cards:
             raise SystemExit(f"a page shows results/{ways[kind]}, and there is none")
         made = {"results": lambda: table(cards[0]), "summary": lambda: summary(cards)}
+        made["bench"] = lambda: measured(cards[0])
         return match.group(1) + made.get(kind, lambda: seeds(cards))() + match.group(4)
 
     return TABLE.sub(fill, text)

@@ -1,0 +1,66 @@
+"""What every benchmark keeps of a measurement: a table for docs/results.md, and all that is behind.
+
+`kept` writes results/bench/NAME.json; docs/write.py shows `columns` and `rows` as they are.
+"""
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+BITS = ("amx_bf16", "avx512_bf16")  # what a processor multiplies bfloat16 by
+
+
+def bfloat16() -> str:
+    """Name the processor's unit for bfloat16, or return ""."""
+    found = torch.cpu.get_capabilities()
+    return next((unit for unit in BITS if found.get(unit) is True), "")
+
+
+def kept(
+    out: Path | None,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    notes: str = "",
+    **behind: Any,
+) -> None:
+    """Write the figures of one measurement, if a place is given.
+
+    Args:
+        out: the JSON file.
+        title: stands above the table.
+        columns: heads of the table.
+        rows: its cells, as they are to be read.
+        notes: what a reader must know of how it was measured.
+        behind: the figures themselves, of any JSON form.
+    """
+    if out is None:
+        return
+    whole = {
+        "title": title,
+        "hardware": {
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+            "bfloat16": bfloat16(),
+            "torch": torch.__version__,
+        },
+        "notes": notes,
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
+        **behind,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    """Name the processor as the system does."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
