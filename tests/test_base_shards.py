@@ -16,7 +16,7 @@ from ftkit.basemodel import encode, shards, tokens, words
 from ftkit.basemodel.corpus import HELD_BYTES, survey
 from ftkit.basemodel.encode import build
 from ftkit.basemodel.shards import how_many
-from ftkit.basemodel.tokenizer import LEAST, Tokenizer, train_tokenizer
+from ftkit.basemodel.tokenizer import LEAST, SPLITS, Tokenizer, train_tokenizer
 from ftkit.basemodel.tokens import Corpus, pack
 from ftkit.basemodel.words import BORDER, SPACE, Words, slices
 from ftkit.errors import FtkitError
@@ -197,25 +197,25 @@ ODD = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(ODD | st.characters(), max_size=40).map("".join))
-@example("a   \n\n   b x \n  \n y    \n")
-@example("it's\n\n'll  do \n x  1 2 . 's\r\n a")
-def test_parts_have_the_ids_of_the_whole(text: str):
-    whole = TRAINED.encode(text)
+@pytest.mark.parametrize("kind", SPLITS)
+@settings(max_examples=100, deadline=None)
+@given(text=st.lists(ODD | st.characters(), max_size=40).map("".join))
+@example(text="a   \n\n   b x \n  \n y    \n")
+@example(text="it's\n\n'll  do \n x  1 2 . 's\r\n a")
+def test_parts_have_the_ids_of_the_whole(kind: str, text: str):
+    tokenizer = TRAINED[kind]
+    whole = tokenizer.encode(text)
     for parts in (slices(text, 1), SPACE.split(text)):
-        assert list(chain.from_iterable(map(TRAINED.encode, parts))) == whole
+        assert list(chain.from_iterable(map(tokenizer.encode, parts))) == whole
     assert "".join(slices(text, 1)) == text
-    memory = Words(TRAINED, "<u2")
+    memory = Words(tokenizer, "<u2")
     for _ in range(2):
         assert np.frombuffer(memory.encode([text])[0], "<u2").tolist() == whole
 
 
 # With tokens for runs of space, which a cut in a wrong place would tear.
-TRAINED = train_tokenizer(
-    5 * ["it's a's é 's 12 . , \n\n a 世 's'll a   \n\n   b \r\n \t\n  c  d", "x \n  \n y    \n"],
-    LEAST + 80,
-)
+TAUGHT = ["it's a's é 's 12 . , \n\n a 世 's'll a   \n\n   b \r\n \t\n  c  d", "x \n  \n y    \n"]
+TRAINED = {kind: train_tokenizer(5 * TAUGHT, LEAST + 80, kind) for kind in SPLITS}
 
 
 def test_prose_is_cut_and_a_text_without_a_place_stays_whole():
