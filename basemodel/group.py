@@ -9,7 +9,7 @@ import atexit
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -139,13 +139,13 @@ class Shared:
     @contextmanager
     def exchange(self, last: bool) -> Iterator[Callable[[Any], Tensor]]:
         """Open a block for one micro-batch; the gradients are exchanged with the last alone."""
+        waits: AbstractContextManager[Any] = nullcontext()
         if _sharded(self.model):
             cast(Any, self.model).set_requires_gradient_sync(last)
         elif isinstance(self.module, DistributedDataParallel) and not last:
-            with self.module.no_sync():
-                yield self.module
-            return
-        yield self.module
+            waits = self.module.no_sync()
+        with _all_there(), waits:
+            yield self.module
 
 
 @contextmanager
@@ -154,6 +154,8 @@ def _all_there() -> Iterator[None]:
     try:
         yield
     except RuntimeError as lost:
+        if not isinstance(lost, dist.DistError) and "gloo" not in str(lost):
+            raise
         raise WorkError(
             "another of the processes has ended: what was saved can be gone on from"
         ) from lost
