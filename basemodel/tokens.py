@@ -107,7 +107,9 @@ class Corpus:
             parts = [ids[first : first + length] for first, length in packed[place]]
             windows.append(np.concatenate(parts).astype(np.int64))
         ids_BT = torch.from_numpy(np.stack(windows))
-        return Rows(ids_BT[:, :-1], ids_BT[:, 1:], rows * context, f"batch {number}")
+        # In one piece, as practice has it: other strides would be compiled anew.
+        inputs_BT, labels_BT = ids_BT[:, :-1].contiguous(), ids_BT[:, 1:].contiguous()
+        return Rows(inputs_BT, labels_BT, rows * context, f"batch {number}")
 
 
 def _place(corpus: Corpus, context: int, seed: int, index: int) -> tuple[int, int, int]:

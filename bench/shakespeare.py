@@ -42,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of nanoGPT")
     parser.add_argument("--data", type=Path, required=True, help="train.txt.gz and valid.txt.gz")
-    parser.add_argument("--tokens", type=int, default=450_000, help="what ftkit trains on")
+    parser.add_argument("--tokens", type=int, default=390_000, help="what ftkit trains on")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, in turn")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--notes", default="", help="what a reader of the figures must know")
