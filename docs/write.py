@@ -20,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ftkit import catalog  # noqa: E402 (a bare clone has to find itself first)
+from ftkit.basemodel.config import PRESETS  # noqa: E402
+from ftkit.basemodel.dial import DIALS  # noqa: E402
 from ftkit.cli import ftkit  # noqa: E402
 
 BARE = ("majority", "nearest", "base")  # methods that nothing was trained by
@@ -28,6 +30,7 @@ TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
 TABLE = re.compile(
     r"(<!-- (results|summary|seeds|bench):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
 )
+PRESETS_TABLE = re.compile(r"(<!-- presets -->\n).*?(<!-- /presets -->)", re.DOTALL)
 PAGES = ("README.md", "docs/results.md")  # that have such marks
 
 
@@ -196,6 +199,21 @@ def measured(figures: dict[str, Any]) -> str:
     return "\n".join([head, "", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
+def presets() -> str:
+    """Make a table of the sizes that `ftkit pretrain` offers."""
+    lines = [
+        "| preset | parameters | width | layers | heads | vocabulary | context | tokens | batch |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, shape in PRESETS.items():
+        dial = DIALS[name]
+        sizes = [shape.hidden_size, shape.num_hidden_layers, shape.num_attention_heads]
+        sizes += [shape.vocab_size, shape.max_position_embeddings]
+        cells = [name, f"{shape.parameters / 1e6:.1f}M", *(f"{size:,}" for size in sizes)]
+        lines.append(f"| {' | '.join([*cells, f'{dial.tokens / 1e6:g}M', f'{dial.batch:,}'])} |")
+    return "\n".join(lines) + "\n"
+
+
 def filled(text: str) -> str:
     """Fill every marked place of a page from the result files."""
 
@@ -222,6 +240,10 @@ def main() -> int:
     plan = ROOT / "ARCHITECTURE.md"
     wanted[plan] = TREE.sub(
         lambda match: match.group(1) + tree() + match.group(2), plan.read_text(encoding="utf-8")
+    )
+    guide = ROOT / "docs" / "pretrain.md"
+    wanted[guide] = PRESETS_TABLE.sub(
+        lambda match: match.group(1) + presets() + match.group(2), guide.read_text(encoding="utf-8")
     )
     for page in PAGES:
         wanted[ROOT / page] = filled((ROOT / page).read_text(encoding="utf-8"))
