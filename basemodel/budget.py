@@ -1,6 +1,7 @@
 """The settings of a pretraining and what they come to on this machine, settled once."""
 
 import math
+import time
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -87,6 +88,7 @@ class Pretrain:
             raise FtkitError(f"vocab_size is {self.vocab_size}: it must be {LEAST} or more")
         if not 0 <= self.validation <= 0.5:
             raise FtkitError(f"validation is {self.validation}: it must lie in 0 to 0.5")
+        Plan(1, 1, self.clip, self.warmup, self.decay)  # refuses what they cannot be
         for name in ("seed", "practice"):
             if (getattr(self, name) or 0) < 0:
                 raise FtkitError(f"{name} is {getattr(self, name)}: it must be 0 or more")
@@ -117,18 +119,6 @@ class Pretrain:
         said = {item.name: getattr(self, item.name) for item in fields(Dial)}
         return replace(usual, **{name: it for name, it in said.items() if it is not None})
 
-    def settled(self) -> "Pretrain":
-        """Return settings that say what they had left to the size, to be kept."""
-        dial = self.dial
-        return replace(
-            self,
-            tokens=dial.tokens if self.minutes is None else None,
-            batch=dial.batch,
-            matrix_lr=dial.matrix_lr,
-            table_lr=dial.table_lr,
-            practice=dial.practice,
-        )
-
     def row(self, shape: GPTConfig) -> int:
         """Say how many tokens are read in a row by a model of a shape.
 
@@ -143,10 +133,9 @@ class Pretrain:
         return min(most, self.dial.context)
 
 
-def optimizer_of(gpt: GPT, settings: Pretrain, device: Device) -> Optimizer:
+def optimizer_of(gpt: GPT, dial: Dial, device: Device) -> Optimizer:
     """Give Muon the hidden matrices and AdamW the rest, embeddings without weight decay."""
     matrices, others = hidden_matrices(gpt, gpt.tables)
-    dial = settings.dial
     return Optimizer(
         [
             Group(matrices, dial.matrix_lr, rule="muon", dtype=device.torch_dtype),
@@ -190,6 +179,7 @@ def settle(
     Raises:
         FtkitError: when the minutes are too short for an update.
     """
+    began = time.perf_counter()
     size, width, context = config.parameters, config.hidden_size, settings.row(config)
     device, dial = decide(parameters=size, width=width), settings.dial
     rows = max(1, min(MICRO[device.device], dial.batch // team.size) // context)
@@ -197,18 +187,21 @@ def settle(
     update, tokens = rows * accumulate * context, dial.tokens
     if settings.minutes is not None:
         rate = _rate(settings, config, device, (rows, context), team)
+        spent += time.perf_counter() - began
         tokens = round(rate * MARGIN * (settings.minutes * 60 - spent))
         if tokens < update:
             raise FtkitError(
-                f"{settings.minutes:g} minutes are too short: reading took {spent:.0f} s, and an "
-                f"update takes {update / rate:.1f} s"
+                f"{settings.minutes:g} minutes are too short: reading and measuring took "
+                f"{spent:.0f} s, and an update takes {update / rate:.1f} s"
             )
-    device = decide(parameters=size, width=width, tokens=tokens, shard=settings.shard)
+    each = tokens // team.size
+    device = decide(parameters=size, width=width, tokens=each, shard=settings.shard)
     if device.compile and settings.minutes is not None:
-        tokens = round((tokens - rate * COMPILE_SECONDS) / (1 - COMPILE_GAIN))
+        tokens = max(update, round((tokens - rate * COMPILE_SECONDS) / (1 - COMPILE_GAIN)))
     steps = max(1, round(tokens / update))
     return {
         **table(device),
+        "dial": table(dial),
         "peak_flops": device.peak_flops(),
         "parameters": size,
         "vocab_size": config.vocab_size,
@@ -231,7 +224,7 @@ def _rate(
         team.shard(gpt, gpt.blocks, "nats")
     ids_BT = torch.randint(config.vocab_size, shape, device=device.torch_device)
     batch = Rows(ids_BT, ids_BT, ids_BT.numel())
-    optimizer, warm = optimizer_of(gpt, settings, device), 0.0
+    optimizer, warm = optimizer_of(gpt, settings.dial, device), 0.0
     plan = Plan(10_000, accumulate=team.size)
 
     def loss(_: torch.nn.Module, rows: Rows) -> torch.Tensor:

@@ -46,12 +46,13 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
         tensors: what to keep; see `pack`.
         facts: anything JSON can hold.
     """
+    for torn in folder.glob(".writing-*"):  # left by processes that were killed
+        shutil.rmtree(torn, ignore_errors=True)
     aside = folder / f".writing-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     # safetensors refuses tensors that share memory, and wants them in one piece on the CPU.
-    whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    save_file(whole, aside / TENSORS)
+    kept = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_file(kept, aside / TENSORS)
     with (aside / TENSORS).open("rb") as file:
         os.fsync(file.fileno())
     words = json.dumps({"step": step, "sha256": sha256(aside / TENSORS), "facts": dict(facts)})
@@ -85,6 +86,18 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def forget(folder: Path, after: int) -> None:
+    """Remove checkpoints of later steps: they were damaged, and would take the place of good ones.
+
+    Args:
+        folder: where the run's checkpoints lie.
+        after: the step that is gone on from.
+    """
+    for place in _places(folder):
+        if int(place.name.removeprefix("step-")) > after:
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def pack(params: Mapping[str, Parameter], optimizer: Optimizer) -> dict[str, Tensor]:
     """Gather all that training depends on: weights, optimizer and random state.
 
@@ -95,11 +108,14 @@ def pack(params: Mapping[str, Parameter], optimizer: Optimizer) -> dict[str, Ten
         params: the trained parameters by name.
         optimizer: the optimizer over them.
     """
-    tensors: dict[str, Tensor] = {f"param.{name}": whole(param) for name, param in params.items()}
+    # One after another to the CPU: a device may hold its part of them all, and not all of them.
+    tensors = {f"param.{name}": whole(param).detach().cpu() for name, param in params.items()}
     tensors |= {f"optim.{name}": value for name, value in optimizer.state().items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        tensors["random.mps"] = torch.mps.get_rng_state()
     return tensors
 
 
@@ -121,6 +137,8 @@ def unpack(
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
+    if "random.mps" in tensors and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(tensors["random.mps"])
 
 
 def _places(folder: Path) -> list[Path]:

@@ -3,7 +3,9 @@
 import ctypes
 import dataclasses
 import gc
+import importlib.util
 import math
+import os
 import resource
 import shutil
 import sys
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
+
+from ftkit.errors import FtkitError
 
 from .group import many
 
@@ -66,6 +70,16 @@ class Device:
         _keep_freed_memory()
         # Compiled embedding gradients are summed with atomic additions, in any order, otherwise.
         torch.use_deterministic_algorithms(self.compile, warn_only=True)
+
+    def there(self) -> None:
+        """Refuse to go on where the device is not.
+
+        Raises:
+            FtkitError: naming it.
+        """
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there.get(self.device, True):
+            raise FtkitError(f"the run began on {self.device}, which is not here")
 
     def compiled(self, function: Callable[Taken, Given]) -> Callable[Taken, Given]:
         """Return the function compiled where that was decided, else as it is."""
@@ -131,7 +145,7 @@ def _device() -> tuple[str, str]:
 
 def _dtype(device: str, width: int | None) -> tuple[str, str]:
     if device == "cuda":
-        if torch.cuda.is_bf16_supported():
+        if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "the GPU multiplies bfloat16"
         return "float32", "the GPU has no bfloat16"
     if device == "mps":
@@ -154,11 +168,18 @@ def _compile(
         return False, "compilation for Apple GPUs is not settled yet"
     if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
         return False, "there is no C++ compiler"
+    if device == "cuda" and not _triton_works():
+        return False, "Triton or a C compiler for it is missing"
     rate = FLOPS[f"cpu {dtype}"] * threads if device == "cpu" else FLOPS[device]
     seconds = 6 * parameters * tokens / rate  # 2 forward and 4 backward for each weight and token
     if seconds * COMPILE_GAIN < COMPILE_SECONDS:
         return False, f"about {seconds:.0f} s of work do not pay {COMPILE_SECONDS:.0f} s back"
     return True, f"about {seconds:.0f} s of work pay {COMPILE_SECONDS:.0f} s back"
+
+
+def _triton_works() -> bool:
+    compiler = "CC" in os.environ or any(map(shutil.which, ("cc", "gcc", "clang")))
+    return compiler and importlib.util.find_spec("triton") is not None
 
 
 def _keep_freed_memory() -> None:

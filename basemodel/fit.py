@@ -52,7 +52,8 @@ class Step:
 
     `number` counts from 1, so it is also the `start` with which to go on. `loss` is the mean over
     the update's supervised tokens, in nats, before the update. `lr` is the first group's rate.
-    `tokens` and `seconds` count from where this call of `fit` began.
+    `tokens` and `seconds` count from where this call of `fit` began, without what its caller does
+    between the steps.
     """
 
     number: int
@@ -109,7 +110,7 @@ def fit(
     device.use()
     team = join()
     shared = team.share(model, loss)
-    began, seen = time.perf_counter(), 0
+    began, spent, seen = time.perf_counter(), 0.0, 0
     for number in range(start, plan.steps):
         window = range(number * plan.accumulate, (number + 1) * plan.accumulate)
         mine = [batches(place) for place in team.mine(window)]
@@ -117,8 +118,8 @@ def fit(
         # size, whatever their lengths; averaging averages does not.
         tokens = max(1, int(team.sum(sum(batch.tokens for batch in mine))))
         total = 0.0
-        for batch in mine:
-            with shared.exchange(last=batch is mine[-1]) as nats_of:
+        for place, batch in enumerate(mine, 1):
+            with shared.exchange(last=place == len(mine)) as nats_of:
                 with device.autocast():
                     nats = nats_of(batch) / tokens
                 # The processes' gradients are averaged, but their losses add up.
@@ -131,7 +132,9 @@ def fit(
         optimizer.step(scale)
         optimizer.zero_grad()
         seen += tokens
-        yield Step(number + 1, total, optimizer.lr * scale, seen, time.perf_counter() - began)
+        spent += time.perf_counter() - began
+        yield Step(number + 1, total, optimizer.lr * scale, seen, spent)
+        began = time.perf_counter()  # what the caller did in between is not training
 
 
 def schedule(step: int, plan: Plan) -> float:

@@ -112,7 +112,7 @@ class Team:
         alone = _Loss(model, loss)
         if self.size == 1 or _sharded(model):
             return Shared(alone, model)
-        return Shared(DistributedDataParallel(alone), model)
+        return Shared(DistributedDataParallel(alone, broadcast_buffers=False), model)
 
 
 ALONE = Team()

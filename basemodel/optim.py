@@ -64,7 +64,7 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Return what the rules remember, as a flat dict of whole tensors for a checkpoint."""
         return {
-            f"{index}.{name}": whole(value)
+            f"{index}.{name}": whole(value).cpu()
             for index, param in enumerate(self.parameters)
             for name, value in self._memory(param).items()
         }

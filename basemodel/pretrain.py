@@ -20,7 +20,7 @@ from .group import Team, join, whole
 from .interrupt import Interrupt
 from .model import GPT
 from .prepare import Learn, prepare
-from .session import Work, go_on, train
+from .session import Work, stopped, train
 from .tokenizer import BOS, END, EOS, PAD, Tokenizer
 from .tokens import HELD, Corpus
 
@@ -104,7 +104,8 @@ class _Reading:
 
     def __iter__(self) -> Iterator[str]:
         for text in self.texts:
-            go_on(self.run, self.interrupt)
+            if self.interrupt.asked:
+                raise stopped(self.run)
             yield text
 
 
@@ -156,6 +157,8 @@ def _work(
 def _decide(run: Run, settings: Pretrain, work: Work, team: Team, spent: float) -> dict[str, Any]:
     """Settle device and length, or take up what an earlier session has settled."""
     decided = team.agree(run.settings.get("decided"))
+    if decided is not None:
+        Device.read(decided).there()
     base = work.base.fingerprint if work.base else ""
     if decided is None:
         decided = settle(settings, work.config, team.agree(spent), team)
@@ -171,13 +174,14 @@ def _measured(
     run: Run, config: GPTConfig, decided: Mapping[str, Any], facts: Mapping[str, Any], team: Team
 ) -> dict[str, Any]:
     """Put together what `done` will say of the training."""
-    speed = facts["tokens"] / facts["seconds"]
-    reached = speed * flops(config, int(decided["context"]))
+    # Sessions may have had other numbers of processes: the share is that of this one.
+    tokens, seconds = facts["here"]
+    reached = tokens / max(seconds, 1e-9) * flops(config, int(decided["context"]))
     return {
         "parameters": int(decided["parameters"]),
         "tokens": facts["tokens"],
         "training_seconds": round(facts["seconds"], 3),
-        "tokens_per_second": round(speed, 1),
+        "tokens_per_second": round(facts["tokens"] / facts["seconds"], 1),
         "mfu": round(reached / (decided["peak_flops"] * team.size), 4),
         "validation": [row for row in run.records() if "validation" in row][-1]["validation"],
         "bigram": next(row["bigram"] for row in run.records() if "bigram" in row),

@@ -72,11 +72,12 @@ class Sampling:
         before_BV = share_BV.cumsum(-1) - share_BV
         share_BV[before_BV >= self.top_p] = 0.0  # the likeliest token always stays: 0 lies before
         share_BV[:, 0].clamp_(min=1e-30)
-        reach_BV = share_BV.double().cumsum(-1)
+        reach_BV = share_BV.cpu().double().cumsum(-1)  # Apple GPUs have no float64
         chances = [0.0 if draw is None else _chance(draw) for draw in draws]
-        chance_B1 = torch.tensor(chances, dtype=torch.float64)[:, None].to(reach_BV.device)
+        chance_B1 = torch.tensor(chances, dtype=torch.float64)[:, None]
         place_B1 = torch.searchsorted(reach_BV, chance_B1 * reach_BV[:, -1:], right=True)
-        return order_BV.gather(-1, place_B1.clamp(max=reach_BV.shape[-1] - 1))[:, 0]
+        place_B1 = place_B1.clamp(max=reach_BV.shape[-1] - 1).to(order_BV.device)
+        return order_BV.gather(-1, place_B1)[:, 0]
 
     def penalised(self, logits_BV: Tensor, seen_BV: Tensor) -> Tensor:
         """Lower the logits of the tokens that a row has, on either side of 0."""

@@ -1,12 +1,13 @@
 """One session of a pretraining: from the newest checkpoint on, with checks, samples, saving."""
 
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from ftkit.errors import Interrupted
+from ftkit.errors import Interrupted, WorkError
 from ftkit.runs import Run
 
 from . import checkpoint
@@ -16,6 +17,7 @@ from .budget import Pretrain, optimizer_of
 from .config import GPTConfig
 from .decoder import GPTDecoder
 from .device import Device
+from .dial import Dial
 from .fit import Plan, fit
 from .generate import generate
 from .group import Team
@@ -27,6 +29,7 @@ from .tokenizer import RESERVED, Tokenizer
 from .tokens import Corpus, Rows
 from .validate import Held
 
+SAVE_SECONDS = 600.0  # between two checkpoints at most, however far apart the checks are
 SAMPLE = 40  # tokens of the text that is written at each check
 
 
@@ -73,7 +76,8 @@ def train(
         What `pretrain.pretrain` yields of steps and checks.
 
     Returns:
-        Tokens and seconds in all, and `earlier`, the seconds that lay behind this session.
+        Tokens and seconds in all, `earlier`, the seconds that lay behind this session, and `here`,
+        the tokens and seconds of this session alone.
 
     Raises:
         Interrupted: after Ctrl-C, when the state is saved.
@@ -84,7 +88,7 @@ def train(
     if settings.shard:
         team.shard(gpt, gpt.blocks, "nats")
     params = dict(gpt.named_parameters())
-    optimizer = optimizer_of(gpt, settings, device)
+    optimizer = optimizer_of(gpt, Dial(**decided["dial"]), device)
     rows, context = int(decided["rows"]), int(decided["context"])
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer, team)
@@ -98,6 +102,8 @@ def train(
         return (nats if usual else gpt.nats)(batch.ids_BT, batch.labels_BT)
 
     batches = _stream(work, settings, decided, device)
+    begun = saved = time.perf_counter()
+    step = None
     for step in fit(gpt.train(), batches, loss, plan, optimizer, device, start=behind.step):
         facts = {name: behind.facts[name] + getattr(step, name) for name in ("tokens", "seconds")}
         record = {"step": step.number, "loss": step.loss, "lr": step.lr, **facts}
@@ -109,23 +115,23 @@ def train(
             yield from _say(run, team, check)
             if not settings.shard:
                 yield from _say(run, team, {"step": step.number, "sample": sample(gpt, work)})
-        interrupt.asked = team.any(interrupt.asked)
-        if due or interrupt.asked:
+        stop = team.any(interrupt.asked)  # asked once: between two looks Ctrl-C might come
+        if due or stop or team.any(time.perf_counter() - saved > SAVE_SECONDS):
             state = checkpoint.pack(params, optimizer)
             if team.first:
-                checkpoint.save(run.checkpoints, step.number, state, facts)
-        go_on(run, interrupt)
-    return facts | {"earlier": behind.facts["seconds"]}
+                spent = behind.facts["wall"] + time.perf_counter() - begun
+                checkpoint.save(run.checkpoints, step.number, state, facts | {"wall": spent})
+            saved = time.perf_counter()
+        if stop:
+            team.agree()  # until the first process has saved
+            raise stopped(run)
+    here = (step.tokens, step.seconds) if step is not None else (0, 0.0)
+    return facts | {"earlier": behind.facts["wall"], "here": here}
 
 
-def go_on(run: Run, interrupt: Interrupt) -> None:
-    """Stop here if that was asked for.
-
-    Raises:
-        Interrupted: saying how to go on.
-    """
-    if interrupt.asked:
-        raise Interrupted(f"stopped; go on with: ftkit pretrain --resume --out {run.path}")
+def stopped(run: Run) -> Interrupted:
+    """Say how a run that was stopped is gone on with."""
+    return Interrupted(f"stopped; go on with: ftkit pretrain --resume --out {run.path}")
 
 
 def sample(gpt: GPT, work: Work) -> str:
@@ -173,7 +179,8 @@ def _stream(
     """Say what each micro-batch holds: first practice in copying, then the corpus."""
     rows, context = int(decided["rows"]), int(decided["context"])
     practised = int(decided["practice"]) * int(decided["accumulate"])
-    vocabulary = range(len(RESERVED), work.config.vocab_size)
+    owned = len(RESERVED) if work.tokenizer.own else 0
+    vocabulary = range(owned, min(work.tokenizer.size, work.config.vocab_size))
 
     def batches(number: int) -> Rows:
         if work.config.dropout:  # drawn from the global generator; who goes on has to draw the same
@@ -192,9 +199,13 @@ def _take_up(
 ) -> checkpoint.Checkpoint:
     """Put the newest checkpoint's state in place and cut the log back to it."""
     found = checkpoint.latest(run.checkpoints)
+    step = found.step if found else 0
+    if team.any(step != team.agree(step)):
+        raise WorkError(f"the processes see different checkpoints in {run.checkpoints}")
     if team.first:
-        run.truncate_log(found.step if found else 0)
+        run.truncate_log(found.step if found else -1)
+        checkpoint.forget(run.checkpoints, after=step)
     if found is None:
-        return checkpoint.Checkpoint(0, {}, {"tokens": 0, "seconds": 0.0})
+        return checkpoint.Checkpoint(0, {}, {"tokens": 0, "seconds": 0.0, "wall": 0.0})
     checkpoint.unpack(found.tensors, params, optimizer)
-    return found
+    return replace(found, tensors={})  # as large as model and optimizer together

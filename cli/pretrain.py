@@ -1,4 +1,4 @@
-"""`ftkit pretrain`: a base from nothing: corpus, tokenizer, GPT, a Hugging Face folder."""
+"""`ftkit pretrain`: a base from nothing, or from another: corpus, GPT, a Hugging Face folder."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 
 from ftkit import __version__, catalog
 from ftkit.config import override, table
-from ftkit.errors import Interrupted, WorkError
+from ftkit.errors import FtkitError, Interrupted, WorkError
 from ftkit.runs import Run
 
 from ..basemodel.config import BIGRAM, FAMILY_NAMES, PRESETS
@@ -91,7 +91,7 @@ def pretrain(
         run = take_up(out)
         click.echo(f"run folder: {run.path}")
         with going_on(run):
-            train(run, resume=True)
+            train(run)
         return
     sets = _options.settings(pairs, TABLES)
     if base is not None and Path(base).is_dir():
@@ -105,6 +105,9 @@ def pretrain(
         "minutes": minutes,
     }
     sets["plan"] |= {name: value for name, value in flags.items() if value is not None}
+    if "plan.seed" in (pair.partition("=")[0] for pair in pairs):
+        raise FtkitError("plan.seed is the run's: use --seed")
+    _one_budget(sets["plan"], tokens, minutes)
     plan = chosen(sets["plan"] | {"seed": seed})
     settings = tables(plan, data, sets["recipe"])
     if dry_run:
@@ -117,12 +120,19 @@ def pretrain(
         train(run)
 
 
+def _one_budget(plan: dict[str, Any], tokens: int | None, minutes: float | None) -> None:
+    """Let a flag win over the other way to say how long that a settings file holds."""
+    if minutes is not None and tokens is None:
+        plan.pop("tokens", None)
+    elif tokens is not None and minutes is None:
+        plan.pop("minutes", None)
+
+
 def chosen(values: dict[str, Any]) -> Any:
-    """Make the plan of a pretraining from what was set; the rest follows from the size."""
+    """Make the plan of a pretraining from what was set."""
     from ..basemodel.budget import Pretrain
 
-    plan: Pretrain = override(Pretrain(), values, "plan")
-    return plan.settled()
+    return override(Pretrain(), values, "plan")
 
 
 def tables(plan: Any, data: Sequence[str], recipe: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +170,7 @@ def help_along() -> None:
         raise SystemExit(known.exit_code) from None
 
 
-def train(run: Run, *, resume: bool = False) -> None:
+def train(run: Run) -> None:
     """Pretrain with the bar showing, by the run's own settings, and say where the base lies."""
     from ..basemodel.group import join
     from ..basemodel.pretrain import pretrain as work

@@ -103,7 +103,7 @@ def tune(
             for note in saved.passed_over:
                 yield {"event": "note", "text": note}
             best, start, before = _take_up(work, saved)
-        run.truncate_log(start)
+        run.truncate_log(start if start else -1)
         yield work.notes | {"start": start}
         for note in recipe.notes():
             yield {"event": "note", "text": note}
@@ -160,10 +160,8 @@ def _train(
     """Run the loop: log, validate, keep the best, stop early, save."""
     where = work.device.torch_device
     every = max(1, math.ceil(work.plan.steps / tuning.checks))
-    saved = time.perf_counter()
+    begun = saved = time.perf_counter()
     step = Step(start, math.nan, 0.0, 0, 0.0)
-    training = before.training
-    mark = time.perf_counter()
     steps = fit(
         work.model,
         lambda number: work.train(number).to(where),
@@ -174,8 +172,8 @@ def _train(
         start,
     )
     for step in steps:
-        training += time.perf_counter() - mark
-        seconds, tokens = before.seconds + step.seconds, before.tokens + step.tokens
+        tokens, training = before.tokens + step.tokens, before.training + step.seconds
+        seconds = before.seconds + time.perf_counter() - begun
         last = step.number == work.plan.steps
         if step.number % LOG_EVERY == 0 or last or step.number == start + 1:
             record = dataclasses.asdict(step) | {"seconds": round(seconds, 3), "tokens": tokens}
@@ -191,16 +189,20 @@ def _train(
                 run.log(stopped)
                 yield stopped
                 break
-        if interrupt.asked or time.perf_counter() - saved > SAVE_SECONDS:
+        stop = interrupt.asked  # asked once: between two looks Ctrl-C might come
+        if stop or time.perf_counter() - saved > SAVE_SECONDS:
             _save(run, work, best, step.number, _Spent(seconds, training, tokens))
             saved = time.perf_counter()
-        if interrupt.asked:
+        if stop:
             raise Interrupted(
                 f"stopped after step {step.number} of {work.plan.steps}; everything is saved: "
                 f"go on with ftkit tune --resume --out {run.path}"
             )
-        mark = time.perf_counter()
-    return {"steps": step.number, "tokens": before.tokens + step.tokens, "seconds": training}
+    return {
+        "steps": step.number,
+        "tokens": before.tokens + step.tokens,
+        "seconds": before.training + step.seconds,
+    }
 
 
 def _check_best(work: Work, best: _Best, step: int) -> dict[str, Any]:

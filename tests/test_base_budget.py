@@ -35,7 +35,7 @@ def test_looked_up_weights_do_not_multiply() -> None:
     assert flops(longer, 128) == flops(preset("pico", family="gpt2"), 128)
 
 
-def test_the_peak_is_measured_once_and_training_stays_below_it() -> None:
+def test_the_peak_is_measured_and_draws_nothing() -> None:
     settings = Pretrain(preset="pico", context=64, vocab_size=320, tokens=4096)
     state = torch.get_rng_state()
     peak = settle(settings, preset("pico", 320, 64), 0.0)["peak_flops"]

@@ -61,6 +61,19 @@ def test_a_writer_that_was_killed_leaves_nothing_that_counts(tmp_path: Path) -> 
     found = checkpoint.latest(tmp_path)
     assert found is not None
     assert (found.step, found.passed_over) == (1, ())
+    put(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
+
+
+def test_later_ones_that_were_damaged_take_no_place(tmp_path: Path) -> None:
+    put(tmp_path, 1, 2)
+    (tmp_path / "step-00000002" / "facts.json").write_text("{}")
+    checkpoint.forget(tmp_path, after=1)
+    put(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert (found.step, found.passed_over) == (2, ())
 
 
 def test_weights_optimizer_and_random_state_come_back(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ftkit.basemodel.config import preset
 from ftkit.basemodel.device import COMPILE_GAIN, COMPILE_SECONDS, Device, PeakMemory, decide
 from ftkit.basemodel.optim import FUSED, Group, Optimizer
 from ftkit.config import table
+from ftkit.errors import FtkitError
 
 MEBI = 2**20
 
@@ -60,12 +61,18 @@ class Fake:
     cuda: bool = False
     mps: bool = False
     bfloat16: bool = True
+    triton: bool = True
+
+    def _multiplies(self, including_emulation: bool = True) -> bool:
+        """As PyTorch's own: what it emulates it calls supported, unless asked."""
+        return self.bfloat16 or including_emulation
 
     def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: self.cuda)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA T4")
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: self.bfloat16)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", self._multiplies)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: self.mps)
+        monkeypatch.setattr(module, "_triton_works", lambda: self.triton)
 
 
 LONG = {"parameters": 10**9, "tokens": 10**10, "width": 2048}
@@ -214,3 +221,18 @@ def test_peak_memory_is_that_of_the_block() -> None:
     assert whole.bytes - small.bytes > 80 * MEBI  # the inner block did not lose the outer's mark
     assert whole.bytes - inner.bytes > 80 * MEBI
     assert after.bytes < small.bytes
+
+
+def test_without_triton_nothing_is_compiled_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(cuda=True, triton=False).put(monkeypatch)
+    found = decide(**LONG)
+    assert (found.device, found.compile) == ("cuda", False)
+    assert found.reasons["compile"] == "Triton or a C compiler for it is missing"
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    Fake().put(monkeypatch)
+    with pytest.raises(FtkitError, match=f"the run began on {name}, which is not here"):
+        Device(name).there()
+    Device("cpu").there()

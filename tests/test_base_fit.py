@@ -1,5 +1,6 @@
 """The training loop: token-weighted accumulation, schedule, clipping, refusals, going on."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -196,3 +197,13 @@ def test_matrices_go_to_muon_and_tables_to_adamw() -> None:
 def test_impossible_plans_are_refused(field: str, value: float) -> None:
     with pytest.raises(FtkitError, match=rf"plan\.{field} is {value}"):
         Plan(**({"steps": 4} | {field: value}))
+
+
+def test_what_the_caller_does_between_steps_is_no_training() -> None:
+    seconds = []
+    gpt = GPT(CONFIG)
+    for step in fit(gpt, lambda n: uneven(n, 4), nats, Plan(4), adamw(gpt), CPU):
+        seconds.append(step.seconds)
+        time.sleep(0.3)
+    assert seconds == sorted(seconds)
+    assert seconds[-1] < 0.3

@@ -49,15 +49,14 @@ def files(folder: Path, name: str) -> dict[str, str]:
 
 def test_a_process_may_die_between_any_two_touches_of_a_file(folder: Path) -> None:
     """Die while reading, tokenising, saving and publishing, at six seeded moments."""
-    attempt(folder, {}, ("whole", {"touch": 0, "told": str(folder / "touched")}))
+    attempt(folder, {}, ("whole/base", {"touch": 0, "told": str(folder / "touched")}))
     touched = (folder / "touched").read_text().splitlines()
-    inner = str(folder / "whole" / "run")
-    publishing = touched.index(f"{inner}/publishing")
+    publishing = touched.index(f"{folder}/whole/base/run/publishing")
     draw, moments = random.Random(5), list[int]()
     for begin, count in (
         ("corpus.jsonl", 1),
-        ("whole/run/corpus", 1),
-        ("whole/run/checkpoints", 2),
+        ("whole/.corpora", 1),
+        ("whole/base/run/checkpoints", 2),
     ):
         path = str(folder / begin)
         places = [n for n, seen in enumerate(touched[:publishing], 1) if seen.startswith(path)]
@@ -66,11 +65,11 @@ def test_a_process_may_die_between_any_two_touches_of_a_file(folder: Path) -> No
     tries = [
         attempted
         for number, moment in enumerate(moments)
-        for attempted in ((f"run-{number}", {"touch": moment}), (f"run-{number}", {}))
+        for attempted in ((f"run-{number}/base", {"touch": moment}), (f"run-{number}/base", {}))
     ]
     attempt(folder, {}, *tries)
     for number in range(len(moments)):
-        assert files(folder, f"run-{number}") == files(folder, "whole"), moments[number]
+        assert files(folder, f"run-{number}/base") == files(folder, "whole/base"), moments[number]
 
 
 @pytest.mark.parametrize("precision", ["compiled", "bfloat16"])

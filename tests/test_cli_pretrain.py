@@ -120,6 +120,30 @@ def test_a_base_from_a_file_and_its_run_toml_runs_again(tmp_path: Path):
     assert fingerprint(Path("runs/base-2")) == first.done["fingerprint"]
 
 
+def test_a_flag_wins_over_the_file_and_what_follows_from_it_follows(tmp_path: Path):
+    data = corpus(tmp_path / "log.jsonl")
+    size = ["--preset", "pico", "--set", "plan.vocab_size=512", "--set", "plan.context=64"]
+    result = pretrain("--data", data, "--tokens", "2048", *size)
+    assert result.exit_code == 0, result.stderr
+    file = "runs/base/run/run.toml"
+    decided = Run.open(Path("runs/base")).settings["decided"]["dial"]
+    assert (decided["batch"], decided["matrix_lr"], decided["practice"]) == (2048, 0.03, 0)
+    other = pretrain("--config", file, "--preset", "mini", "--set", "plan.context=64")
+    assert other.exit_code == 0, other.stderr
+    decided = Run.open(Path("runs/base-2")).settings["decided"]["dial"]
+    assert (decided["batch"], decided["matrix_lr"], decided["practice"]) == (4096, 0.015, 100)
+    on = pretrain("--config", file, "--base", "runs/base", "--set", "plan.vocab_size=none")
+    assert "preset is pico, but the base has its shape" in on.stderr
+    timed = pretrain("--config", file, "--minutes", "0.0001")
+    assert "minutes are too short" in timed.stderr
+
+
+def test_the_seed_has_one_owner(tmp_path: Path):
+    result = pretrain("--set", "plan.seed=5")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: plan.seed is the run's: use --seed\n"
+
+
 @pytest.mark.parametrize("kind", ["char", "word"])
 def test_a_base_of_characters_or_words_opens_in_transformers(kind: str, tmp_path: Path):
     data = corpus(tmp_path / "log.jsonl")

@@ -1,0 +1,59 @@
+"""Sessions of a pretraining: samples on the way, and stops that come between two looks."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from ftkit.basemodel import GPT
+from ftkit.basemodel.base import open_base
+from ftkit.basemodel.pretrain import pretrain
+from ftkit.basemodel.session import Work, sample
+from ftkit.basemodel.tokens import Corpus
+from ftkit.errors import Interrupted
+from ftkit.runs import Run
+from tests.test_base_pretrain import DOCUMENTS, TINY, Whole, assert_equal_runs, begin, finish
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "base"
+    return out, finish(begin(out))
+
+
+def test_a_sample_changes_neither_mode_nor_random_state(whole: Whole) -> None:
+    out, records = whole
+    gpt, base = GPT.from_pretrained(out).train(), open_base(str(out))
+    corpus = Corpus(out, "<u2", (1,))
+    state = torch.get_rng_state()
+    said = sample(gpt, Work(corpus, base.tokenizer, gpt.config, "", None))
+    assert gpt.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert said == [row for row in records if "sample" in row][-1]["sample"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_logs_its_beginning_once(
+    tmp_path: Path, whole: Whole
+) -> None:
+    run = begin(tmp_path / "base")
+    rows = pretrain(run, TINY, documents=DOCUMENTS)
+    while next(rows).get("step", 0) < 2:
+        pass
+    del rows
+    finish(Run.resume(tmp_path / "base"))
+    assert_equal_runs(tmp_path / "base", whole)
+
+
+def test_ctrl_c_while_a_check_is_shown_is_not_lost(tmp_path: Path, whole: Whole) -> None:
+    """The step at hand is saved whenever the signal came."""
+    rows = pretrain(begin(tmp_path / "base"), TINY, documents=DOCUMENTS)
+    while "sample" not in next(rows):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted):
+        list(rows)
+    finish(Run.resume(tmp_path / "base"))
+    assert_equal_runs(tmp_path / "base", whole)
