@@ -50,6 +50,11 @@ class Lora(Method):
             try:
                 return wrap(model, config)
             except ValueError as problem:
+                if targets == "all-linear" and "target_modules" in str(problem):
+                    raise FtkitError(
+                        "the base has no linear layers beside its output layer: "
+                        "LoRA has nothing to adapt"
+                    ) from None
                 raise FtkitError(f"'method.targets={self.targets}': {problem}") from None
 
     def groups(self, model: nn.Module) -> list[Group]:

@@ -73,6 +73,13 @@ def finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     return value
 
 
+def share(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Refuse what is no share of a whole, by the option's name."""
+    if not 0 < value <= 1:
+        raise FtkitError(f"{param.opts[0]} must be above 0 and 1 at most, not {value:g}")
+    return value
+
+
 def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.meta[DEBUG] = value
 

@@ -27,8 +27,12 @@ class Session:
         variant: what `open_variant` gave.
         recipe: what it was tuned for; None for raw text.
         database: a SQLite file that queries are run on, if any.
-        temperature: of sampling; 0 takes the likeliest token each time.
+        temperature: as for `generate`, and so are all options down to `seed`.
+        top_k: sample among the k likeliest tokens; 0 among all.
+        top_p: sample among the likeliest tokens that hold this share of the probability.
+        repetition_penalty: above 1 makes tokens that stand there already less likely.
         seed: of sampling; each question draws anew from it.
+        max_tokens: of an answer; None takes the recipe's, or LONGEST.
         notice: what is to be said beside the answers.
         history: the exchanges that stand before the next question, where the recipe has turns.
         forgotten: how many older ones no longer fitted.
@@ -39,22 +43,25 @@ class Session:
     recipe: Any
     database: Path | None = None
     temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
     seed: int = 0
+    max_tokens: int | None = None
     notice: str = ""
     history: list[Exchange] = field(default_factory=list)
     forgotten: int = 0
     asked: int = 0
 
     @staticmethod
-    def open(
-        folder: Path,
-        database: Path | None,
-        *,
-        raw: bool,
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> "Session":
+    def open(folder: Path, database: Path | None, *, raw: bool, **options: Any) -> "Session":
         """Open a variant with the recipe it was tuned for.
+
+        Args:
+            folder: a run, a Hugging Face folder or a PEFT folder.
+            database: a SQLite file that queries are run on, if any.
+            raw: complete plain text, whatever the variant was tuned for.
+            options: fields of the session, from `temperature` to `max_tokens`.
 
         Raises:
             FtkitError: when there is no variant, or it cannot be asked in this way.
@@ -72,10 +79,10 @@ class Session:
         if database is not None and (raw or taught is None or not taught.databases):
             raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
         if raw or taught is None:
-            return Session(variant, None, None, temperature, seed, notice)
+            return Session(variant, None, None, notice=notice, **options)
         if database is not None and not database.is_file():
             raise FtkitError(f"no such file: {database}")
-        return Session(variant, taught, database, temperature, seed, notice)
+        return Session(variant, taught, database, notice=notice, **options)
 
     @cached_property
     def renderer(self) -> Any:
@@ -83,6 +90,11 @@ class Session:
         from ..recipes._render import Renderer
 
         return Renderer(self.variant.tokenizer, self.variant.name)
+
+    @property
+    def room(self) -> int:
+        """How many tokens an answer may have."""
+        return self.max_tokens or (self.recipe.max_new_tokens if self.recipe else LONGEST)
 
     @property
     def remembers(self) -> bool:
@@ -110,10 +122,10 @@ class Session:
         if (shown := text.encode(errors="replace").decode()) != text:
             raise FtkitError(f"this is not UTF-8 text: {shown}")
         if self.recipe is None:
-            return self._pieces(self._tokens(self._plain(text), LONGEST), None)
+            return self._pieces(self._tokens(self._plain(text), self.room), None)
         example = self.recipe.ask(text, self.database)
         prompt, kept = self._prompt(example)
-        tokens = self._tokens(prompt, self.recipe.max_new_tokens)
+        tokens = self._tokens(prompt, self.room)
         self.forgotten += len(self.history) - len(kept)
         self.history = kept
         return self._pieces(tokens, example)
@@ -129,7 +141,7 @@ class Session:
         for first in range(len(self.history) + 1):
             kept = self.history[first:]
             ids = self.renderer.prompt([*head, *chain.from_iterable(kept), *rest])
-            if len(ids) + self.recipe.max_new_tokens <= self.variant.context:
+            if len(ids) + self.room <= self.variant.context:
                 break
         return ids, kept  # without any, the answer is given the room that there is
 
@@ -144,7 +156,7 @@ class Session:
         return opening + list(plain.encode(text, add_special_tokens=False).ids)
 
     def _tokens(self, prompt: list[int], room: int) -> Iterator[int]:
-        """Generate; a prompt that does not fit is refused at once."""
+        """Generate; a recipe's prompt that does not fit is refused at once, plain text goes on."""
         from ..basemodel.generate import stream
 
         made = stream(
@@ -153,7 +165,11 @@ class Session:
             max_new_tokens=room,
             stop={*self.variant.stops, *(self.renderer.stops if self.recipe else ())},
             temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
             seed=self.seed,
+            crop=self.recipe is None,
             place=self.asked,
         )
         self.asked += 1

@@ -23,7 +23,11 @@ from . import _options
     metavar="FILE",
     help="A SQLite file: its schema stands before the question, the query is run on it, reading.",
 )
-@click.option("--raw", is_flag=True, help="Complete plain text, without template or recipe.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Complete plain text of any length, without template or recipe.",
+)
 @click.option(
     "--temperature",
     type=float,
@@ -31,6 +35,37 @@ from . import _options
     metavar="T",
     callback=_options.finite,
     help="Sample; 1 as the model thinks it likely, less is safer [default: the likeliest words].",
+)
+@click.option(
+    "--top-k",
+    type=int,
+    default=0,
+    metavar="K",
+    callback=_options.not_negative,
+    help="Sample among the K likeliest words [default: among all].",
+)
+@click.option(
+    "--top-p",
+    type=float,
+    default=1.0,
+    metavar="P",
+    callback=_options.share,
+    help="Sample among the likeliest words that make up this share [default: among all].",
+)
+@click.option(
+    "--repetition-penalty",
+    type=float,
+    default=1.0,
+    metavar="X",
+    callback=_options.above_zero,
+    help="Above 1 makes words that stand there already less likely [default: none].",
+)
+@click.option(
+    "--max-tokens",
+    type=int,
+    metavar="N",
+    callback=_options.above_zero,
+    help="Longest answer [default: the recipe's; 256 of plain text].",
 )
 @click.option(
     "--seed",
@@ -47,6 +82,10 @@ def chat(
     db: Path | None,
     raw: bool,
     temperature: float,
+    top_k: int,
+    top_p: float,
+    repetition_penalty: float,
+    max_tokens: int | None,
     seed: int,
 ) -> None:
     """Talk to a variant.
@@ -58,7 +97,17 @@ def chat(
     from ._session import Session
     from ._talk import ask_each, converse, piped
 
-    session = Session.open(run, db, raw=raw, temperature=temperature, seed=seed)
+    session = Session.open(
+        run,
+        db,
+        raw=raw,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        max_tokens=max_tokens,
+    )
     if prompts:
         ask_each(session, prompts)
     elif sys.stdin.isatty():

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from ftkit.basemodel import GPT
 from ftkit.basemodel import bigram as module
 from ftkit.basemodel.bigram import STRENGTHS, Bigram
 from ftkit.basemodel.decoder import GPTDecoder
 from ftkit.basemodel.generate import generate
+from ftkit.catalog import load
+from ftkit.errors import FtkitError
 from tests.test_base_pretrain import TINY, begin, finish
 
 IDS = [0, 1, 2, 1, 2, 3, 0, 1, 1, 2, 2, 3, 0, 2, 1, 0, 1, 2]
@@ -84,3 +86,11 @@ def test_the_family_without_blocks_is_a_bigram_model_that_transformers_opens(
     (said,) = generate(GPTDecoder(gpt), [ids_BT[0].tolist()], max_new_tokens=12, stop=(1, 6), pad=2)
     assert said.ids == theirs.tolist()[: len(said.ids)]
     assert len(said.ids) == 12 or theirs[len(said.ids)] in (1, 6)
+
+
+def test_lora_has_nothing_to_adapt_there(tmp_path: Path) -> None:
+    shape = LlamaConfig(
+        vocab_size=64, hidden_size=32, num_attention_heads=4, num_hidden_layers=0, pad_token_id=0
+    )
+    with pytest.raises(FtkitError, match="no linear layers beside its output layer"):
+        load("adapters", "lora").attach(LlamaForCausalLM(shape), None, 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ftkit.basemodel import generate
 from ftkit.cli import _session, ftkit
 from ftkit.cli._session import Session
 
@@ -77,6 +78,11 @@ def test_a_base_completes_and_every_variant_answers_in_turn(tiny_runs):
         ("lora", ["--db", __file__], f"{__file__} cannot be read as a SQLite database: "),
         ("lora", ["--temperature", "-1"], "--temperature must be 0 or above, not -1"),
         ("lora", ["--temperature", "nan"], "--temperature must be 0 or above, not nan"),
+        ("lora", ["--top-k", "-1"], "--top-k cannot be negative, but it is -1"),
+        ("lora", ["--top-p", "0"], "--top-p must be above 0 and 1 at most, not 0"),
+        ("lora", ["--top-p", "1.5"], "--top-p must be above 0 and 1 at most, not 1.5"),
+        ("lora", ["--repetition-penalty", "0"], "--repetition-penalty must be above 0, not 0"),
+        ("lora", ["--max-tokens", "0"], "--max-tokens must be above 0, not 0"),
         ("lora", ["--seed", "-1"], "--seed cannot be negative, but it is -1"),
         ("lora", ["-p", "word " * 600], "the prompt has 1"),
         ("lora", ["-p", "caf\udce9"], "this is not UTF-8 text: caf?"),
@@ -95,6 +101,33 @@ def test_several_prompts_are_asked_in_turn_and_so_are_piped_lines(tiny_runs):
         assert asked.exit_code == 0, asked.stderr
         assert chat(tiny_runs["base"], *more, typed="The name\n\n  /new\n").stdout == asked.stdout
     assert chat(tiny_runs["base"], "-p", "The name", "-p", "/new").stdout != asked.stdout
+
+
+def test_the_options_of_sampling_reach_the_generator(tiny_runs, monkeypatch):
+    given = {}
+
+    def stream(decoder: object, prompt: list[int], **options: object) -> list[int]:
+        given.update(options)
+        return []
+
+    monkeypatch.setattr(generate, "stream", stream)
+    sampling = {"temperature": 0.5, "top_k": 7, "top_p": 0.9, "repetition_penalty": 1.2, "seed": 3}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in sampling.items()]
+    for run, recipe_limit, crop in (("base", 256, True), ("full", 24, False)):
+        assert chat(tiny_runs[run], "-p", "x", *words).exit_code == 0
+        assert sampling.items() <= given.items()
+        assert (given["max_new_tokens"], given["crop"]) == (recipe_limit, crop)
+        assert chat(tiny_runs[run], "-p", "x", "--max-tokens", "9").exit_code == 0
+        assert given["max_new_tokens"] == 9
+    assert chat(tiny_runs["full"], "-p", "x", "--raw").exit_code == 0
+    assert (given["max_new_tokens"], given["crop"]) == (256, True)
+
+
+def test_plain_text_goes_on_past_the_context(tiny_runs):
+    long = "The name of the ship is " * 150  # its context is 512 tokens
+    result = chat(tiny_runs["base"], "-p", long, "--max-tokens", "3")
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout) > 1
 
 
 def test_piped_bytes_that_are_no_text(tiny_runs):
