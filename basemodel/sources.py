@@ -12,7 +12,7 @@ from typing import Any
 from ftkit.errors import FtkitError
 
 from .texts import checked, texts
-from .unpack import WHAT_FITS, holds_text, parts
+from .unpack import WHAT_FITS, first_line, holds_text, parts
 
 HUB = "hub:"
 
@@ -64,8 +64,7 @@ class Hub:
                 self.name, self.config, split=self.split, streaming=True
             )
         except Exception as problem:  # the network's, the Hub's and the library's own, of any kind
-            words = (str(problem) or type(problem).__name__).splitlines()[0].rstrip(".")
-            raise FtkitError(f"{self} cannot be read: {words}") from None
+            raise FtkitError(f"{self} cannot be read: {first_line(problem)}") from None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftkit.errors import FtkitError
 
-from .unpack import Part, reading, seekable
+from .unpack import Part, first_line, reading, seekable
 
 HALF = re.compile("[\ud800-\udfff]")  # JSON may spell half of a surrogate pair; UTF-8 cannot
 LONG = 4000  # characters of a text file that make a document
@@ -220,8 +220,8 @@ def _parquet(part: Part) -> Iterator[str]:
                 row += 1
                 yield _value(value, f"{part.where}:{row}")
     except (pyarrow.ArrowException, OSError) as problem:
-        first = str(problem).splitlines()[0]
-        raise FtkitError(f"{part.where} cannot be read as Parquet: {first}") from None
+        words = first_line(problem)
+        raise FtkitError(f"{part.where} cannot be read as Parquet: {words}") from None
 
 
 def _value(value: Any, where: str) -> str:

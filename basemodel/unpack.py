@@ -99,6 +99,11 @@ def reading(where: str) -> Iterator[None]:
         raise FtkitError(f"{where} cannot be read: {problem.strerror or problem}") from None
 
 
+def first_line(problem: Exception) -> str:
+    """Return what a library says of a problem, shortened to one line."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(". ")
+
+
 def seekable(part: Part) -> IO[bytes]:
     """Return the stream itself when it is a file, else its content, held in memory.
 
