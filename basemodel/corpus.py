@@ -4,6 +4,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 from ftkit.errors import FtkitError
@@ -23,8 +24,8 @@ class Documents:
     at paragraphs, so that some can be held out.
 
     Raises:
-        FtkitError: while iterating, for what is empty, not UTF-8 or has no text, naming file and
-            line; at once, for what is missing.
+        FtkitError: while iterating, for a source without text, and for what is not UTF-8 or has no
+            "text", naming file and line; at once, for what is missing.
     """
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
@@ -32,14 +33,13 @@ class Documents:
 
     def __iter__(self) -> Iterator[str]:
         for source in self.sources:
-            for place in source.places:
-                found = False
-                for text in place:
-                    if text.strip():
-                        found = True
-                        yield from [text] * _copies(text, source.weight)
-                if not found:
-                    raise FtkitError(f"{place} is empty: there is no text in it")
+            found = False
+            for text in chain.from_iterable(source.places):
+                if text.strip():
+                    found = True
+                    yield from repeat(text, _copies(text, source.weight))
+            if not found:
+                raise FtkitError(f"{source.name} is empty: there is no text in it")
 
 
 def _copies(text: str, weight: float) -> int:

@@ -148,7 +148,8 @@ def _read_name(name: str) -> tuple[str, str]:
 
 
 def _spelled(name: str) -> str:
-    """Spell out the short endings of packed archives."""
+    """Spell out the short endings of packed archives, all in small letters."""
+    name = name.lower()
     short = next((short for short in SHORT if name.endswith(short)), "")
     return name.removesuffix(short) + SHORT.get(short, "")
 
