@@ -140,7 +140,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield what lies in a folder, but nothing hidden, and nothing of a run, whose log is no text."""
+    """Yield what lies in a folder, but nothing hidden and nothing of a run: its log is no text."""
     for name, folders, files in os.walk(folder):
         place = Path(name)
         folders[:] = [

@@ -1,15 +1,13 @@
 """Which files of a folder are a corpus, and what a source may be called and weigh."""
 
 import gzip
-import json
 from pathlib import Path
 
 import pytest
 
 from ftkit.basemodel.corpus import Documents
-from ftkit.basemodel.pretrain import pretrain
 from ftkit.errors import FtkitError
-from tests.test_base_pretrain import DOCUMENTS, TINY, begin
+from tests.test_base_pretrain import begin
 
 
 def write(file: Path, text: str = "") -> None:
@@ -28,14 +26,12 @@ def test_a_folder_leaves_out_what_is_hidden_and_what_a_run_wrote(tmp_path: Path)
     assert list(Documents([home])) == ["a.txt", "b.txt", "c.txt", "notes.txt"]
 
 
-def test_a_run_beside_its_text_is_begun_twice(tmp_path: Path):
-    rows = "".join(json.dumps({"text": text}) + "\n" for text in DOCUMENTS)
-    write(tmp_path / "a.jsonl", rows)
-    (tmp_path / "base").mkdir()
-    for name in ("base", "again"):
-        list(pretrain(begin(tmp_path / name), TINY, sources=[str(tmp_path)]))
-    hashes = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("base", "again")]
-    assert hashes[0] == hashes[1]
+def test_a_run_that_is_begun_beside_its_text_is_no_text(tmp_path: Path):
+    write(tmp_path / "a.txt")
+    run = begin(tmp_path / "base")
+    run.log({"step": 1})
+    assert [file.name for file in run.inner.iterdir()] == ["run.toml", "log.jsonl"]
+    assert list(Documents([tmp_path])) == ["a.txt"]
 
 
 def test_one_blank_file_among_others_is_no_error(tmp_path: Path):
