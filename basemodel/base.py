@@ -1,17 +1,17 @@
 """The base that a pretraining goes on from: a folder or a Hub id, its shape and its tokenizer."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftkit.errors import FtkitError
-from ftkit.runs import Run, fingerprint
+from ftkit.runs import WEIGHTS, Run, fingerprint
 
 from .config import GPTConfig
-from .export import GENERATION, read_config
+from .export import GENERATION, read_config, read_json
 from .tokenizer import FILE, Frame, Tokenizer, read_file
+from .unpack import first_line
 
 # What a tokenizer may consist of; the folder that is written gets those that are there.
 TOKENIZER_FILES = (
@@ -52,19 +52,22 @@ def open_base(place: str) -> Base:
             also with `hub:` in front.
 
     Raises:
-        FtkitError: when there is none, it is an adapter or an unfinished run, or the GPT cannot
-            represent it.
+        FtkitError: when there is none, it is an adapter, an unfinished run or without weights, or
+            the GPT cannot represent it.
     """
     folder = _folder(place)
-    if (folder / "run").is_dir():
+    if (folder / "run" / "run.toml").is_file():
         Run.open(folder)
     if (folder / "adapter_config.json").is_file():
         raise FtkitError(f"{place} is an adapter: give the base it was tuned from")
     config = read_config(folder)
+    if not any(folder.glob(f"*{WEIGHTS}")):
+        raise FtkitError(f"{place} holds no {WEIGHTS} file: save it with save_pretrained")
     tokenizer = _tokenizer(folder, config)
     if tokenizer.size > config.vocab_size:
         raise FtkitError(
-            f"{place}: its tokenizer has {tokenizer.size} ids, its model {config.vocab_size}"
+            f"{place}: its tokenizer has ids up to {tokenizer.size - 1}, its model "
+            f"{config.vocab_size} rows"
         )
     return Base(folder, config, tokenizer, fingerprint(folder))
 
@@ -76,15 +79,18 @@ def _folder(place: str) -> Path:
         return path
     owner, _, rest = name.partition("/")
     if not rest or "/" in rest or owner in ("", ".", ".."):
-        raise FtkitError(f"no base model at {place}: there is no such folder")
+        raise FtkitError(
+            f"no base model at {place}: there is no such folder, and a base of the Hub is called "
+            "OWNER/NAME"
+        )
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=WANTED))
-    except (OSError, ValueError) as problem:
-        reason = str(problem).strip().splitlines()[0]
+    except Exception as problem:  # the network's, the Hub's and the library's own, of any kind
         raise FtkitError(
-            f"no base model at {place}: there is no such folder, and the Hub gave none ({reason})"
+            f"no base model at {place}: there is no such folder, and the Hub gave none "
+            f"({first_line(problem)})"
         ) from None
 
 
@@ -94,7 +100,7 @@ def _tokenizer(folder: Path, config: GPTConfig) -> Tokenizer:
     named: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            named |= json.loads((folder / name).read_text(encoding="utf-8"))
+            named |= read_json(folder / name)
 
     def number(name: str) -> int | None:
         token = named.get(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ftkit.errors import FtkitError
 from ftkit.runs import write_whole
 
-from .corpus import Survey, digest
+from .corpus import Survey
 from .shards import Writer, how_many, whole
 from .tokenizer import Tokenizer
 from .tokens import HELD, Corpus
@@ -44,7 +44,8 @@ def build(
         context: the least length, in tokens.
 
     Raises:
-        FtkitError: when the training tokens do not fill one context.
+        FtkitError: when the training tokens do not fill one context, or the documents are not those
+            that were surveyed.
     """
     corpus = Corpus.open(folder)
     if corpus is None:
@@ -105,8 +106,7 @@ def _slices(
     documents: Iterable[str], found: Survey, shards: int, size: int, held: dict[str, None]
 ) -> Iterator[Slice]:
     """Cut up training documents, and put the others aside."""
-    for text in documents:
-        name = digest(text)
+    for text, name in found.again(documents):
         if name in found.held:
             held[text] = None
             continue

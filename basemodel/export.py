@@ -72,13 +72,18 @@ def read_config(folder: Path) -> GPTConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise FtkitError(f"{folder} is no model folder: there is no {CONFIG} in it")
-    return from_hub(_read_json(path), str(path))
+    return from_hub(read_json(path), str(path))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        FtkitError: naming the file, when it does not.
+    """
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as problem:
+    except (ValueError, RecursionError, OSError) as problem:
         raise FtkitError(f"{path} is not valid JSON: {problem}") from None
     if not isinstance(words, dict):
         raise FtkitError(f"{path} holds no JSON object")

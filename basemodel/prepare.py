@@ -18,7 +18,7 @@ from .encode import build, enough
 from .tokenizer import FILE, Tokenizer, train_tokenizer
 from .tokens import Corpus
 
-FORMAT = 1  # of the files; raised when they change
+FORMAT = 2  # of the files and the rules they are made by; raised when one changes
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def prepare(
     """Find the tokens of a corpus, or make them.
 
     Args:
-        documents: opens the corpus, which is read three times; not called when `key` is found.
+        documents: opens the corpus, which is read twice, and once more to learn a tokenizer; not
+            called when `key` is found.
         home: the folder of folders of tokens.
         tokenizer: whose tokens, or what is to be learned.
         context: the least length, in tokens.
@@ -72,7 +73,8 @@ def prepare(
         {"event"}: what is done next.
 
     Raises:
-        FtkitError: for a corpus that cannot be read, is too short, or gives another key.
+        FtkitError: for a corpus that cannot be read, changes while it is, is too short, or gives
+            another key.
     """
     if key and (corpus := Corpus.open(home / key)):
         owner = Tokenizer.open(home / key) if isinstance(tokenizer, Learn) else tokenizer
@@ -104,8 +106,7 @@ def _learned(
         yield {"event": f"the tokenizer of an earlier run is used: {place}"}
     else:
         yield {"event": f"learning {learn.size} tokens"}
-        sample = (text for text in texts if found.samples(text))
-        train_tokenizer(sample, learn.size, learn.kind).save(place, 0)
+        train_tokenizer(found.sample(texts), learn.size, learn.kind).save(place, 0)
     return Tokenizer.open(place)
 
 

@@ -3,7 +3,7 @@
 SOURCE = PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]
 """
 
-import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 from ftkit.errors import FtkitError
 
 from .texts import checked, texts
-from .unpack import WHAT_FITS, holds_text, parts
+from .unpack import WHAT_FITS, first_line, holds_text, parts
 
 HUB = "hub:"
+MOST = 1000  # the largest weight
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ class Hub:
                 self.name, self.config, split=self.split, streaming=True
             )
         except Exception as problem:  # the network's, the Hub's and the library's own, of any kind
-            words = (str(problem) or type(problem).__name__).splitlines()[0].rstrip(".")
-            raise FtkitError(f"{self} cannot be read: {words}") from None
+            raise FtkitError(f"{self} cannot be read: {first_line(problem)}") from None
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class Source:
     """Where documents come from.
 
     Args:
+        name: as it was given, without its weight.
         places: each iterates over its documents.
         weight: how often each document is read; 0.5 takes one half of them.
     """
 
+    name: str
     places: tuple[File | Hub, ...]
     weight: float
 
@@ -85,12 +87,17 @@ class Source:
         """Read what --data says.
 
         Raises:
-            FtkitError: for nothing at a path, a folder without text, an impossible weight.
+            FtkitError: for no name, nothing at a path, a folder without text, an impossible weight.
         """
         name, weight = _weighted(word)
+        if not name:
+            raise FtkitError(
+                f'--data "{word}" names nothing: it is a file, a folder or hub:OWNER/NAME'
+            )
         if name.startswith(HUB):
-            return Source((_hub(name),), weight)
-        return Source(tuple(File(file) for file in _files(Path(name))), weight)
+            hub = _hub(name)
+            return Source(str(hub), (hub,), weight)
+        return Source(name, tuple(File(file) for file in _files(Path(name))), weight)
 
 
 def _weighted(word: str) -> tuple[str, float]:
@@ -101,8 +108,11 @@ def _weighted(word: str) -> tuple[str, float]:
         number = float(weight)
     except ValueError:
         number = 0.0
-    if not 0 < number < math.inf:
-        raise FtkitError(f"--data {word}: the weight behind @ must be a number above 0")
+    if not 0 < number <= MOST:
+        raise FtkitError(
+            f"--data {word}: the weight behind @ must be a number above 0, {MOST} at most, and "
+            "there is no such file or folder with the @ in its name"
+        )
     return name, number
 
 
@@ -120,10 +130,22 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise FtkitError(f"no such file or folder: {path}")
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and holds_text(file))
+        files = sorted(file for file in _below(path) if file.is_file() and holds_text(file))
         if not files:
             raise FtkitError(f"{path} holds no file of text: {WHAT_FITS}")
         return files
     if not holds_text(path):
         raise FtkitError(f"{path} is no corpus: that is a file {WHAT_FITS}")
     return [path]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield what lies in a folder, but nothing hidden and nothing of a run: its log is no text."""
+    for name, folders, files in os.walk(folder):
+        place = Path(name)
+        folders[:] = [
+            each
+            for each in folders
+            if not (each.startswith(".") or (place / each / "run" / "run.toml").is_file())
+        ]
+        yield from (place / each for each in files if not each.startswith("."))

@@ -4,18 +4,22 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from ftkit.errors import FtkitError
 
-from .unpack import Part, reading, seekable
+from .unpack import Part, first_line, reading, seekable
 
 HALF = re.compile("[\ud800-\udfff]")  # JSON may spell half of a surrogate pair; UTF-8 cannot
 LONG = 4000  # characters of a text file that make a document
+BORDERS = ("\n\n", "\r\n\r\n", "\n", " ")  # where it is cut, the best first
 BLOCK = 2**20  # bytes that are read at once
+MOST = 2**28  # bytes of a line of JSON lines, characters of an element of a JSON list
 ROWS = 64  # of a Parquet file that are read at once
 BLANKS = (" ", "\t", "\r", "\n")
 DECODE = json.JSONDecoder().raw_decode
+WHAT_JSON = 'a .json file is a list of {"text": "..."} or one such object on each line'
 NEAR = 16  # characters before the end of what was read, where JSON may only seem wrong
 
 
@@ -61,15 +65,15 @@ def chunks(blocks: Iterable[str]) -> Iterator[str]:
         rest, start = rest + block, 0
         while len(rest) - start > LONG:
             cut = _cut(rest, start)
-            yield rest[start:cut].strip("\n")
+            yield rest[start:cut].strip("\r\n")
             start = cut
         rest = rest[start:]
-    yield rest.strip("\n")
+    yield rest.strip("\r\n")
 
 
 def _cut(text: str, start: int) -> int:
     middle, end = start + LONG // 2, start + LONG
-    places = (text.rfind(border, middle, end) + len(border) for border in ("\n\n", "\n", " "))
+    places = (text.rfind(border, middle, end) + len(border) for border in BORDERS)
     return next((place for place in places if place > middle), end)
 
 
@@ -104,21 +108,31 @@ def _not_utf8(where: str, line: int, byte: int, place: int) -> FtkitError:
 
 def _lines(part: Part) -> Iterator[str]:
     """Read the texts of JSON lines."""
-    for number, raw in enumerate(part.stream, 1):
+    for number, raw in enumerate(iter(partial(part.stream.readline, MOST + 1), b""), 1):
+        where = f"{part.where}:{number}"
+        if len(raw) > MOST:
+            raise FtkitError(f"{where}: a line of a corpus has {MOST // 2**20} MiB at most")
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as problem:
-            raise _not_utf8(part.where, number, raw[problem.start], problem.start) from None
+            place = problem.start + len(raw) - len(problem.object)  # a byte order mark was left out
+            raise _not_utf8(part.where, number, raw[place], place) from None
         if not line.strip():
             continue
-        where = f"{part.where}:{number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as problem:
-            raise FtkitError(
-                f"{where}: not valid JSON ({problem.msg} at place {problem.colno})"
-            ) from None
+        except (ValueError, RecursionError) as problem:
+            hint = f"; {WHAT_JSON}" if part.kind == ".json" else ""
+            raise FtkitError(f"{where}: {_wrong(problem)}{hint}") from None
         yield _field(row, where, "a line of a corpus")
+
+
+def _wrong(problem: Exception) -> str:
+    """Say what the JSON parser met."""
+    if isinstance(problem, json.JSONDecodeError):
+        return f"not valid JSON ({problem.msg} at place {problem.pos + 1})"
+    what = "too many brackets" if isinstance(problem, RecursionError) else "a huge number"
+    return f"JSON that cannot be read ({what})"
 
 
 def _field(row: Any, where: str, what: str) -> str:
@@ -175,7 +189,7 @@ def _elements(window: _Window, where: str) -> Iterator[tuple[Any, int]]:
     """Read a list's elements and their lines, without holding the list."""
     mark = window.mark()
     if mark not in ("[", ""):
-        raise FtkitError(f'{where}:{window.line()}: a .json file is a list of {{"text": "..."}}')
+        raise FtkitError(f"{where}:{window.line()}: {WHAT_JSON}")
     while mark and mark != "]":
         window.place += 1  # behind the bracket, or the comma
         if window.mark() == "]" and mark == "[":
@@ -185,6 +199,9 @@ def _elements(window: _Window, where: str) -> Iterator[tuple[Any, int]]:
         mark = window.mark()
         if mark not in (",", "]"):
             raise FtkitError(f"{where}:{window.line()}: not valid JSON (Expecting ',' or ']')")
+    window.place += 1
+    if mark and window.mark():
+        raise FtkitError(f"{where}:{window.line()}: not valid JSON (more behind the list)")
 
 
 def _element(window: _Window, where: str) -> Any:
@@ -196,10 +213,15 @@ def _element(window: _Window, where: str) -> Any:
         except json.JSONDecodeError as problem:
             early = problem.msg.startswith("Unterminated")
             early = early or problem.pos >= len(window.text) - NEAR
+            if early and len(window.text) - window.place > MOST:
+                words = f"an element of a corpus has {MOST // 2**20} MiB at most"
+                raise FtkitError(f"{where}:{window.line()}: {words}") from None
             if not (early and window.more()):
                 window.place = problem.pos
                 line = window.line()
                 raise FtkitError(f"{where}:{line}: not valid JSON ({problem.msg})") from None
+        except (ValueError, RecursionError) as problem:
+            raise FtkitError(f"{where}:{window.line()}: {_wrong(problem)}") from None
 
 
 def _parquet(part: Part) -> Iterator[str]:
@@ -220,8 +242,8 @@ def _parquet(part: Part) -> Iterator[str]:
                 row += 1
                 yield _value(value, f"{part.where}:{row}")
     except (pyarrow.ArrowException, OSError) as problem:
-        first = str(problem).splitlines()[0]
-        raise FtkitError(f"{part.where} cannot be read as Parquet: {first}") from None
+        words = first_line(problem)
+        raise FtkitError(f"{part.where} cannot be read as Parquet: {words}") from None
 
 
 def _value(value: Any, where: str) -> str:

@@ -86,8 +86,8 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """How many ids there are."""
-        return int(self.inner.get_vocab_size())
+        """One more than the largest id: a vocabulary that was pruned has holes."""
+        return max(self.inner.get_vocab().values()) + 1
 
     def id(self, token: str) -> int:
         """Return the id of a reserved token."""
@@ -158,7 +158,7 @@ class Tokenizer:
 
 
 def read_file(folder: Path) -> tokenizers.Tokenizer:
-    """Read a folder's tokenizer.json, anybody's.
+    """Read a folder's tokenizer.json, anybody's, so that it gives every id of a text and no other.
 
     Raises:
         FtkitError: when there is none, or it is broken.
@@ -167,9 +167,12 @@ def read_file(folder: Path) -> tokenizers.Tokenizer:
     if not path.is_file():
         raise FtkitError(f"{folder} holds no tokenizer: there is no {FILE} in it")
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        inner = tokenizers.Tokenizer.from_file(str(path))
     except Exception as problem:  # the library raises nothing narrower
         raise FtkitError(f"{path} cannot be read: {problem}") from None
+    inner.no_truncation()  # the file keeps what its last user had set
+    inner.no_padding()
+    return inner
 
 
 def check_kind(kind: str) -> None:

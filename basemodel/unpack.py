@@ -32,6 +32,8 @@ PACKED = (".gz", ".xz", ".zst")
 WHAT_FITS = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}, also with {', '.join(PACKED[:-1])} or .zst"
 TAR_MAGIC = slice(257, 262)
 BUFFER = 2**16
+PIECE = 2**8  # bytes of .zst that are unpacked at once: they become 8 MiB at most
+DEPTH = 8  # archives and packings within each other, at most: an archive may contain itself
 HELD = 2**28  # bytes of a .zip or .parquet inside another file, which cannot be read in a stream
 
 
@@ -99,6 +101,11 @@ def reading(where: str) -> Iterator[None]:
         raise FtkitError(f"{where} cannot be read: {problem.strerror or problem}") from None
 
 
+def first_line(problem: Exception) -> str:
+    """Return what a library says of a problem, shortened to one line."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(". ")
+
+
 def seekable(part: Part) -> IO[bytes]:
     """Return the stream itself when it is a file, else its content, held in memory.
 
@@ -120,16 +127,18 @@ def _seekable(where: str, stream: io.BufferedReader) -> IO[bytes]:
     return io.BytesIO(content)
 
 
-def _inside(where: str, name: str, stream: io.BufferedReader) -> Iterator[Part]:
+def _inside(where: str, name: str, stream: io.BufferedReader, depth: int = 0) -> Iterator[Part]:
     with reading(where):
         kind, stream = _peeled(name, stream)
         if kind not in (".tar", ".zip"):
             if kind:
                 yield Part(where, kind, stream)
             return
+        if depth == DEPTH:
+            raise Damaged(f"it lies in {DEPTH} archives, one in the other, which is too deep")
         members = _tar(stream) if kind == ".tar" else _zip(_seekable(where, stream))
         for member, inner in members:
-            yield from _inside(f"{where}!{member}", PurePosixPath(member).name, inner)
+            yield from _inside(f"{where}!{member}", PurePosixPath(member).name, inner, depth + 1)
 
 
 def _read_name(name: str) -> tuple[str, str]:
@@ -143,7 +152,8 @@ def _read_name(name: str) -> tuple[str, str]:
 
 
 def _spelled(name: str) -> str:
-    """Spell out the short endings of packed archives."""
+    """Spell out the short endings of packed archives, all in small letters."""
+    name = name.lower()
     short = next((short for short in SHORT if name.endswith(short)), "")
     return name.removesuffix(short) + SHORT.get(short, "")
 
@@ -154,7 +164,7 @@ def _peeled(name: str, stream: io.BufferedReader) -> tuple[str, io.BufferedReade
     while name != bare:
         name, _, packing = name.rpartition(".")
         stream = _unpacked(f".{packing}", stream)
-    while not kind and not PurePosixPath(bare).suffix:
+    for _ in range(0 if kind or PurePosixPath(bare).suffix else DEPTH):
         head = stream.peek(512)
         if head[TAR_MAGIC] == b"ustar":
             return ".tar", stream
@@ -228,7 +238,7 @@ class _Zstd(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            packed = self._rest or self._stream.read(BUFFER)
+            packed = self._rest or self._stream.read(PIECE)
             if not packed:
                 if self._begun:
                     raise Damaged("it ends before its end marker")

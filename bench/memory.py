@@ -155,7 +155,7 @@ def main() -> None:
         work(*given.work)
         return
     rows = []
-    for size in given.mb:
+    for size in sorted(given.mb):
         rows.append(measure(size, given.data))
         sys.stdout.write(json.dumps(rows[-1]) + "\n")
         sys.stdout.flush()
@@ -175,7 +175,11 @@ def main() -> None:
             ]
             for row in rows
         ],
-        notes=f"Largest to smallest text: {ratio:.2f} times the memory. The peaks are {COUNTED}.",
+        notes=(
+            f"Largest to smallest text: {ratio:.2f} times the memory. The peaks are {COUNTED}. The "
+            f"text repeats {SEED_TEXT // 10**6} million characters, so words come back more often "
+            "than in other text, and more of them are found encoded."
+        ),
         measured=rows,
         last_to_first=round(ratio, 3),
     )

@@ -21,6 +21,8 @@ from transformers import (
 
 from ftkit.basemodel.base import open_base
 from ftkit.basemodel.budget import Pretrain
+from ftkit.basemodel.corpus import survey
+from ftkit.basemodel.encode import build
 from ftkit.errors import FtkitError, Interrupted
 from ftkit.runs import Run
 from tests.test_base_pretrain import DOCUMENTS, begin, finish, held_out, stop_at
@@ -171,6 +173,16 @@ def spoil(folder: Path, what: str) -> None:
         (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
     elif what == "more ids":
         (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 100}))
+    elif what == "holes":
+        inner = json.loads((folder / "tokenizer.json").read_text())
+        inner["model"]["vocab"]["."] = 70_000
+        (folder / "tokenizer.json").write_text(json.dumps(inner))
+    elif what == "no weights":
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    elif what == "broken":
+        (folder / "tokenizer_config.json").write_text('{"eos_token": ')
+    elif what == "a list":
+        (folder / "special_tokens_map.json").write_text("[]")
     elif what == "unfinished":
         (folder / "run").mkdir()
         (folder / "run" / "run.toml").write_text("")
@@ -184,7 +196,11 @@ def spoil(folder: Path, what: str) -> None:
         ("adapter", "is an adapter: give the base"),
         ("no tokenizer", "holds no tokenizer: there is no tokenizer.json"),
         ("no end", "names no eos_token: a document has to end with one"),
-        ("more ids", "its tokenizer has 330 ids, its model 100"),
+        ("more ids", "its tokenizer has ids up to 329, its model 100 rows"),
+        ("holes", "its tokenizer has ids up to 70000, its model 330 rows"),
+        ("no weights", r"holds no \.safetensors file: save it with save_pretrained"),
+        ("broken", r"tokenizer_config\.json is not valid JSON"),
+        ("a list", r"special_tokens_map\.json holds no JSON object"),
         ("unfinished", "is not finished: go on with --resume"),
         ("other family", "model_type is 'mamba'; the GPT can represent"),
     ],
@@ -204,7 +220,8 @@ def test_a_context_beyond_the_bases_is_refused(own: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("place", ["nowhere", "./no/where", "/no/where"])
 def test_no_folder_is_one_sentence(place: str) -> None:
-    with pytest.raises(FtkitError, match=r"no base model at .*: there is no such folder$"):
+    words = r"no base model at .*: there is no such folder, and .* the Hub is called OWNER/NAME$"
+    with pytest.raises(FtkitError, match=words):
         open_base(place)
 
 
@@ -212,3 +229,49 @@ def test_a_hub_id_without_the_hub_is_one_sentence() -> None:
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     with pytest.raises(FtkitError, match=r"no base model at hub:some/one: .*the Hub gave none"):
         open_base("hub:some/one")
+
+
+@pytest.mark.parametrize("problem", [RuntimeError(), OSError(" \n"), ValueError("Bad. \nWorse")])
+def test_whatever_the_hub_says_is_one_sentence(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    said = "Bad" if str(problem).strip() else type(problem).__name__
+    with pytest.raises(FtkitError, match=rf"and the Hub gave none \({said}\)$"):
+        open_base("some/one")
+
+
+def test_a_folder_of_another_that_is_called_run_does_not_matter(tmp_path: Path) -> None:
+    folder = theirs(tmp_path / "theirs", "llama")
+    (folder / "run").mkdir()
+    (folder / "run" / "notes.txt").write_text("mine")
+    assert open_base(str(folder)).folder == folder
+
+
+def test_what_a_tokenizer_was_told_to_cut_and_fill_is_forgotten(tmp_path: Path) -> None:
+    folder = theirs(tmp_path / "theirs", "llama")
+    told = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    told.enable_truncation(8)
+    told.enable_padding()
+    told.save(str(folder / "tokenizer.json"))
+    tokenizer, texts = open_base(str(folder)).tokenizer, DOCUMENTS[:30]
+    rows = tokenizer.encode_many(texts)
+    assert [tokenizer.decode(row) for row in rows] == texts
+    assert rows == [tokenizer.encode(text) for text in texts]
+    assert max(map(len, rows)) > 8
+
+
+def test_ids_behind_holes_fit_into_a_shard(tmp_path: Path) -> None:
+    folder = theirs(tmp_path / "theirs", "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 70_001}))
+    inner = json.loads((folder / "tokenizer.json").read_text())
+    inner["model"]["vocab"]["."] = 70_000
+    (folder / "tokenizer.json").write_text(json.dumps(inner))
+    tokenizer = open_base(str(folder)).tokenizer
+    assert tokenizer.inner.get_vocab_size() < 400
+    corpus = build(DOCUMENTS, survey(DOCUMENTS, 0.1), tokenizer, tmp_path / "tokens", 32)
+    assert 70_000 in corpus.ids(0)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ def test_a_torn_folder_is_not_taken(tmp_path: Path):
         assert ids.read_bytes() == content
 
 
+@pytest.mark.parametrize("reading", [2, 3])
+def test_a_corpus_that_changes_while_it_is_read_is_refused(tmp_path: Path, reading: int):
+    class Changing:
+        begun = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.begun += 1
+            yield from DOCUMENTS[:-1] if self.begun == reading else DOCUMENTS
+
+    texts = Changing()
+    with pytest.raises(FtkitError, match=r"^the corpus changed while it was read: begin again$"):
+        prepared(tmp_path / "home", texts)
+    assert texts.begun == reading
+    assert not list((tmp_path / "home").glob("*/facts.json"))
+    assert not list((tmp_path / "home").glob(".*"))
+
+
 MAKE = """
 import json, sys, time
 from pathlib import Path
@@ -92,15 +110,19 @@ def slowly():
 class Texts:
     def __iter__(self): return slowly()
 documents = json.loads(sys.argv[2])
+print("ready", flush=True)
+while not Path(sys.argv[4]).exists():
+    time.sleep(0.005)
 wanted = {"tokenizer": Learn("bpe", 320), "context": 64, "validation": 0.01}
 for event in prepare(Texts, Path(sys.argv[1]), **wanted):
     print(event["event"], flush=True)
 """
 
 
-def make(home: Path, pause: float) -> "subprocess.Popen[str]":
+def make(home: Path, pause: float, sign: Path) -> "subprocess.Popen[str]":
+    """Start a process that says when it is ready, and begins when there is a file for a sign."""
     return subprocess.Popen(
-        [sys.executable, "-c", MAKE, str(home), json.dumps(DOCUMENTS), str(pause)],
+        [sys.executable, "-c", MAKE, str(home), json.dumps(DOCUMENTS), str(pause), str(sign)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
@@ -108,7 +130,7 @@ def make(home: Path, pause: float) -> "subprocess.Popen[str]":
 
 
 def test_a_killed_process_leaves_nothing_that_is_taken(tmp_path: Path):
-    process = make(tmp_path, 0.002)
+    process = make(tmp_path, 0.002, tmp_path)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("encoding"):
         assert process.poll() is None
@@ -124,13 +146,18 @@ def test_a_killed_process_leaves_nothing_that_is_taken(tmp_path: Path):
 
 
 def test_two_processes_at_once_both_end_well(tmp_path: Path):
-    both = [make(tmp_path, 0.001) for _ in range(2)]
+    sign = tmp_path / "begin"
+    both = [make(tmp_path / "home", 0.001, sign) for _ in range(2)]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    sign.touch()
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert all("encoding" in each for each in said)
-    _, now = prepared(tmp_path)
+    _, now = prepared(tmp_path / "home")
     assert now[-1].startswith("tokens of an earlier run are used")
-    assert list(tmp_path.glob(".*")) == []
+    assert list((tmp_path / "home").glob(".*")) == []
 
 
 def test_a_refused_corpus_leaves_no_tokens(tmp_path: Path):

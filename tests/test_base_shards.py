@@ -35,6 +35,7 @@ def tokenizer() -> Tokenizer:
 def held_by_a_table(documents: list[str], validation: float) -> frozenset[bytes]:
     """The split with all digests in memory: what the split within bounds has to find."""
     sizes = {hashlib.sha256(text.encode()).digest(): len(text.encode()) for text in documents}
+    sizes = {digest: size for digest, size in sizes.items() if size <= HELD_BYTES} or sizes
     room, held = HELD_BYTES, set[bytes]()
     for digest in sorted(sizes):
         room -= sizes[digest]
@@ -51,7 +52,43 @@ def test_the_split_is_that_of_a_table_of_all_documents(validation: float, longes
         draw = random.Random(seed)
         texts = [f"{n} " + "é" * draw.randrange(longest) for n in range(60)]
         texts += draw.choices(texts, k=20)
-        assert survey(texts, validation).held == held_by_a_table(texts, validation)
+        found = survey(texts, validation)
+        assert found.held == held_by_a_table(texts, validation)
+        digests = {hashlib.sha256(text.encode()).digest() for text in texts} - found.held
+        assert found.sampled == min(digests, key=lambda digest: digest[8:16])
+
+
+def test_a_document_larger_than_what_may_be_held_out_trains():
+    large = [f"{n} " + "x" * HELD_BYTES for n in range(20)]
+    for small in (["one"], ["one", "two"]):
+        found = survey([*large, *small, *large], 0.5)
+        assert all(map(found.trains, large))
+        assert found.held == survey([*large[:1], *small], 0.5).held
+    first, *others = sorted(large, key=lambda text: hashlib.sha256(text.encode()).digest())
+    found = survey(large, 0.5)
+    assert not found.trains(first)
+    assert all(map(found.trains, others))
+    assert found.sampled == min(
+        (hashlib.sha256(text.encode()).digest() for text in others),
+        key=lambda digest: digest[8:16],
+    )
+
+
+def test_a_sample_is_never_empty_and_never_too_long(monkeypatch: pytest.MonkeyPatch):
+    found = survey(DOCUMENTS, 0.1)
+    trained = [text for text in DOCUMENTS if found.trains(text)]
+    assert list(found.sample(DOCUMENTS)) == trained
+    monkeypatch.setattr(corpus_module, "SAMPLE", 10)
+    (one,) = found.sample(DOCUMENTS)
+    assert one in {text[:10] for text in trained}
+    monkeypatch.setattr(corpus_module, "SAMPLE", found.characters // 3)
+    part = list(found.sample(DOCUMENTS))
+    assert sum(map(len, part)) <= found.characters // 3
+    assert 100 < len(part) < 300
+    assert set(part[:-1]) < set(trained)
+    monkeypatch.setattr(corpus_module, "SAMPLE", found.characters)
+    longer = survey([*DOCUMENTS, "x" * found.characters], 0.1)
+    assert sum(map(len, longer.sample([*DOCUMENTS, "x" * found.characters]))) <= found.characters
 
 
 def test_the_split_keeps_no_more_than_it_may_hold_out(monkeypatch: pytest.MonkeyPatch):
