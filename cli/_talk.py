@@ -4,6 +4,7 @@ What is no answer (notices, hints, the prompt of a piped answer) goes to the err
 """
 
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -33,7 +34,7 @@ def ask_each(session: Session, texts: Iterable[str]) -> None:
     """
     _hint(session.notice)
     for text in texts:
-        _ask(session, text, Interrupt())  # one that nothing asks
+        _ask(session, text, Interrupt([signal.SIGINT]))  # one that nothing asks
 
 
 def piped() -> Iterator[str]:
@@ -108,7 +109,7 @@ def _answer(session: Session, text: str) -> None:
     """Ask at the terminal: a question that cannot be asked, or Ctrl-C, ends the answer alone."""
     stopped = False
     try:
-        with Interrupt() as stop:
+        with Interrupt([signal.SIGINT]) as stop:
             _ask(session, text, stop)
             stopped = stop.asked
     except KeyboardInterrupt:  # the second one, while a token was being made

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,15 @@ def _worth_keeping(run: Run) -> bool:
 def _unmake(folder: Path, made: Path | None) -> None:
     """Take away a folder and the parents made for it, or empty one that was there before."""
     if made is not None:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in (folder, *folder.parents)[: len(folder.parts) - len(made.parts) + 1]:
+            _drop_empty(parent)
         return
     for entry in folder.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _drop_empty(folder: Path) -> None:
+    """Remove a folder if nothing is in it: another run may have begun there meanwhile."""
+    with suppress(OSError):
+        folder.rmdir()

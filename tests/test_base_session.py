@@ -47,13 +47,18 @@ def test_a_run_killed_before_its_first_checkpoint_logs_its_beginning_once(
     assert_equal_runs(tmp_path / "base", whole)
 
 
-def test_ctrl_c_while_a_check_is_shown_is_not_lost(tmp_path: Path, whole: Whole) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_check_is_shown_is_not_lost(
+    sent: signal.Signals, tmp_path: Path, whole: Whole
+) -> None:
     """The step at hand is saved whenever the signal came."""
+    before = signal.getsignal(sent)
     rows = pretrain(begin(tmp_path / "base"), TINY, documents=DOCUMENTS)
     while "sample" not in next(rows):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), sent)
     with pytest.raises(Interrupted):
         list(rows)
+    assert signal.getsignal(sent) is before
     finish(Run.resume(tmp_path / "base"))
     assert_equal_runs(tmp_path / "base", whole)

@@ -86,6 +86,20 @@ def test_work_that_ends_before_anything_is_saved_leaves_nothing(problem, code, t
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+def test_a_refused_run_takes_no_other_run_with_it(tmp_path: Path):
+    """Another began beside it meanwhile, in the folder that the refused one had made."""
+
+    def refused(run: Run) -> None:
+        other = run.path.with_name("other")
+        other.mkdir()
+        (other / "kept").write_text("work of hours")
+        raise FtkitError("no")
+
+    assert go(refused).exit_code == 2
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+    assert (tmp_path / "runs" / "other" / "kept").read_text() == "work of hours"
+
+
 def test_a_failure_after_a_checkpoint_keeps_the_run():
     assert go(fail(WorkError("no"), saved=True), "--out", "a").exit_code == 1
     assert go(save, "--resume", "--out", "a").exit_code != 2
