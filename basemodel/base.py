@@ -77,6 +77,8 @@ def _folder(place: str) -> Path:
     path, name = Path(place), place.removeprefix("hub:")
     if path.is_dir():
         return path
+    if path.exists():
+        raise FtkitError(f"{place} is a file: a base is a folder")
     owner, _, rest = name.partition("/")
     if not rest or "/" in rest or owner in ("", ".", ".."):
         raise FtkitError(

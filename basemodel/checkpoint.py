@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Parameter
 
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, WorkError
 from ftkit.runs import sha256, write_whole
 
 from .group import divided_like, whole
@@ -52,7 +53,11 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     aside.mkdir(parents=True)
     # safetensors refuses tensors that share memory, and wants them in one piece on the CPU.
     kept = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    save_file(kept, aside / TENSORS)
+    try:
+        save_file(kept, aside / TENSORS)
+    except SafetensorError as problem:  # a full disk, say
+        shutil.rmtree(aside, ignore_errors=True)
+        raise WorkError(f"{folder} cannot be written to: {problem}") from None
     with (aside / TENSORS).open("rb") as file:
         os.fsync(file.fileno())
     words = json.dumps({"step": step, "sha256": sha256(aside / TENSORS), "facts": dict(facts)})

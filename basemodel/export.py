@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, WorkError
 from ftkit.runs import write_whole
 
 from .config import GPTConfig
@@ -35,7 +35,10 @@ def write_model(gpt: GPT, folder: Path) -> None:
     if gpt.config.family == "gpt2":
         tensors = to_gpt2(tensors)
     aside = folder / f".{WEIGHTS}.tmp"
-    save_file(tensors, aside, metadata={"format": "pt"})
+    try:
+        save_file(tensors, aside, metadata={"format": "pt"})
+    except SafetensorError as problem:  # a full disk, say
+        raise WorkError(f"{folder} cannot be written to: {problem}") from None
     aside.replace(folder / WEIGHTS)
 
 

@@ -6,6 +6,7 @@ al., arXiv:2304.11277).
 """
 
 import atexit
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +113,11 @@ class Team:
         alone = _Loss(model, loss)
         if self.size == 1 or _sharded(model):
             return Shared(alone, model)
-        return Shared(DistributedDataParallel(alone, broadcast_buffers=False), model)
+        # The rotary table is the same everywhere; PyTorch 2.13 has another word for leaving it.
+        known = inspect.signature(DistributedDataParallel).parameters
+        word = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        flag: Any = {word: False}
+        return Shared(DistributedDataParallel(alone, **flag), model)
 
 
 ALONE = Team()

@@ -6,6 +6,7 @@ its own, and a run on the same text with the same tokenizer finds them whole.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def prepare(
         FtkitError: for a corpus that cannot be read, changes while it is, is too short, or gives
             another key.
     """
+    _may_write(home)
     if key and (corpus := Corpus.open(home / key)):
         owner = Tokenizer.open(home / key) if isinstance(tokenizer, Learn) else tokenizer
         return Prepared(enough(corpus, context), owner, key)
@@ -95,6 +97,15 @@ def prepare(
     else:
         yield {"event": f"encoding {found.characters / 1e6:.1f} million characters"}
     return Prepared(build(texts, found, tokenizer, home / made, context), tokenizer, made)
+
+
+def _may_write(home: Path) -> None:
+    """Refuse a place for tokens that cannot be written to, before anything is read."""
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        raise FtkitError(
+            f"tokens cannot be kept in {home}: {there} may not be written to; choose another --out"
+        )
 
 
 def _learned(

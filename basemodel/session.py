@@ -93,7 +93,7 @@ def train(
     held = Held(work.corpus.held(), work.tokenizer, context, rows)
     behind = _take_up(run, params, optimizer, team)
     if team.first:
-        yield from _opening(run, work, held, behind)
+        yield from _opening(run, work, held, behind, decided)
     facts, nats = behind.facts, device.compiled(gpt.nats)
 
     def loss(_: torch.nn.Module, batch: Rows) -> torch.Tensor:
@@ -152,16 +152,31 @@ def sample(gpt: GPT, work: Work) -> str:
 
 
 def _opening(
-    run: Run, work: Work, held: Held, behind: checkpoint.Checkpoint
+    run: Run,
+    work: Work,
+    held: Held,
+    behind: checkpoint.Checkpoint,
+    decided: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """Say what there is to beat, or what was damaged of what lies behind."""
     if not behind.step:
         bigram = held.bigram(Bigram.count(work.corpus.first(MOST), work.config.vocab_size))
         run.log({"step": 0, "bigram": bigram})
         yield {
-            "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text"
+            "event": f"a bigram model has {bigram['nats']:.3f} nats a token of the held-out text, "
+            f"{bigram['bits_per_byte']:.3f} bits per byte"
         }
+        yield {"event": _readings(work.corpus, decided)}
     yield from ({"event": note} for note in behind.passed_over)
+
+
+def _readings(corpus: Corpus, decided: Mapping[str, Any]) -> str:
+    """Say how long the text is, and how often that will be read."""
+    times = int(decided["tokens"]) / corpus.tokens
+    often = (
+        f"they are read about {times:,.0f} times" if times > 1.5 else "they are read once or less"
+    )
+    return f"{corpus.tokens:,} tokens of text to train on: {often}"
 
 
 def _say(

@@ -1,6 +1,6 @@
 """What --dry-run prints: sizes, tokens, and estimates of memory and time from first principles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,7 @@ def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None
 def pretraining(plan: Any, documents: Iterable[str]) -> str:
     """Work out a pretraining without training: reads the corpus once."""
     from ..basemodel.budget import MICRO
+    from ..basemodel.corpus import survey
     from ..basemodel.device import decide
 
     if plan.base is None:
@@ -117,9 +118,8 @@ def pretraining(plan: Any, documents: Iterable[str]) -> str:
         from ..basemodel.base import open_base
 
         shape, what = open_base(plan.base).config, plan.base
-    count, characters = 0, 0
-    for text in documents:
-        count, characters = count + 1, characters + len(text)
+    row, read = plan.row(shape), list[int]()
+    characters = survey(_counted(documents, read), plan.validation).characters
     dial = plan.dial
     device = decide(parameters=shape.parameters, width=shape.hidden_size)
     at_once = min(dial.batch, MICRO[device.device])
@@ -133,6 +133,16 @@ def pretraining(plan: Any, documents: Iterable[str]) -> str:
         labelled=at_once,
         vocabulary=shape.vocab_size,
     )
-    budget = f"; --minutes ends it after {plan.minutes:g}" if plan.minutes is not None else ""
-    head = f"{what} on {count:,} documents of {characters:,} characters"
-    return f"{head}\n{work.words()}{budget}"
+    budget = (
+        f"; --minutes {plan.minutes:g} takes as many as fit" if plan.minutes is not None else ""
+    )
+    head = f"{what} on {len(read):,} documents of {characters:,} characters"
+    updates = f"updates of {dial.batch:,} tokens in rows of {row:,}"
+    return f"{head}\n{updates}\n{work.words()}{budget}"
+
+
+def _counted(documents: Iterable[str], read: list[int]) -> Iterator[str]:
+    """Note the length of each document that passes."""
+    for text in documents:
+        read.append(len(text))
+        yield text

@@ -44,9 +44,9 @@ def begin(out: Path | None, default: str, settings: Mapping[str, Any]) -> Iterat
     """
     _refuse_several()
     folder = out if out is not None else free_name(RUNS / default)
-    click.echo(f"run folder: {folder}")
     made = _missing(folder)
     run = Run.create(folder, settings)
+    click.echo(f"run folder: {folder}")
     with going_on(run):
         try:
             yield run

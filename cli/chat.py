@@ -42,7 +42,8 @@ from . import _options
     default=0,
     metavar="K",
     callback=_options.not_negative,
-    help="Sample among the K likeliest words [default: among all].",
+    help="Sample among the K likeliest words, at a temperature of 1 if none is said "
+    "[default: among all].",
 )
 @click.option(
     "--top-p",
@@ -97,6 +98,8 @@ def chat(
     from ._session import Session
     from ._talk import ask_each, converse, piped
 
+    if not temperature and (top_k or top_p < 1):
+        temperature = 1.0  # among which likely words, asks who wants samples
     session = Session.open(
         run,
         db,

@@ -9,7 +9,7 @@ import click
 from ftkit import __version__, catalog
 from ftkit.config import override, table
 from ftkit.errors import FtkitError, Interrupted, WorkError
-from ftkit.runs import Run
+from ftkit.runs import Run, refuse_full
 
 from ..basemodel.config import BIGRAM, FAMILY_NAMES, PRESETS
 from . import _options
@@ -93,6 +93,8 @@ def pretrain(
         with going_on(run):
             train(run)
         return
+    if out is not None and not dry_run:
+        refuse_full(out)  # before PyTorch is loaded
     sets = _options.settings(pairs, TABLES)
     if base is not None and Path(base).is_dir():
         base = str(Path(base).absolute())  # the run may be gone on with from elsewhere
@@ -182,7 +184,15 @@ def train(run: Run) -> None:
     documents = None if sources else corpus(settings)
     last = watch(work(run, plan, documents=documents, sources=sources), "pretrain")
     loss = f"training loss {last['loss']:.3f}" if last else "nothing left to train"
-    click.echo(f"finished: {run.path} ({loss})")
+    checks = [row for row in run.records() if "validation" in row]
+    nats = [row["validation"]["nats"] for row in checks]
+    click.echo(f"finished: {run.path} ({loss}, validation {nats[-1]:.3f})")
+    if min(nats) < 0.98 * nats[-1]:
+        step = checks[nats.index(min(nats))]["step"]
+        click.echo(
+            f"validation was lower at step {step}, {min(nats):.3f}: the text is learned by heart; "
+            "give more text or fewer --tokens"
+        )
 
 
 def corpus(settings: dict[str, Any]) -> "Embedded":

@@ -165,6 +165,7 @@ class Run:
         files = sorted(aside.iterdir(), key=lambda file: (file.suffix == WEIGHTS, file.name))
         hashes = {file.name: sha256(file) for file in files}
         for file in files:
+            shutil.copymode(self.inner / "run.toml", file)  # safetensors shuts others out
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
             os.replace(file, self.path / file.name)
