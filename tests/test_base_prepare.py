@@ -70,6 +70,14 @@ def test_other_content_has_another_key(tmp_path: Path):
     assert len(held[0]) == len(set(held[0])) > 0  # each once, whatever the weight
 
 
+def test_a_place_that_may_not_be_written_to_is_said_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(FtkitError, match=r"tokens cannot be kept in .*\.corpora: .* may not be"):
+        prepared(tmp_path / ".corpora")
+
+
 def test_a_torn_folder_is_not_taken(tmp_path: Path):
     first, _ = prepared(tmp_path)
     ids = next((tmp_path / first.key).glob("*.ids"))

@@ -1,6 +1,7 @@
 """Sessions of a pretraining: samples on the way, and stops that come between two looks."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def test_a_sample_changes_neither_mode_nor_random_state(whole: Whole) -> None:
     assert gpt.training
     assert torch.equal(torch.get_rng_state(), state)
     assert said == [row for row in records if "sample" in row][-1]["sample"]
+
+
+def test_it_says_how_often_the_text_is_read_and_leaves_weights_that_others_can_read(
+    whole: Whole,
+) -> None:
+    out, records = whole
+    events = [row["event"] for row in records if "event" in row]
+    (said,) = [event for event in events if "tokens of text to train on" in event]
+    assert re.fullmatch(
+        r"\d\d,\d{3} tokens of text .*: they are read (about 2 times|once or less)", said
+    )
+    modes = {path.stat().st_mode & 0o777 for path in out.iterdir() if path.is_file()}
+    assert modes == {(out / "run" / "run.toml").stat().st_mode & 0o777}
 
 
 def test_a_run_killed_before_its_first_checkpoint_logs_its_beginning_once(

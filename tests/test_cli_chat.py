@@ -119,7 +119,8 @@ def test_the_options_of_sampling_reach_the_generator(tiny_runs, monkeypatch):
         assert (given["max_new_tokens"], given["crop"]) == (recipe_limit, crop)
         assert chat(tiny_runs[run], "-p", "x", "--max-tokens", "9").exit_code == 0
         assert given["max_new_tokens"] == 9
-    assert chat(tiny_runs["full"], "-p", "x", "--raw").exit_code == 0
+    assert chat(tiny_runs["full"], "-p", "x", "--raw", "--top-k", "5").exit_code == 0
+    assert given["temperature"] == 1.0
     assert (given["max_new_tokens"], given["crop"]) == (256, True)
 
 

@@ -138,6 +138,27 @@ def test_a_flag_wins_over_the_file_and_what_follows_from_it_follows(tmp_path: Pa
     assert "minutes are too short" in timed.stderr
 
 
+def test_what_is_learned_by_heart_is_said_in_the_end(tmp_path: Path):
+    text = tmp_path / "few.txt"
+    text.write_text("\n\n".join(f"{number}: {number * 7919 % 9973}" * 40 for number in range(24)))
+    words = ["--preset", "pico", "--tokenizer", "char", "--tokens", "60000", *TINY]
+    result = pretrain("--data", text, *words)
+    assert result.exit_code == 0, result.stderr
+    last = result.stdout.splitlines()
+    nats = Run.open(Path("runs/base")).done["validation"]["nats"]
+    (ended,) = [line for line in last if line.startswith("finished: runs/base (training loss ")]
+    assert ended.endswith(f", validation {nats:.3f})")
+    assert "validation was lower at step" in last[-1]
+
+
+def test_a_dry_run_refuses_what_the_run_would(tmp_path: Path):
+    text = tmp_path / "short.txt"
+    text.write_text("one")
+    result = pretrain("--data", text, "--dry-run")
+    assert result.exit_code == 2
+    assert "the corpus has 1 document" in result.stderr
+
+
 def test_the_seed_has_one_owner(tmp_path: Path):
     result = pretrain("--set", "plan.seed=5")
     assert result.exit_code == 2
