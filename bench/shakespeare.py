@@ -6,7 +6,9 @@ FOLDER of --nanogpt is a checkout of github.com/karpathy/nanoGPT, that of --data
 and valid.txt.gz. nanoGPT runs its README's recipe for a CPU; ftkit its smallest preset at the same
 context. Both are whole processes: start, reading, validation and saving included; they run one
 after the other on the same threads. Both losses are taken here, on the whole validation split in
-windows of the context, in float32. Where ftkit's is above nanoGPT's the script says so and fails.
+windows of the context, in float32. Where one of ftkit's is above nanoGPT's the script says so and
+fails. The number of tokens was chosen on this split; ftkit's runs differ in the seed, nanoGPT's
+seed is fixed.
 """
 
 import argparse
@@ -42,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of nanoGPT")
     parser.add_argument("--data", type=Path, required=True, help="train.txt.gz and valid.txt.gz")
-    parser.add_argument("--tokens", type=int, default=390_000, help="what ftkit trains on")
+    parser.add_argument("--tokens", type=int, default=430_000, help="what ftkit trains on")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, in turn")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--notes", default="", help="what a reader of the figures must know")
@@ -69,6 +71,9 @@ def main() -> int:
         f"ftkit {figures['ftkit']['seconds']:.1f} s to {figures['ftkit']['loss']:.4f}"
     )
     print(f"ratio {figures['ratio']:.2f}")
+    if max(loss for _, loss in runs["ftkit"]) > min(loss for _, loss in runs["nanogpt"]):
+        print("a loss of ftkit's is above nanoGPT's: the times cannot be compared", file=sys.stderr)
+        return 1
     rows = [
         [f"`{words[name]}`", f"{figures[name]['seconds']:.1f} s", f"{figures[name]['loss']:.3f}"]
         for name in ("nanogpt", "ftkit")
@@ -78,14 +83,11 @@ def main() -> int:
         "Tiny Shakespeare to the loss that nanoGPT's recipe for a CPU reaches",
         ["command", "wall time, all included", "loss on the whole validation split"],
         rows,
-        notes=f"Ratio {figures['ratio']:.2f}; medians of {asked.repeats} runs in turn. "
-        + asked.notes,
+        notes=f"Ratio {figures['ratio']:.2f}; medians of {asked.repeats} runs in turn, ftkit with other seeds. "
+        "The number of tokens was chosen on this split. " + asked.notes,
         commands=words,
         **figures,
     )
-    if figures["ftkit"]["loss"] > figures["nanogpt"]["loss"]:
-        print("ftkit's loss is above nanoGPT's: the times cannot be compared", file=sys.stderr)
-        return 1
     return 0
 
 
