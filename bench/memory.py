@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--mb", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--data", type=Path, help="prose to repeat [default: the embedded worlds]")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench" / "memory.json")
+    parser.add_argument("--notes", default="", help="what a reader of the figures must know")
     parser.add_argument("--work", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
@@ -178,7 +179,7 @@ def main() -> None:
         notes=(
             f"Largest to smallest text: {ratio:.2f} times the memory. The peaks are {COUNTED}. The "
             f"text repeats {SEED_TEXT // 10**6} million characters, so words come back more often "
-            "than in other text, and more of them are found encoded."
+            f"than in other text, and more of them are found encoded. {given.notes}"
         ),
         measured=rows,
         last_to_first=round(ratio, 3),

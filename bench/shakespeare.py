@@ -83,8 +83,8 @@ def main() -> int:
         "Tiny Shakespeare to the loss that nanoGPT's recipe for a CPU reaches",
         ["command", "wall time, all included", "loss on the whole validation split"],
         rows,
-        notes=f"Ratio {figures['ratio']:.2f}; medians of {asked.repeats} runs in turn, ftkit with other seeds. "
-        "The number of tokens was chosen on this split. " + asked.notes,
+        notes=f"Ratio {figures['ratio']:.2f}; medians of {asked.repeats} runs in turn, "
+        f"ftkit with other seeds. The number of tokens was chosen on this split. {asked.notes}",
         commands=words,
         **figures,
     )
