@@ -211,7 +211,7 @@ def settle(
         "steps": steps,
         "tokens": steps * update,
         "practice": min(dial.practice, steps // 10),
-        "every": max(1, steps // CHECKS),
+        "every": math.ceil(steps / CHECKS),
     }
 
 
