@@ -143,6 +143,12 @@ def _device() -> tuple[str, str]:
     return "cpu", "there is no CUDA or Apple GPU"
 
 
+def bfloat16_unit() -> str:
+    """Name what the processor multiplies bfloat16 by; "" when it cannot."""
+    found = torch.cpu.get_capabilities()
+    return next((unit for unit in ("amx_bf16", "avx512_bf16") if found.get(unit) is True), "")
+
+
 def _dtype(device: str, width: int | None) -> tuple[str, str]:
     if device == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -150,9 +156,8 @@ def _dtype(device: str, width: int | None) -> tuple[str, str]:
         return "float32", "the GPU has no bfloat16"
     if device == "mps":
         return "float32", "Apple GPUs gain little from bfloat16 at these sizes"
-    able = {name for name, there in torch.cpu.get_capabilities().items() if there is True}
-    unit = next((name for name in ("amx_bf16", "avx512_bf16") if name in able), None)
-    if unit is None:
+    unit = bfloat16_unit()
+    if not unit:
         return "float32", "the processor has no bfloat16 arithmetic"
     if width is not None and width < NARROW:
         return "float32", f"the processor has {unit}, but {width} wide is too narrow to gain by it"

@@ -5,19 +5,16 @@
 
 import json
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-BITS = ("amx_bf16", "avx512_bf16")  # what a processor multiplies bfloat16 by
+sys.path.insert(0, str(Path(__file__).parent.parent))  # a bare clone has to find itself
 
-
-def bfloat16() -> str:
-    """Name the processor's unit for bfloat16, or return ""."""
-    found = torch.cpu.get_capabilities()
-    return next((unit for unit in BITS if found.get(unit) is True), "")
+from ftkit.basemodel.device import bfloat16_unit
 
 
 def kept(
@@ -46,7 +43,7 @@ def kept(
         "hardware": {
             "processor": _processor(),
             "threads": torch.get_num_threads(),
-            "bfloat16": bfloat16(),
+            "bfloat16": bfloat16_unit(),
             "torch": torch.__version__,
         },
         "notes": notes,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _figures import bfloat16, kept
+from _figures import bfloat16_unit, kept
 
 ROWS, CONTEXT, VOCABULARY, WIDTH, LAYERS, HEADS = 16, 256, 4096, 256, 6, 4
 INNER = 384  # of the gated feed-forward part of qwen3, three maps: 256 x 384
@@ -98,7 +98,7 @@ def nanogpt(folder: Path, count: int, *, helped: bool) -> dict[str, Any]:
     shape = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "block_size": CONTEXT}
     model = GPT(GPTConfig(**shape, vocab_size=VOCABULARY, bias=False, dropout=0.0))
     optimizer = model.configure_optimizers(1e-1, 1e-3, (0.9, 0.95), "cpu")
-    low = helped and bool(bfloat16())
+    low = helped and bool(bfloat16_unit())
     context = torch.autocast("cpu", dtype=torch.bfloat16) if low else nullcontext()
     run = torch.compile(model) if helped else model
     batch = tokens()
@@ -201,7 +201,7 @@ def trainer(count: int) -> dict[str, Any]:
             output_dir=folder,
             per_device_train_batch_size=ROWS,
             max_steps=WARM + count,
-            bf16=bool(bfloat16()),
+            bf16=bool(bfloat16_unit()),
             torch_compile=True,
             use_cpu=True,
             report_to=[],
@@ -211,7 +211,7 @@ def trainer(count: int) -> dict[str, Any]:
         )
         Trainer(model, arguments, train_dataset=rows, callbacks=[Clock()]).train()
     rate = count * ROWS * CONTEXT / (ends[-1] - ends[WARM - 1])
-    how = f"{'bfloat16' if bfloat16() else 'float32'}, compiled, AdamW"
+    how = f"{'bfloat16' if bfloat16_unit() else 'float32'}, compiled, AdamW"
     return {"tokens_per_second": round(rate, 1), "how": how}
 
 
