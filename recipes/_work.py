@@ -187,7 +187,7 @@ def _packers(
             pad=next(int(token) for token in known if token is not None),
             seed=seed,
             packable=packable,
-            where=[example.where for example in part.examples],
+            where=part.where,
         )
         for part, parts in ((train, tuning.accumulate), (held_out, 1))
     )
@@ -229,7 +229,10 @@ def _same_base(run: Run, base: str) -> None:
 
 def _same_rows(run: Run, train: Encoded) -> None:
     """Write down which tokens are trained on; a resumed run must find the same."""
-    mark = hashlib.sha256(str([item.ids for item in train.items]).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for item in train.items:
+        digest.update(str(item.ids).encode())
+    mark = digest.hexdigest()
     known = run.settings["base"]
     if "rows" not in known:
         run.update(run.settings | {"base": known | {"rows": mark}})
