@@ -1,4 +1,4 @@
-"""Rendered rows, and many of them laid end to end: five bytes a token, whatever Python makes of one."""
+"""Rendered rows, and many of them laid end to end: five bytes for a token, not Python's forty."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -109,13 +109,14 @@ class Template:
         for found in (given, trimmed):
             if frame.around(found) == text:
                 return found
-        each = [self._shown(messages, place, frame, ask) for place in range(len(messages))]
-        whole = [content for content in each if content is not None]
-        if len(whole) < len(each) or frame.around(whole) != text:
-            raise self._changes(given)
-        if not ask and whole[-1].strip() != trimmed[-1]:
+        shown = [self._shown(messages, place, frame, ask) for place in range(len(messages))]
+        found = [content for content in shown if content is not None]
+        if len(found) < len(shown) or frame.around(found) != text:
+            lost = [text for text, kept in zip(given, shown, strict=True) if kept is None]
+            raise self._changes(lost or given)
+        if not ask and found[-1].strip() != trimmed[-1]:
             raise self._changes(given[-1:])
-        return whole
+        return found
 
     def _shown(self, messages: Messages, place: int, frame: Frame, ask: bool) -> str | None:
         """Find one content as the template shows it, among marks."""
