@@ -22,11 +22,12 @@ class BadRow(FtkitError):
         where: `file:line`.
         kind: what is wrong, in words by which such rows are grouped and counted.
         words: what is wrong with this one, and what would be right.
+        raw: the line as it stands, where it is one.
     """
 
-    def __init__(self, where: str, kind: str, words: str) -> None:
+    def __init__(self, where: str, kind: str, words: str, raw: str = "") -> None:
         super().__init__(f"{where}: {words}")
-        self.where, self.kind, self.words = where, kind, words
+        self.where, self.kind, self.words, self.raw = where, kind, words, raw
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def _lines(part: Part) -> Iterator[Record]:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as problem:
             place = problem.start + len(raw) - len(problem.object)  # a byte order mark was left out
-            yield Record(not_utf8(part.where, number, raw[place], place), where)
+            broken = not_utf8(part.where, number, raw[place], place)
+            broken.raw = raw.decode("utf-8", "replace")
+            yield Record(broken, where)
             continue
         if line.strip():
             yield Record(_parsed(line, raw, where, part.kind), where)
@@ -66,7 +68,7 @@ def _parsed(line: str, raw: bytes, where: str, kind: str) -> Any:
         value = json.loads(line)
     except (ValueError, RecursionError) as problem:
         hint = f"; {WHAT_JSON}" if kind == ".json" else ""
-        return BadRow(where, "broken JSON", f"{_wrong(problem)}{hint}")
+        return BadRow(where, "broken JSON", f"{_wrong(problem)}{hint}", line)
     return _whole(value, where) if ESCAPE.search(raw) else value
 
 

@@ -82,6 +82,18 @@ class Hub:
             names = datasets.get_dataset_split_names(self.name, self.config)
         return tuple(replace(self, split=name) for name in names)
 
+    def commit(self) -> str:
+        """Name the state in which it is: the Hub's commit, or what a local folder holds."""
+        if (folder := Path(self.name)).is_dir():
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            return str(
+                [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+            )
+        import huggingface_hub
+
+        with self._reading():
+            return str(huggingface_hub.HfApi().dataset_info(self.name).sha)
+
     def __str__(self) -> str:
         return f"{HUB}{self.name}"
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from ftkit.basemodel import record, records
-from ftkit.basemodel import unpack
+from ftkit.basemodel import record, records, unpack
 from ftkit.basemodel.corpus import Documents
 from ftkit.basemodel.texts import chunks
 from ftkit.errors import FtkitError
