@@ -4,6 +4,7 @@ import dataclasses
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -13,6 +14,7 @@ from ftkit.errors import FtkitError
 from ._flat import Flat, Packed, chunks
 from ._recipe import Example, Recipe
 from ._render import Renderer
+from ._split import digest
 
 NAMED = 5  # rows that a message names
 AT_ONCE = 1024  # rows that are rendered together
@@ -146,15 +148,13 @@ class _Tally:
 
     def __init__(self) -> None:
         self.rows = 0
-        # Of a million rows only numbers are kept; two that are equal by chance come once in
-        # forty million such counts.
-        self.seen: set[int] = set()
+        self.seen: set[int] = set()  # hashes: the rows themselves may not fit
         self.units: set[int] = set()
 
     def add(self, example: Example) -> None:
         self.rows += 1
-        self.seen.add(hash(_words(example)))
-        self.units.add(hash(example.meta.get("unit", example.where)))
+        self.seen.add(_words(example))
+        self.units.add(digest(str(example.meta.get("unit", example.where))))
 
     @property
     def part(self) -> Part:
@@ -193,7 +193,7 @@ def check(recipe: Recipe, tokenizer: Any = None) -> dict[str, Part]:
         "validation": recipe.examples("validation"),
         "test": recipe.examples("test"),
     }
-    found = leaks([*splits["train"], *splits["validation"]], splits["test"])
+    found = leaks(chain(splits["train"], splits["validation"]), splits["test"])
     if found:
         raise FtkitError(f"{len(found)} test rows lie in the training rows too: {_some(found)}")
     if tokenizer is None:
@@ -205,8 +205,8 @@ def check(recipe: Recipe, tokenizer: Any = None) -> dict[str, Part]:
     }
 
 
-def _words(example: Example) -> tuple[str, ...]:
-    return tuple(message["content"] for message in example.messages)
+def _words(example: Example) -> int:
+    return digest(*(message["content"] for message in example.messages))
 
 
 def _some(places: Sequence[str]) -> str:

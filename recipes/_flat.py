@@ -1,5 +1,6 @@
 """Rendered rows, and many of them laid end to end: five bytes for a token, not Python's forty."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -112,6 +113,14 @@ class Flat(Sequence[Rendered]):
     def sizes(self) -> NDArray[np.int64]:
         """Tokens of each row."""
         return np.diff(self._ends[: self._rows + 1])
+
+    @property
+    def digest(self) -> str:
+        """Hash of all rows: their ids, what is learned of them, and where they end."""
+        whole = hashlib.sha256(self._ids)
+        whole.update(self._learned)
+        whole.update(self._ends[: self._rows + 1].tobytes())
+        return whole.hexdigest()
 
     @property
     def supervised(self) -> int:

@@ -18,6 +18,9 @@ from torch import Tensor
 from ._flat import Flat, Rendered
 
 CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
+STEP = 64  # widths of rows are multiples of it
+WIDER = 8  # steps by which rows are widened at most
+FULL = 0.96  # of a row's places: fuller rows are not looked for
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,35 @@ def fit_rows(sizes: Sequence[int], length: int) -> list[list[int]]:
         rows[row].append(item)
         bisect.insort(room, (left - sizes[item], row))
     return rows
+
+
+def row_width(sizes: Sequence[int], least: int, *, packable: bool = True) -> int:
+    """Choose how wide packed rows are: the narrowest that are nearly full.
+
+    An example of 100 tokens leaves a fifth of a row of 128 empty, five nearly fill one of 512.
+
+    Args:
+        sizes: tokens of each example, slots included, in any order.
+        least: tokens that a row has at least.
+        packable: else a row holds one example.
+
+    Returns:
+        A multiple of STEP; where none of the widths is nearly full, the fullest.
+
+    >>> row_width([100] * 50, 128), row_width([125] * 50, 128)
+    (512, 128)
+    """
+    first = -(-max(least, *sizes) // STEP) * STEP
+    widths = range(first, first + WIDER * STEP + 1, STEP) if packable else [first]
+    some = sizes[:: -(-len(sizes) // CHUNK)]
+    best, fullest = first, 0.0
+    for width in widths:
+        full = sum(some) / (width * len(fit_rows(some, width)))
+        if full > fullest:
+            best, fullest = width, full
+        if fullest >= FULL:
+            break
+    return best
 
 
 class Packer:

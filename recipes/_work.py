@@ -3,10 +3,9 @@
 # N labelled places, V vocabulary
 
 import dataclasses
-import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from ..basemodel.device import Device, decide
 from ..basemodel.fit import Plan
 from ..basemodel.optim import Optimizer
 from ._check import Encoded, encode
-from ._pack import Batch, Packer
+from ._pack import Batch, Packer, row_width
 from ._recipe import Example, Recipe
 from ._render import Renderer
 
@@ -114,7 +113,12 @@ def prepare(
     rows = recipe.examples("train")
     checks = _spread(recipe.examples("validation"), tuning.held_out)
     if not rows or not checks:
-        raise FtkitError(f"recipe {recipe.name} gives no rows to train on and to validate with")
+        raise FtkitError(
+            f"recipe {recipe.name} gives no rows to train on and to validate with: three rows with "
+            "different questions are the least"
+        )
+    if (found := recipe.found()) is not None:
+        found.keep(run)
     _same_base(run, base)
     model, tokenizer = open_base(base)
     context = getattr(model.config, "max_position_embeddings", recipe.length)
@@ -138,7 +142,7 @@ def prepare(
     forward = Forward.of(model, method)
     packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
     train_packer, held_out_packer = _packers(
-        train, held_out, tokenizer, recipe, method, tuning, seed, packable
+        train, held_out, tokenizer, method, tuning, seed, packable
     )
     decided = run.settings.get("decided") or _device(size, model)
     device = Device.read(decided)
@@ -155,7 +159,7 @@ def prepare(
         run.update(run.settings | {"decided": decided})
     plan = Plan(decided["steps"], tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
     weights = trainable(model)
-    notes = _notes(train, held_out, train_packer, plan, device, weights)
+    notes = _notes(train, held_out, train_packer, plan, device, weights, renderer.notes)
     optimizer = Optimizer(method.groups(model))
     return Work(
         model.train(), tokenizer, forward, train_packer, held_out_packer, device, plan, optimizer,
@@ -167,15 +171,14 @@ def _packers(
     train: Encoded,
     held_out: Encoded,
     tokenizer: Any,
-    recipe: Recipe,
     method: Method,
     tuning: Tuning,
     seed: int,
     packable: bool,
 ) -> tuple[Packer, Packer]:
     """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
-    longest = max(train.part.longest, held_out.part.longest) + method.virtual_tokens
-    width = min(recipe.length, max(ROW, -(-longest // 64) * 64))
+    sizes, slots = train.items.sizes + method.virtual_tokens, method.virtual_tokens
+    width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), packable=packable)
     known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     first, second = (
         Packer(
@@ -183,7 +186,7 @@ def _packers(
             width,
             max(1, tuning.batch // width),
             parts=parts,
-            slots=method.virtual_tokens,
+            slots=slots,
             pad=next(int(token) for token in known if token is not None),
             seed=seed,
             packable=packable,
@@ -229,10 +232,7 @@ def _same_base(run: Run, base: str) -> None:
 
 def _same_rows(run: Run, train: Encoded) -> None:
     """Write down which tokens are trained on; a resumed run must find the same."""
-    digest = hashlib.sha256()
-    for item in train.items:
-        digest.update(str(item.ids).encode())
-    mark = digest.hexdigest()
+    mark = train.items.digest
     known = run.settings["base"]
     if "rows" not in known:
         run.update(run.settings | {"base": known | {"rows": mark}})
@@ -240,7 +240,7 @@ def _same_rows(run: Run, train: Encoded) -> None:
         raise FtkitError("the training rows are no longer those this run began with: start a new")
 
 
-def _spread(rows: list[Example], most: int) -> list[Example]:
+def _spread(rows: Sequence[Example], most: int) -> Sequence[Example]:
     """Take some rows from all over a split."""
     if len(rows) <= most:
         return rows
@@ -283,6 +283,7 @@ def _notes(
     plan: Plan,
     device: Device,
     weights: dict[str, torch.nn.Parameter],
+    template: tuple[str, ...],
 ) -> dict[str, Any]:
     """Say what will be done, as the first log record."""
     return {
@@ -293,6 +294,7 @@ def _notes(
         "overlong": {"count": train.part.overlong, "where": list(train.part.named)},
         "duplicates": train.part.duplicates,
         "packing_efficiency": round(packer.efficiency, 3),
+        "template": list(template),
         "device": device.device,
         "dtype": device.dtype,
     }
