@@ -20,7 +20,7 @@ from ._flat import Flat, Rendered
 CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
 STEP = 64  # widths of rows are multiples of it
 WIDER = 8  # steps by which rows are widened at most
-FULL = 0.96  # of a row's places: fuller rows are not looked for
+FULL = 0.95  # of a row's places: fuller rows are not looked for
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def fit_rows(sizes: Sequence[int], length: int) -> list[list[int]]:
     return rows
 
 
-def row_width(sizes: Sequence[int], least: int, *, packable: bool = True) -> int:
+def row_width(sizes: Sequence[int], least: int, most: int = 4096) -> int:
     """Choose how wide packed rows are: the narrowest that are nearly full.
 
     An example of 100 tokens leaves a fifth of a row of 128 empty, five nearly fill one of 512.
@@ -97,7 +97,7 @@ def row_width(sizes: Sequence[int], least: int, *, packable: bool = True) -> int
     Args:
         sizes: tokens of each example, slots included, in any order.
         least: tokens that a row has at least.
-        packable: else a row holds one example.
+        most: tokens that a row is widened to at most.
 
     Returns:
         A multiple of STEP; where none of the widths is nearly full, the fullest.
@@ -106,7 +106,7 @@ def row_width(sizes: Sequence[int], least: int, *, packable: bool = True) -> int
     (512, 128)
     """
     first = -(-max(least, *sizes) // STEP) * STEP
-    widths = range(first, first + WIDER * STEP + 1, STEP) if packable else [first]
+    widths = range(first, max(first, min(most, first + WIDER * STEP)) + 1, STEP)
     some = sizes[:: -(-len(sizes) // CHUNK)]
     best, fullest = first, 0.0
     for width in widths:

@@ -177,8 +177,9 @@ def _packers(
     packable: bool,
 ) -> tuple[Packer, Packer]:
     """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
-    sizes, slots = train.items.sizes + method.virtual_tokens, method.virtual_tokens
-    width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), packable=packable)
+    slots, most = method.virtual_tokens, tuning.batch if packable else 0
+    sizes = train.items.sizes + slots
+    width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), most)
     known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     first, second = (
         Packer(
