@@ -29,7 +29,8 @@ class Batch:
 
     Args:
         ids_BT: token ids, the pad in slots and where nothing lies.
-        positions_BT: from 0 at the first slot or token of each example.
+        positions_BT: from 0 at the first slot or token of each example; 0 where nothing lies, for a
+            row may be wider than the model has positions.
         slots_BT: number of the virtual token in each slot, -1 elsewhere; None without slots.
         where_N: the places, in flattened rows, whose next token has a label.
         targets_N: those next tokens.
@@ -229,7 +230,6 @@ class Packer:
                 positions_BT[row, start:end] = np.arange(end - start)
                 slots_BT[row, start:first] = np.arange(self.slots)
                 start = end
-            positions_BT[row, start:] = np.arange(wide - start)
         labelled_N = torch.from_numpy(learned_BT.reshape(-1).nonzero()[0])
         ids = torch.from_numpy(ids_BT)
         return Batch(

@@ -62,6 +62,7 @@ def losses(forward: Forward, batch: Batch) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(z_NV, batch.targets_N, reduction="none")
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set")  # GPT-2: PEFT sets it itself
 @pytest.mark.parametrize("name", names("adapters"))
 def test_packed_losses_are_those_of_each_alone(base: Path, name: str) -> None:
     model, tokenizer = open_base(base)
