@@ -1,4 +1,4 @@
-"""Whatever a row says: read, rendered, masked, packed and unpacked, it teaches the text it holds."""
+"""Whatever a row says: read, rendered, masked, packed and unpacked, it teaches what it answers."""
 
 import gzip
 import json
