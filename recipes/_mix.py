@@ -72,7 +72,7 @@ class Mixture(Recipe):
 
     @property
     def _querying(self) -> Recipe | None:
-        return next((part for part in self.parts if part.databases), None)
+        return next((part for part in self.parts if part.queries), None)
 
 
 def _unit(example: Example) -> str:

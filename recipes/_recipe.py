@@ -80,7 +80,7 @@ class Recipe(ABC):
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
     notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
-    databases: ClassVar[bool] = False  # whether questions are put to a database
+    queries: ClassVar[bool] = False  # whether questions are put to a database
     turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
 
     def __post_init__(self) -> None:

@@ -1,11 +1,5 @@
 """Real text-to-SQL data: rows of question, schema, query and database become examples."""
 
-import gzip
-import hashlib
-import os
-import re
-import shutil
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +10,7 @@ from ftkit.errors import FtkitError
 from ._read import Row, rows, source, split_files, texts
 from ._split import divide, weighted
 from ._sql_compact import names
+from ._sql_files import find_database
 
 SHAPE = {"question": True, "schema": True, "sql": True, "db_id": False}
 FEW = 10  # schemas; with fewer, what is held out is questions
@@ -106,12 +101,15 @@ def divide_rows(asked: Sequence[Asked], share: float, name: str) -> tuple[list[A
     return divide(asked, [row.question if few else row.schema for row in asked], share, name)
 
 
-def unpack(asked: Iterable[Asked], cache: Path) -> dict[tuple[Path, str], Path]:
+def unpack(
+    asked: Iterable[Asked], cache: Path, databases: str = ""
+) -> dict[tuple[Path, str], Path]:
     """Find the databases of rows; packed ones are unpacked once into the cache.
 
     Args:
         asked: rows that name a database.
         cache: a folder for unpacked files.
+        databases: the folder that holds the databases; "" for `databases/` beside the rows.
 
     Returns:
         (folder, db_id) -> SQLite file.
@@ -122,30 +120,10 @@ def unpack(asked: Iterable[Asked], cache: Path) -> dict[tuple[Path, str], Path]:
     found: dict[tuple[Path, str], Path] = {}
     for row in asked:
         if (row.folder, row.db_id) not in found:
-            found[row.folder, row.db_id] = _database(row, cache)
+            found[row.folder, row.db_id] = find_database(
+                Path(databases) if databases else row.folder / "databases",
+                row.db_id,
+                row.where,
+                cache,
+            )
     return found
-
-
-def _database(row: Asked, cache: Path) -> Path:
-    if not re.fullmatch(r"\w[\w.-]*", row.db_id):
-        raise FtkitError(f"{row.where}: 'db_id' is no plain file name: {row.db_id!r}")
-    plain = row.folder / "databases" / f"{row.db_id}.sqlite"
-    if plain.is_file():
-        return plain
-    packed = plain.with_name(plain.name + ".gz")
-    if not packed.is_file():
-        raise FtkitError(f"{row.where}: no database at {plain} or {packed.name}")
-    facts = packed.stat()
-    mark = f"{packed.resolve()} {facts.st_size} {facts.st_mtime_ns}"
-    place = cache / hashlib.sha256(mark.encode()).hexdigest()[:16] / plain.name
-    if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{os.getpid()}.tmp")
-        try:
-            with gzip.open(packed, "rb") as old, aside.open("wb") as new:
-                shutil.copyfileobj(old, new)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-            aside.unlink()
-            raise FtkitError(f"{packed} is no whole gzip file: {problem}") from None
-        os.replace(aside, place)
-    return place

@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +14,8 @@ from ftkit.errors import FtkitError
 
 from . import _sql_world
 from ._recipe import Example, Prose, Recipe, Split
-from ._sql_compact import compact, names, restore
+from ._sql_compact import compact, names, restore, shorten
+from ._sql_files import Values, schema_of, values_of
 from ._sql_rows import Asked, read, unpack
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
@@ -30,7 +29,11 @@ class SqlQa(Recipe):
         rows: training questions of the embedded world.
         tests: test questions of the embedded world.
         characters: size of the embedded pretraining corpus.
-        cache: folder for databases; "" for ftkit's folder in the user's cache.
+        types: show the type of every column; without it keys go without.
+        keys: show which columns are primary keys.
+        values: show so many of a column's values, read from the database.
+        databases: folder of the rows' databases; "" for `databases/` beside the rows.
+        cache: folder for unpacked databases; "" for ftkit's folder in the user's cache.
     """
 
     length: int = 512
@@ -39,10 +42,20 @@ class SqlQa(Recipe):
     rows: int = 12000
     tests: int = 500
     characters: int = 8_500_000
+    types: bool = False
+    keys: bool = False
+    values: int = 0
+    databases: str = ""
     cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
-    databases: ClassVar[bool] = True
+    queries: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no recipe."""
+        super().__post_init__()
+        if self.values < 0:
+            raise FtkitError(f"'recipe.values' takes 0 or more, not {self.values}")
 
     def examples(self, split: Split) -> list[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
@@ -65,13 +78,21 @@ class SqlQa(Recipe):
         """Lay the database's schema before a question; without one the text stands as it is."""
         if database is None:
             return Example(super().ask(text).messages, {"schema": "", "compact": False})
-        schema = _schema(database)
+        schema = schema_of(database)
+        held = values_of(database, self.values) if self.values else ()
         try:
-            shown = names(schema).schema if self.data else schema
+            shown = self._shown(schema, held, compact=bool(self.data))
         except ValueError as problem:
             raise FtkitError(f"{database} has a schema that cannot be asked: {problem}") from None
         facts = {"schema": schema, "compact": bool(self.data), "database": str(database)}
-        return _example(serialise(shown), text, "", "chat", **facts)
+        return _example(shown, text, "", "chat", **facts)
+
+    def _shown(self, schema: str, held: Values, compact: bool) -> str:
+        """Lay a schema out as the settings say, with the database's names or with short ones."""
+        if not compact:
+            return serialise(schema, self.types, self.keys, held)
+        known = names(schema)
+        return serialise(known.schema, self.types, self.keys, shorten(held, known))
 
     def answer(self, reply: str, example: Example) -> str:
         """Take the first statement; the database's own names are put back."""
@@ -95,7 +116,9 @@ class SqlQa(Recipe):
             files = _sql_world.databases(split, self.world_seed, place)
         return [
             _example(
-                item.shown,
+                self._shown(item.schema, _sql_world.held(item.db_id, self.values), compact=False)
+                if self.types or self.keys or self.values
+                else item.shown,
                 item.question,
                 spread(item.sql),
                 f"world {split} {number}",
@@ -118,10 +141,15 @@ class SqlQa(Recipe):
                 f"--data {' '.join(self.data)}: too few rows to keep some apart for validation; "
                 "three with different questions are the least"
             )
-        files = unpack(asked, self._cache() / "databases") if split == "test" else {}
+        needed = [row for row in asked if row.db_id] if split == "test" or self.values else []
+        files = unpack(needed, self._cache() / "databases", self.databases)
+        held = {
+            place: values_of(file, self.values) if self.values else ()
+            for place, file in files.items()
+        }
         return [
             _example(
-                serialise(names(row.schema).schema),
+                self._shown(row.schema, held.get((row.folder, row.db_id), ()), compact=True),
                 row.question,
                 compact(row.sql, names(row.schema)),
                 row.where,
@@ -158,22 +186,6 @@ def _features(sql: str) -> tuple[str, ...]:
         return _sql_world.features(sql)
     except SqlglotError:
         return ()
-
-
-def _schema(database: Path) -> str:
-    """Read the CREATE TABLE statements of a SQLite file, which nothing here can change."""
-    query = (
-        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
-        "ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL %'"
-    )
-    try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
-            tables = [str(sql) for (sql,) in opened.execute(query)]
-    except sqlite3.Error as problem:
-        raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
-    if not tables:
-        raise FtkitError(f"{database} holds no tables to ask about")
-    return ";\n".join(tables) + ";"
 
 
 def notebook(asked: Sequence[Asked]) -> str:
