@@ -64,7 +64,7 @@ def test_the_tokens_that_are_learned_with_a_tokenizer(tmp_path: Path):
     assert result.exit_code == 0, result.stderr
     assert "tokens, " in result.stdout
     marked = [piece.split("»")[0] for piece in result.stdout.split("«")[1:]]
-    assert len(marked) == 3
+    assert len(marked) == 4  # the template's frame, and three examples
     # The answer, and the token that ends the turn; nothing of the prompt.
     assert all(piece.endswith("<|end|>") and "<|user|>" not in piece for piece in marked)
 
