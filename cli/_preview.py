@@ -102,7 +102,7 @@ def _template(renderer: Any, own: bool) -> Template:
     """Show the template by an exchange of two words."""
     exchange = [{"role": "user", "content": "QUESTION"}, {"role": "assistant", "content": "ANSWER"}]
     text = str(renderer.tokenizer.chat_template)
-    name = "its own" if own else "ftkit's plain text, as the base has none"
+    name = "the base's own" if own else "ftkit's plain text, as the base has none"
     stops = [str(renderer.tokenizer.convert_ids_to_tokens(stop)) for stop in renderer.stops]
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Template(name, mark, tokens(renderer, exchange), stops)
@@ -192,9 +192,8 @@ def lines(view: Preview, *, colour: bool) -> Iterator[Text]:
     yield Text(fit(view))
     if view.template is not None:
         mark, stops = view.template.mark, " or ".join(view.template.stops)
-        yield Text(
-            f"\nThe chat template: {view.template.name} (SHA-256 {mark}…); an answer ends at {stops}."
-        )
+        yield Text(f"\nThe chat template: {view.template.name} (SHA-256 {mark}…).")
+        yield Text(f"An answer ends at {stops}.")
         yield shown(view.template.frame, colour=colour, between="")
         yield Text(f"\n{LEGEND}")
     for example in view.examples:

@@ -75,5 +75,5 @@ class Lengths:
 def _step(reach: int) -> int:
     """Find the round width at which about ten bars reach so far."""
     least = max(1, math.ceil(reach / BARS))
-    power = 10 ** int(math.log10(least))
+    power = int(10 ** int(math.log10(least)))
     return next(step * power for step in STEPS if step * power >= least)
