@@ -2,7 +2,6 @@
 
 import dataclasses
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from ftkit.errors import FtkitError
 from ._lengths import Lengths
 from ._recipe import Example, Recipe, Split
 from ._render import Rendered, Renderer
+from ._split import digest
 
 NAMED = 5  # rows that a message names
 MEASURED = 50_000  # rows of a split that are put into tokens to see how long they are
@@ -98,9 +98,11 @@ def encode(
 
 def count(examples: Sequence[Example]) -> Part:
     """Count what can be counted without a tokenizer."""
-    seen = Counter(_words(example) for example in examples)
-    units = {example.meta.get("unit", example.where) for example in examples}
-    return Part(len(examples), len(units), sum(seen.values()) - len(seen))
+    words, units = set[int](), set[int]()  # hashes: the rows themselves may not fit
+    for example in examples:
+        words.add(_words(example))
+        units.add(digest(str(example.meta.get("unit", example.where))))
+    return Part(len(examples), len(units), len(examples) - len(words))
 
 
 def check(recipe: Recipe, tokenizer: Any = None, most: int = MEASURED) -> dict[str, Part]:
@@ -137,12 +139,12 @@ def _part(
     examples: Sequence[Example], renderer: Renderer | None, length: int, most: int
 ) -> "tuple[Part, array[int]]":
     """Count a split in one pass that keeps numbers alone, and the hash of every row."""
-    words, units, sizes = array("q"), array("q"), array("q")
+    words, units, sizes = array("Q"), array("Q"), array("q")
     supervised, overlong = 0, list[str]()
     every = max(1, -(-len(examples) // most))
     for place, example in enumerate(examples):
-        words.append(hash(_words(example)))
-        units.append(hash(example.meta.get("unit", example.where)))
+        words.append(_words(example))
+        units.append(digest(str(example.meta.get("unit", example.where))))
         if renderer is None:
             sizes.append(sum(map(len, _words(example))))
         elif place % every == 0:
@@ -173,8 +175,8 @@ def _part(
     ), words
 
 
-def _words(example: Example) -> tuple[str, ...]:
-    return tuple(message["content"] for message in example.messages)
+def _words(example: Example) -> int:
+    return digest(*(message["content"] for message in example.messages))
 
 
 def _some(places: Sequence[str]) -> str:
