@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ._findings import findings
 from ._pieces import Piece, runs, tokens, words
 
 SHOWN = 3  # examples
@@ -60,6 +61,7 @@ class Preview:
         unit: `tokens` or `characters`.
         template: None without a tokenizer.
         examples: a few training rows.
+        found: what reading the sources met, a `recipes._found.Found`; None for the embedded world.
     """
 
     recipe: Any
@@ -67,6 +69,7 @@ class Preview:
     unit: str
     template: Template | None
     examples: list[Shown]
+    found: Any
 
     @property
     def limit(self) -> int | None:
@@ -90,12 +93,14 @@ def preview(recipe: Any, renderer: Any, own: bool, seed: int) -> Preview:
 
     parts = check(recipe, renderer.tokenizer if renderer else None)
     rows = recipe.examples("train")
-    taken = [rows[(place * len(rows) // SHOWN + seed) % len(rows)] for place in range(SHOWN)]
-    once = {row.where or number: row for number, row in enumerate(taken)} if rows else {}
+    count = len(rows)
+    places = {(place * count // SHOWN + seed) % count for place in range(min(count, SHOWN))}
     put = words if renderer is None else partial(tokens, renderer)
-    shown = [Shown(row.where or "example", put(row.messages)) for row in once.values()]
+    taken = [rows[place] for place in sorted(places)]
+    shown = [Shown(row.where or "example", put(row.messages)) for row in taken]
     unit = "tokens" if renderer else "characters"
-    return Preview(recipe, parts, unit, _template(renderer, own) if renderer else None, shown)
+    template = _template(renderer, own) if renderer else None
+    return Preview(recipe, parts, unit, template, shown, recipe.found())
 
 
 def _template(renderer: Any, own: bool) -> Template:
@@ -182,10 +187,14 @@ def lines(view: Preview, *, colour: bool) -> Iterator[Text]:
     """
     for split, part in view.parts.items():
         yield Text(f"{split:10} {counts(part, split)}")
-    for note in view.recipe.notes():
-        yield Text(f"{note}.")
     if view.recipe.notice:
         yield Text(view.recipe.notice)
+    for title, found in findings(view.found):
+        yield Text(f"\n{title}:")
+        yield from (Text(f"  {line}") for line in found)
+    if not view.parts["train"].lengths.rows:
+        yield Text("\nNo rows are left to train on.")
+        return
     yield Text(f"\n{measured(view)}:")
     yield from _histogram(view)
     yield Text(spread(view))
@@ -258,5 +267,5 @@ def page(views: list[Preview]) -> str:
     style = (files("ftkit.eval") / "_report.css").read_text("utf-8")
     return template.render(
         views=views, style=style, names=SPLITS, legend=LEGEND, counts=counts, measured=measured,
-        spread=spread, fit=fit, bars=bars,
+        spread=spread, fit=fit, bars=bars, findings=findings,
     )  # fmt: skip

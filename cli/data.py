@@ -13,6 +13,7 @@ from ftkit.runs import whole, write_whole
 
 from . import _options
 from ._bar import console
+from ._findings import reject
 from ._preview import Preview, lines, page, preview
 
 
@@ -28,6 +29,15 @@ from ._preview import Preview, lines, page, preview
     metavar="SOURCE",
     multiple=True,
     help="Rows, PATH[@WEIGHT]; again for more [default: the embedded world].",
+)
+@_options.on_bad_rows
+@click.option(
+    "--rejected",
+    metavar="FILE.jsonl",
+    type=click.Path(path_type=Path),
+    default=Path("rejected.jsonl"),
+    show_default=True,
+    help="Where --on-bad-rows skip writes the rows that cannot be used.",
 )
 @click.option(
     "--base",
@@ -50,6 +60,8 @@ from ._preview import Preview, lines, page, preview
 def data(
     recipe: str,
     data: tuple[str, ...],
+    on_bad_rows: str | None,
+    rejected: Path,
     base: str | None,
     html: Path | None,
     prose: Path | None,
@@ -58,17 +70,21 @@ def data(
 ) -> None:
     """Check, count and preview a recipe's rows.
 
-    Shows how long rows are, the chat template and three examples (others by another --seed), with
-    the part marked on which the loss falls. --set reaches the table recipe.
+    Shows what is wrong with rows and which are left out, how long they are, the chat template and
+    three examples (others by another --seed), with the part marked on which the loss falls.
+    --set reaches the table recipe.
     """
     from ..recipes._mix import load
 
     _refuse_taken({"--html": html, "--prose": prose})
     sets = _options.settings(pairs, ["recipe"])
-    if data:
-        sets["recipe"]["data"] = list(data)
+    _options.rows(sets["recipe"], data, on_bad_rows)
     taught = load(recipe, sets["recipe"])
-    parts = [replace(part, length=taught.length) for part in getattr(taught, "parts", [taught])]
+    parts = list(getattr(taught, "parts", [taught]))
+    skip = all(part.on_bad_rows == "skip" for part in parts)
+    _refuse_taken({"--rejected": rejected if skip else None})
+    # All is shown at once, whatever becomes of the bad rows in the end.
+    parts = [replace(part, length=taught.length, on_bad_rows="skip") for part in parts]
     renderer, own = _renderer(base) if base is not None else (None, False)
     screen, views = console(), []
     for part in parts:
@@ -82,6 +98,8 @@ def data(
         screen.print(f"\n{html}: the same as a page")
     if prose is not None:
         screen.print(f"\n{_write(prose, parts)}")
+    if said := reject([view.found for view in views if view.found], skip, rejected):
+        screen.print(f"\n{said}")
     _refuse_overlong(taught, views)
 
 

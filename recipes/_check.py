@@ -146,7 +146,7 @@ def _part(
         words.append(_words(example))
         units.append(digest(str(example.meta.get("unit", example.where))))
         if renderer is None:
-            sizes.append(sum(map(len, _words(example))))
+            sizes.append(sum(len(message["content"]) for message in example.messages))
         elif place % every == 0:
             item = renderer.render(example.messages)
             if not item.supervised:
