@@ -19,7 +19,7 @@ from ftkit import catalog
 
 COLUMNS = ("set", "rows", "what becomes of them", "which", "how many", "first places")
 TASKS = ("sql_qa", "medical", "chat")
-FATES = {"bad": "cannot be used", "odd": "used, worth a look", "left_out": "left out"}
+FATES = {"bad": "cannot be used", "odd": "used, worth a look", "left_out": "left out: they"}
 NAMED = 2  # places in the table
 
 
@@ -49,7 +49,7 @@ def lines(measured: dict[str, Any]) -> list[list[str]]:
     found = [
         [
             FATES[group["fate"]],
-            f"rows that {group['kind']}" if group["fate"] == "left_out" else group["kind"],
+            group["kind"].rstrip(","),
             f"{group['count']:,}",
             ", ".join(group["where"][:NAMED]),
         ]

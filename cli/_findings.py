@@ -30,7 +30,9 @@ def findings(found: Any) -> list[tuple[str, list[str]]]:
         if groups
     ]
     if found.unread:
-        report.append(("Not read, since others are named by split", list(map(printable, found.unread))))
+        report.append(
+            ("Not read, since others are named by split", list(map(printable, found.unread)))
+        )
     return report
 
 
