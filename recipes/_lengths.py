@@ -58,12 +58,14 @@ class Lengths:
         """
         if not self.sizes:
             return []
-        step = _step(self.at(0.99))
-        ends = [step * bar for bar in range(1, math.ceil(self.at(0.99) / step) + 1)]
+        least, most = max(1, self.sizes[0]), self.at(0.99)
+        step = _step(most - least + 1)
+        first = (least - 1) // step
+        ends = [step * bar for bar in range(first + 1, math.ceil(most / step) + 1)]
         if limit is not None and limit < self.sizes[-1]:
             # An end of a bar gives way to the limit where both would stand close together.
             ends = sorted({limit, *(e for e in ends if e == ends[-1] or abs(e - limit) > step / 2)})
-        found, low, below = [], 1, 0
+        found, low, below = [], first * step + 1, 0
         for end in ends:
             upto = len(self.sizes) - self.over(end)
             found.append(Bar(low, end, upto - below))
