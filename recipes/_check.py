@@ -1,18 +1,21 @@
 """Checks of a recipe's rows before any training: too long, unlabelled, twice, leaked."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from ftkit.errors import FtkitError
 
-from ._recipe import Example, Recipe
+from ._lengths import Lengths
+from ._recipe import Example, Recipe, Split
 from ._render import Rendered, Renderer
 from ._split import digest
 
 NAMED = 5  # rows that a message names
+MEASURED = 50_000  # rows of a split that are put into tokens to see how long they are
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Part:
         longest: tokens of the longest used example.
         overlong: how many examples were left out because they are too long.
         named: where the first of those stand.
+        lengths: of the examples before any was left out, where `check` measured them.
     """
 
     rows: int
@@ -38,6 +42,7 @@ class Part:
     longest: int = 0
     overlong: int = 0
     named: tuple[str, ...] = ()
+    lengths: Lengths = dataclasses.field(default_factory=Lengths)
 
 
 @dataclass(frozen=True)
@@ -100,40 +105,74 @@ def count(examples: Sequence[Example]) -> Part:
     return Part(len(examples), len(units), len(examples) - len(words))
 
 
-def leaks(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
-    """Name the held-out examples that training shows word for word."""
-    seen = {_words(example) for example in train}
-    return [example.where for example in held_out if _words(example) in seen]
-
-
-def check(recipe: Recipe, tokenizer: Any = None) -> dict[str, Part]:
-    """Check all splits of a recipe.
+def check(recipe: Recipe, tokenizer: Any = None, most: int = MEASURED) -> dict[str, Part]:
+    """Check all splits of a recipe, one row at a time.
 
     Args:
         recipe: with its data.
-        tokenizer: of the base; without one nothing is said about tokens.
+        tokenizer: of the base; without one lengths are in characters.
+        most: rows of a split whose lengths are measured in tokens; of more, some taken evenly.
 
     Returns:
         A part for each of `train`, `validation` and `test`.
 
     Raises:
-        FtkitError: for rows that do not fit, or a test row that training shows.
+        FtkitError: for a row with nothing to learn, or a test row that training shows.
     """
-    splits = {
-        "train": recipe.examples("train"),
-        "validation": recipe.examples("validation"),
-        "test": recipe.examples("test"),
-    }
-    found = leaks(chain(splits["train"], splits["validation"]), splits["test"])
-    if found:
-        raise FtkitError(f"{len(found)} test rows lie in the training rows too: {_some(found)}")
-    if tokenizer is None:
-        return {split: count(examples) for split, examples in splits.items()}
-    renderer = Renderer(tokenizer)
-    return {
-        split: encode(examples, renderer, recipe.length, recipe.max_dropped).part
-        for split, examples in splits.items()
-    }
+    renderer = None if tokenizer is None else Renderer(tokenizer)
+    parts: dict[str, Part] = {}
+    words: dict[str, array[int]] = {}
+    for split in SPLITS:
+        examples = recipe.examples(split)
+        parts[split], words[split] = _part(examples, renderer, recipe.length, most)
+    asked = set(words["test"])
+    taught = {mark for split in ("train", "validation") for mark in words[split] if mark in asked}
+    twice = [place for place, mark in enumerate(words["test"]) if mark in taught]
+    if twice:
+        test = recipe.examples("test")
+        named = _some([test[place].where for place in twice[: NAMED + 1]])
+        raise FtkitError(f"{len(twice)} test rows lie in the training rows too: {named}")
+    return parts
+
+
+def _part(
+    examples: Sequence[Example], renderer: Renderer | None, length: int, most: int
+) -> "tuple[Part, array[int]]":
+    """Count a split in one pass that keeps numbers alone, and the hash of every row."""
+    words, units, sizes = array("Q"), array("Q"), array("q")
+    supervised, overlong = 0, list[str]()
+    every = max(1, -(-len(examples) // most))
+    for place, example in enumerate(examples):
+        words.append(_words(example))
+        units.append(digest(str(example.meta.get("unit", example.where))))
+        if renderer is None:
+            sizes.append(sum(len(message["content"]) for message in example.messages))
+        elif place % every == 0:
+            item = renderer.render(example.messages)
+            if not item.supervised:
+                raise FtkitError(f"{example.where}: nothing in this row would be learned")
+            sizes.append(len(item.ids))
+            if len(item.ids) <= length:
+                supervised += item.supervised
+            elif len(overlong) < NAMED:
+                overlong.append(example.where)
+    found = Lengths(array("q", sorted(sizes)), len(examples))
+    repeated = len(words) - len(set(words))
+    part = Part(len(examples), len(set(units)), repeated, lengths=found)
+    if renderer is None or not sizes:
+        return part, words
+    fit = found.sizes[: len(sizes) - found.over(length)]
+    scale = len(examples) / len(sizes)
+    left = round(found.over(length) * scale)
+    return dataclasses.replace(
+        part,
+        rows=len(examples) - left,
+        tokens=round(sum(fit) * scale),
+        supervised=round(supervised * scale),
+        longest=max(fit, default=0),
+        overlong=left,
+        named=tuple(overlong),
+    ), words
 
 
 def _words(example: Example) -> int:
