@@ -169,7 +169,7 @@ def bars(view: Preview) -> list[tuple[str, int, float, bool]]:
     most = max((bar.count for bar in found), default=1)
     return [
         (
-            f"{bar.low:,}–{bar.high:,}",
+            f"{bar.low:,}–{bar.high:,}" if bar.high > bar.low else f"{bar.low:,}",
             bar.count,
             bar.count / most,
             view.limit is None or bar.high <= view.limit,
