@@ -35,12 +35,14 @@ class Template:
         mark: the first digits of its SHA-256.
         frame: an exchange in it.
         stops: the tokens at which an answer ends.
+        notes: what was done to rows for the template's sake.
     """
 
     name: str
     mark: str
     frame: list[Piece]
     stops: list[str]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def preview(recipe: Any, renderer: Any, own: bool, seed: int) -> Preview:
     """
     from ..recipes._check import check
 
-    parts = check(recipe, renderer.tokenizer if renderer else None)
+    parts = check(recipe, renderer)
     rows = recipe.examples("train")
     count = len(rows)
     places = {(place * count // SHOWN + seed) % count for place in range(min(count, SHOWN))}
@@ -110,7 +112,7 @@ def _template(renderer: Any, own: bool) -> Template:
     name = "the base's own" if own else "ftkit's plain text, as the base has none"
     stops = [str(renderer.tokenizer.convert_ids_to_tokens(stop)) for stop in renderer.stops]
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Template(name, mark, tokens(renderer, exchange), stops)
+    return Template(name, mark, tokens(renderer, exchange), stops, renderer.notes)
 
 
 def counts(part: Any, split: str) -> str:
@@ -169,7 +171,7 @@ def bars(view: Preview) -> list[tuple[str, int, float, bool]]:
     most = max((bar.count for bar in found), default=1)
     return [
         (
-            f"{bar.low:,}–{bar.high:,}",
+            f"{bar.low:,}–{bar.high:,}" if bar.high > bar.low else f"{bar.low:,}",
             bar.count,
             bar.count / most,
             view.limit is None or bar.high <= view.limit,
@@ -202,7 +204,7 @@ def lines(view: Preview, *, colour: bool) -> Iterator[Text]:
     if view.template is not None:
         mark, stops = view.template.mark, " or ".join(view.template.stops)
         yield Text(f"\nThe chat template: {view.template.name} (SHA-256 {mark}…).")
-        yield Text(f"An answer ends at {stops}.")
+        yield Text(" ".join([f"An answer ends at {stops}.", *view.template.notes]))
         yield shown(view.template.frame, colour=colour, between="")
         yield Text(f"\n{LEGEND}")
     for example in view.examples:

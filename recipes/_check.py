@@ -4,7 +4,6 @@ import dataclasses
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -155,12 +154,14 @@ def count(examples: Iterable[Example]) -> Part:
     return tally.part
 
 
-def check(recipe: Recipe, tokenizer: Any = None, most: int = MEASURED) -> dict[str, Part]:
+def check(
+    recipe: Recipe, renderer: Renderer | None = None, most: int = MEASURED
+) -> dict[str, Part]:
     """Check all splits of a recipe, one row at a time.
 
     Args:
         recipe: with its data.
-        tokenizer: of the base; without one lengths are in characters.
+        renderer: of the base's template; without one lengths are in characters.
         most: rows of a split whose lengths are measured in tokens; of more, some taken evenly.
 
     Returns:
@@ -169,7 +170,6 @@ def check(recipe: Recipe, tokenizer: Any = None, most: int = MEASURED) -> dict[s
     Raises:
         FtkitError: for a row with nothing to learn, or a test row that training shows.
     """
-    renderer = None if tokenizer is None else Renderer(tokenizer)
     parts: dict[str, Part] = {}
     words: dict[str, array[int]] = {}
     for split in SPLITS:
@@ -190,39 +190,47 @@ def _part(
 ) -> "tuple[Part, array[int]]":
     """Count a split in one pass that keeps numbers alone, and the hash of every row."""
     words, units, sizes = array("Q"), array("Q"), array("q")
-    supervised, overlong = 0, list[str]()
-    every = max(1, -(-len(examples) // most))
-    for place, example in enumerate(examples):
+    for example in examples:
         words.append(_words(example))
         units.append(digest(str(example.meta.get("unit", example.where))))
-        if renderer is None:
-            sizes.append(sum(len(message["content"]) for message in example.messages))
-        elif place % every == 0:
-            item = renderer.render(example.messages)
-            if not item.supervised:
-                raise FtkitError(f"{example.where}: nothing in this row would be learned")
-            sizes.append(len(item.ids))
-            if len(item.ids) <= length:
-                supervised += item.supervised
-            elif len(overlong) < NAMED:
-                overlong.append(example.where)
-    found = Lengths(array("q", sorted(sizes)), len(examples))
+        sizes.append(sum(len(message["content"]) for message in example.messages))
     repeated = len(words) - len(set(words))
-    part = Part(len(examples), len(set(units)), repeated, lengths=found)
-    if renderer is None or not sizes:
-        return part, words
+    part = Part(len(words), len(set(units)), repeated, lengths=_lengths(sizes, len(words)))
+    return part if renderer is None else _measured(part, examples, renderer, length, most), words
+
+
+def _measured(
+    part: Part, examples: Sequence[Example], renderer: Renderer, length: int, most: int
+) -> Part:
+    """Measure a split in tokens, or some rows of it, taken evenly, for the whole."""
+    sizes, named, supervised = array("q"), list[str](), 0
+    some = np.arange(0, len(examples), max(1, -(-len(examples) // most)))
+    for example, row in _rendered(Rows(examples, some), renderer):
+        if not row.supervised:
+            raise FtkitError(f"{example.where}: nothing in this row would be learned")
+        sizes.append(len(row))
+        if len(row) <= length:
+            supervised += row.supervised
+        else:
+            named += [example.where][: NAMED - len(named)]
+    found = _lengths(sizes, part.rows)
     fit = found.sizes[: len(sizes) - found.over(length)]
-    scale = len(examples) / len(sizes)
-    left = round(found.over(length) * scale)
+    scale = part.rows / max(1, len(sizes))
+    over = round(found.over(length) * scale)
     return dataclasses.replace(
         part,
-        rows=len(examples) - left,
+        rows=part.rows - over,
         tokens=round(sum(fit) * scale),
         supervised=round(supervised * scale),
         longest=max(fit, default=0),
-        overlong=left,
-        named=tuple(overlong),
-    ), words
+        overlong=over,
+        named=tuple(named),
+        lengths=found,
+    )
+
+
+def _lengths(sizes: "array[int]", rows: int) -> Lengths:
+    return Lengths(array("q", sorted(sizes)), rows)
 
 
 def _words(example: Example) -> int:

@@ -187,8 +187,8 @@ def test_rows_are_counted_without_holding_their_text():
 
 def test_of_many_rows_some_are_measured_and_the_rest_is_estimated(renderer):
     rows = tuple(row(f"{n} {'age ' * (n % 7)}", "id", f"f:{n}") for n in range(400))
-    exact = check(Rows(taught=rows), renderer.tokenizer)["train"]
-    some = check(Rows(taught=rows), renderer.tokenizer, most=100)["train"]
+    exact = check(Rows(taught=rows), renderer)["train"]
+    some = check(Rows(taught=rows), renderer, most=100)["train"]
     assert exact.lengths.whole
     assert (len(some.lengths.sizes), some.lengths.rows, some.rows) == (100, 400, 400)
     assert some.tokens == pytest.approx(exact.tokens, rel=0.05)

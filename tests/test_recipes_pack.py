@@ -112,7 +112,7 @@ def test_overlong_examples_are_counted_named_and_limited() -> None:
 
 
 def test_a_recipe_is_checked_whole() -> None:
-    parts = check(small.Unleaked(), small.tokenizer())
+    parts = check(small.Unleaked(), Renderer(small.tokenizer()))
     assert {split: part.rows for split, part in parts.items()} == {
         "train": 30, "validation": 10, "test": 10,
     }  # fmt: skip
