@@ -54,7 +54,7 @@ class Prose:
 
 
 @dataclass(frozen=True)
-class Recipe(ABC):
+class Recipe(ABC):  # noqa: B024
     """Say what is taught and how it is asked; every field is a knob of `--set recipe.`.
 
     Args:
