@@ -15,7 +15,7 @@ class LabelLikelihood(Metric):
     """Share of items whose right label is the likeliest reply among the labels.
 
     Args:
-        predictions: the likeliest label of each item; "" where the item could not be asked.
+        predictions: the likeliest label of each item; "" where the context did not hold them.
         references: the right labels.
 
     Returns:
@@ -32,7 +32,7 @@ class LabelLikelihood(Metric):
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
         """Take the items that have labels; a baseline that looks answers up has no likelihoods."""
-        if not example.meta.get("labels") or (outcome.asked and not outcome.labels):
+        if not example.meta.get("labels") or outcome.stopped is None:
             return None
         return min(outcome.labels, key=outcome.labels.get, default=""), example.reference
 

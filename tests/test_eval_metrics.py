@@ -28,7 +28,7 @@ def database(tmp_path_factory):
 
 def outcome(**facts):
     known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True, "samples": ()}
-    known |= {"asked": True, "labels": {}}
+    known |= {"labels": {}}
     return SimpleNamespace(**({"reply": facts.get("answer", "")} | known | facts))
 
 
