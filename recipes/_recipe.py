@@ -1,7 +1,7 @@
 """The contract of a recipe: examples, their split, their prompt, how they are asked and scored."""
 
-from abc import ABC
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -96,24 +96,9 @@ class Recipe(ABC):  # noqa: B024
         """The file's name, which is the word behind `--recipe`."""
         return type(self).__module__.rpartition(".")[2]
 
-    def world(self, split: Split) -> Sequence[Example]:
-        """Give the embedded rows of a split."""
-        raise FtkitError(f"recipe {self.name} has no rows of its own: give --data")
-
-    def take(self, row: Any) -> list[Example]:
-        """Make examples of a row of a source."""
-        from ._shapes import talk
-
-        messages = talk(row)
-        return [Example(messages, {"unit": messages[-2]["content"]}, row.where)]
-
-    def examples(self, split: Split) -> Any:
+    @abstractmethod
+    def examples(self, split: Split) -> list[Example]:
         """Give a split, always the same and in the same order; no unit lies in two splits."""
-        if not self.data:
-            return self.world(split)
-        from ._rows import gather
-
-        return gather(self.data, self.validation, self.whole, self.take).splits[split]
 
     def notes(self) -> tuple[str, ...]:
         """Say in sentences which rows of the sources are not used, and why."""
