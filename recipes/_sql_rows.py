@@ -6,19 +6,19 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from ftkit.errors import FtkitError
 
-from ._read import Row, rows, source, split_files, texts
-from ._split import divide, weighted
+from ..basemodel.record import BadRow
+from ._read import Row
+from ._shapes import words
 from ._sql_compact import names
 
-SHAPE = {"question": True, "schema": True, "sql": True, "db_id": False}
-FEW = 10  # schemas; with fewer, what is held out is questions
+WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
+CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,68 +42,50 @@ class Asked:
     where: str
 
 
-@lru_cache(maxsize=2)
-def read(data: tuple[str, ...], validation: float, whole: bool = False) -> dict[str, list[Asked]]:
-    """Read sources and divide them into `train`, `validation` and `test`.
-
-    Args:
-        data: `PATH[@WEIGHT]`; folders with train and dev files keep their own division, a plain
-            file is divided by schema.
-        validation: share of the schemas held out from training, and of a plain file for the test.
-        whole: take all rows of plain files for the test.
+def asked(row: Row) -> Asked:
+    """Take a question, its schema and its query from a row, under any of their usual names.
 
     Raises:
-        FtkitError: naming file, line and field of the first row that does not fit.
+        BadRow: for a field that is missing or no text, and a schema that SQLite does not take.
     """
-    split: dict[str, list[Asked]] = {"train": [], "validation": [], "test": []}
-    apart: dict[str, set[str]] = {"validation": set(), "test": set()}  # schemas held out of any
-    for word in data:
-        found = source(word)
-        files = split_files(found.path)
-        parts = {name: [_asked(row) for row in rows(path)] for name, path in files.items()}
-        if "all" in parts:
-            rest = parts.pop("all")
-            parts["train"], parts["test"] = (
-                ([], rest) if whole else divide_rows(rest, validation, "test")
-            )
-            apart["test"] |= _schemas_apart(parts["train"], parts["test"])
-        train, checks = divide_rows(parts.get("train", []), validation, "validation")
-        apart["validation"] |= _schemas_apart(train, checks)
-        split["train"] += weighted(train, found.weight)
-        split["validation"] += checks
-        split["test"] += [asked for asked in parts.get("test", []) if asked.db_id]
-    held_out = {(asked.question, asked.schema) for asked in split["test"]}
-    for part in ("train", "validation"):  # a question that is tested is never trained on
-        split[part] = [a for a in split[part] if (a.question, a.schema) not in held_out]
-    # What one source holds out, another may hold too.
-    split["validation"] = [a for a in split["validation"] if a.schema not in apart["test"]]
-    kept_out = apart["test"] | apart["validation"]
-    split["train"] = [a for a in split["train"] if a.schema not in kept_out]
-    return split
-
-
-def _schemas_apart(rest: Sequence[Asked], held: Sequence[Asked]) -> set[str]:
-    """List the schemas that a division by schema holds out; none when it was by question."""
-    schemas = {row.schema for row in held}
-    return set() if schemas & {row.schema for row in rest} else schemas
-
-
-def _asked(row: Row) -> Asked:
-    """Check one row's fields and its schema."""
-    fields = texts(row, SHAPE)
+    question = words(row, "question", "sql_prompt", fits=WHAT_FITS)
+    schema = _tables(words(row, "schema", "sql_context", "context", fits=WHAT_FITS))
+    sql = words(row, "sql", "query", "answer", fits=WHAT_FITS)
     try:
-        names(fields["schema"])
+        names(schema)
     except ValueError as problem:
-        raise FtkitError(
-            f"{row.where}: 'schema' is not CREATE TABLE text that SQLite takes: {problem}"
-        ) from None
-    return Asked(**fields, folder=row.folder, where=row.where)
+        what = f"'schema' is not CREATE TABLE text that SQLite takes: {problem}"
+        raise BadRow(row.where, "a schema that SQLite does not take", what) from None
+    return Asked(question, schema, sql, words(row, "db_id", needed=False), row.folder, row.where)
 
 
-def divide_rows(asked: Sequence[Asked], share: float, name: str) -> tuple[list[Asked], list[Asked]]:
-    """Hold out a share of the schemas, or of the questions where schemas are few."""
-    few = len({row.schema for row in asked}) < FEW
-    return divide(asked, [row.question if few else row.schema for row in asked], share, name)
+def known_database(asked: Asked, row: Row) -> bool:
+    """Say whether a row's database is there to be asked.
+
+    Raises:
+        BadRow: for one that is not where others are, and for a name that is no file's.
+    """
+    if not asked.db_id:
+        return False
+    if not re.fullmatch(r"\w[\w.-]*", asked.db_id):
+        what = f"'db_id' is no plain file name: {asked.db_id!r}"
+        raise BadRow(asked.where, "'db_id' is no plain file name", what)
+    plain = asked.folder / "databases" / f"{asked.db_id}.sqlite"
+    if plain.is_file() or plain.with_name(f"{plain.name}.gz").is_file():
+        return True
+    if plain.parent.is_dir():
+        what = f"no database at {plain} or {plain.name}.gz"
+        raise BadRow(asked.where, "a database that is not there", what)
+    row.odd.append("name a database, but there is no folder of databases: they cannot be asked")
+    return False
+
+
+def _tables(schema: str) -> str:
+    """Leave out what fills the tables: some sets have it beside what makes them."""
+    if "INSERT" not in schema.upper():
+        return schema
+    parts = [part.strip() for part in schema.split(";")]
+    return "; ".join(part for part in parts if CREATE.match(part))
 
 
 def unpack(asked: Iterable[Asked], cache: Path) -> dict[tuple[Path, str], Path]:

@@ -1,11 +1,10 @@
 """Questions to a database, answered by a query: the embedded world, or real text-to-SQL data."""
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -15,11 +14,14 @@ from sqlglot.errors import SqlglotError
 from ftkit.errors import FtkitError
 
 from . import _sql_world
+from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
 from ._sql_compact import compact, names, restore
-from ._sql_rows import Asked, read, unpack
+from ._sql_rows import Asked, asked, known_database, unpack
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
+
+NOTED = 6  # questions of a notebook
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class SqlQa(Recipe):
         rows: training questions of the embedded world.
         tests: test questions of the embedded world.
         characters: size of the embedded pretraining corpus.
-        cache: folder for databases; "" for ftkit's folder in the user's cache.
     """
 
     length: int = 512
@@ -39,14 +40,28 @@ class SqlQa(Recipe):
     rows: int = 12000
     tests: int = 500
     characters: int = 8_500_000
-    cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
     databases: ClassVar[bool] = True
+    strict: ClassVar[bool] = False
 
-    def examples(self, split: Split) -> list[Example]:
+    def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
-        return self._data(split) if self.data else self._world(split)
+        found = super().examples(split)
+        if not self.data or split != "test":
+            return found
+        files = unpack((_asked_of(example) for example in found), self.cached / "databases")
+        return [
+            replace(
+                example,
+                meta=example.meta
+                | {
+                    "database": str(files[_asked_of(example).folder, example.meta["db_id"]]),
+                    "features": _features(example.meta["sql"]),
+                },
+            )
+            for example in found
+        ]
 
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: notebooks and other plain text, never the chat form."""
@@ -59,7 +74,15 @@ class SqlQa(Recipe):
 
     def documents(self) -> Iterator[str]:
         """Yield training rows as notebooks, several questions to a schema."""
-        yield from notebooks(self.data, self.validation) if self.data else super().documents()
+        if not self.data:
+            yield from super().documents()
+            return
+        by_schema: dict[str, list[Example]] = {}
+        for example in self.examples("train"):
+            by_schema.setdefault(example.meta["schema"], []).append(example)
+        for rows in by_schema.values():
+            for first in range(0, len(rows), NOTED):
+                yield notebook(rows[first : first + NOTED])
 
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Lay the database's schema before a question; without one the text stands as it is."""
@@ -84,14 +107,14 @@ class SqlQa(Recipe):
         """Show a query up to the words that may still become others."""
         return self.answer(settled(reply), example)
 
-    def _world(self, split: Split) -> list[Example]:
+    def world(self, split: Split) -> list[Example]:
         """Draw from the embedded world."""
         checks = max(50, round(self.validation * self.rows))
         count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
         items = _sql_world.items(split, self.world_seed, count)
         files: dict[str, Path] = {}
         if split == "test":
-            place = self._cache() / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
+            place = self.cached / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
             files = _sql_world.databases(split, self.world_seed, place)
         return [
             _example(
@@ -110,36 +133,22 @@ class SqlQa(Recipe):
             for number, item in enumerate(items, 1)
         ]
 
-    def _data(self, split: Split) -> list[Example]:
-        """Read the rows of the sources, in the compact form."""
-        asked = read(self.data, self.validation, self.whole)[split]
-        if not asked and split == "validation":  # only training asks for these
-            raise FtkitError(
-                f"--data {' '.join(self.data)}: too few rows to keep some apart for validation; "
-                "three with different questions are the least"
-            )
-        files = unpack(asked, self._cache() / "databases") if split == "test" else {}
-        return [
-            _example(
-                serialise(names(row.schema).schema),
-                row.question,
-                compact(row.sql, names(row.schema)),
-                row.where,
-                schema=row.schema,
-                db_id=row.db_id,
-                database=str(files.get((row.folder, row.db_id), "")),
-                features=_features(row.sql) if split == "test" else (),
-                unit=row.schema,
-                sql=row.sql,
-                compact=True,
-            )
-            for row in asked
-        ]
-
-    def _cache(self) -> Path:
-        """Say where databases are kept between runs."""
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(self.cache) if self.cache else Path(home) / "ftkit"
+    def take(self, row: Row, test: bool = False) -> list[Example]:
+        """Take a question with its schema and query, in the compact form."""
+        found = asked(row)
+        there = known_database(found, row)
+        known = names(found.schema)
+        facts = {
+            "schema": found.schema,
+            "db_id": found.db_id,
+            "folder": str(found.folder),
+            "unit": found.schema,
+            "sql": found.sql,
+            "asked": there,
+            "compact": True,
+        }
+        query = compact(found.sql, known)
+        return [_example(serialise(known.schema), found.question, query, row.where, **facts)]
 
 
 def _example(shown: str, question: str, answer: str, where: str, **meta: object) -> Example:
@@ -176,32 +185,22 @@ def _schema(database: Path) -> str:
     return ";\n".join(tables) + ";"
 
 
-def notebook(asked: Sequence[Asked]) -> str:
+def notebook(examples: Sequence[Example]) -> str:
     """Write rows over one schema as a document for pretraining, in the corpus's form.
 
     Args:
-        asked: rows with equal schemas.
+        examples: of rows with equal schemas.
     """
-    known = names(asked[0].schema)
-    lines = [serialise(known.schema)]
-    lines += [f"\n{' '.join(row.question.split())}\n{compact(row.sql, known)}" for row in asked]
+    lines = [examples[0].meta["shown"]]
+    lines += [f"\n{example.meta['question']}\n{example.reference}" for example in examples]
     return "\n".join(lines) + "\n"
 
 
-def notebooks(data: tuple[str, ...], validation: float = 0.05, most: int = 6) -> Iterator[str]:
-    """Turn the training rows of real data into documents; validation and test rows stay out.
-
-    Args:
-        data: sources as for `--data`.
-        validation: the share that the recipe holds out.
-        most: questions of a document.
-    """
-    by_schema: dict[str, list[Asked]] = {}
-    for row in read(data, validation)["train"]:
-        by_schema.setdefault(row.schema, []).append(row)
-    for rows in by_schema.values():
-        for first in range(0, len(rows), most):
-            yield notebook(rows[first : first + most])
+def _asked_of(example: Example) -> Asked:
+    """Take from an example where its database is looked for."""
+    meta = example.meta
+    place = Path(meta["folder"])
+    return Asked(meta["question"], meta["schema"], meta["sql"], meta["db_id"], place, example.where)
 
 
 @lru_cache(maxsize=1)

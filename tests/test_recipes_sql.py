@@ -15,7 +15,7 @@ from ftkit.errors import FtkitError
 from ftkit.recipes._check import check
 from ftkit.recipes._sql_compact import names
 from ftkit.recipes._sql_spelling import first_statement
-from ftkit.recipes.sql_qa import RECIPE, notebooks
+from ftkit.recipes.sql_qa import RECIPE
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_splits_hold_out_whole_schemas_and_do_not_change(tmp_path: Path) -> None
     assert len(train) + len(checks) == 40
     assert len(checks) == 8
     assert not units[0] & units[1]
-    assert made.examples("train") == train
+    assert list(made.examples("train")) == list(train)
     alone = recipe(tmp_path, str(place / "train.jsonl.gz"), validation="0.1")
     parts = [{e.meta["unit"] for e in alone.examples(s)} for s in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [16, 2, 2]
@@ -142,7 +142,7 @@ def test_weights_repeat_or_thin_training_rows_alone(tmp_path: Path) -> None:
     for weight, share in ((2, 2.0), (0.5, 0.5)):
         made = recipe(tmp_path, f"{place}@{weight}")
         assert len(made.examples("train")) == share * len(whole.examples("train"))
-        assert made.examples("validation") == whole.examples("validation")
+        assert list(made.examples("validation")) == list(whole.examples("validation"))
         assert made.examples("test") == whole.examples("test")
 
 
@@ -167,8 +167,8 @@ def test_a_tested_question_is_never_trained_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema": "nonsense"}, "rows/train.jsonl.gz:1: 'schema' is not CREATE TABLE text"),
-        ({"schema": None}, "rows/train.jsonl.gz:1: 'schema' is null; a row has the texts question"),
+        ({"schema": "nonsense"}, "rows/dev.jsonl:1: 'schema' is not CREATE TABLE text"),
+        ({"schema": None}, "rows/dev.jsonl:1: 'schema' is null; a row has the texts question"),
         ({"db_id": "../../etc/passwd"}, "'db_id' is no plain file name"),
         ({"db_id": "other"}, "rows/dev.jsonl:1: no database at .*other.sqlite or other.sqlite.gz"),
     ],
@@ -184,14 +184,14 @@ def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     (place / "databases" / "all.sqlite.gz").write_bytes(b"no gzip")
     with pytest.raises(FtkitError, match="is no whole gzip file"):
         recipe(tmp_path, str(place)).examples("test")
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "cache" / "databases").rglob("*") if path.is_file()]
 
 
 def test_notebooks_come_from_training_rows_alone_and_in_the_prose_form(tmp_path: Path) -> None:
     place = source(tmp_path / "rows")
-    documents = list(notebooks((str(place),), 0.2))
-    whole = "\n".join(documents)
     made = recipe(tmp_path, str(place), validation="0.2")
+    documents = list(made.documents())
+    whole = "\n".join(documents)
     for example in made.examples("train"):
         assert example.meta["question"] in whole
         prose = made.prose(example)
