@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Literal, overload
 
 from ftkit.errors import FtkitError
 
+from ..basemodel.record import BadRow
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
 from ._samples import SAMPLES
+from ._shapes import talk
 
 MOST = 20  # different answers that rows may have to be taken for a classification
 WORDS = 5  # of such an answer at most
@@ -62,14 +64,20 @@ class Instruct(Recipe):
             for number, row in enumerate(drawn, 1)
         ]
 
-    def take(self, row: Row) -> list[Example]:
-        """Take a row's conversation; with `labels` its answer is one of them."""
-        found = super().take(row)
-        for example in found:
-            if self.labels not in ((), ("",)) and example.reference not in self.labels:
-                wanted = ", ".join(self.labels)
-                raise FtkitError(f"{row.where}: '{example.reference[:40]}' is no label of {wanted}")
-        return found
+    def take(self, row: Row, test: bool = False) -> list[Example]:
+        """Take a row's conversation; the same prompt never lies in two splits.
+
+        Raises:
+            BadRow: for one without a prompt, and for an answer that is none of `labels`.
+        """
+        *asked, told = talk(row)
+        if not asked:
+            raise BadRow(row.where, "no prompt", "it has a text alone, and no prompt to answer")
+        if self.labels not in ((), ("",)) and told["content"] not in self.labels:
+            known = ", ".join(self.labels)
+            raise BadRow(row.where, "no label", f"'{told['content'][:40]}' is none of {known}")
+        unit = " ".join(" ".join(turn["content"] for turn in asked).casefold().split())
+        return [Example((*asked, told), {"unit": unit}, row.where)]
 
     def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; where there are labels, every example says which."""

@@ -81,7 +81,7 @@ def said(copy: Path, command: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", WORK, json.dumps(lines)],
         cwd=copy,
-        env=os.environ | {"PYTHONPATH": str(copy)},
+        env=os.environ | {"PYTHONPATH": str(copy), "XDG_CACHE_HOME": str(copy / "cache")},
         capture_output=True,
         text=True,
         check=False,

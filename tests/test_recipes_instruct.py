@@ -39,6 +39,11 @@ def recipe(**values):
     return override(load("recipes", "instruct"), values, "recipe")
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def told(folder: Path, rows: list[dict], name: str = "rows.jsonl") -> str:
     path = folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -153,7 +158,7 @@ def test_given_labels_are_checked(tmp_path):
     made = recipe(data=data, labels="spam,no spam,unsure")
     assert made.examples("test")[0].meta["labels"] == ("spam", "no spam", "unsure")
     assert made.notes() == ()
-    with pytest.raises(FtkitError, match=r"rows\.jsonl:2: 'no spam' is no label of spam, unsure"):
+    with pytest.raises(FtkitError, match=r"rows\.jsonl:2: 'no spam' is none of spam, unsure"):
         recipe(data=data, labels="spam,unsure").examples("train")
     with pytest.raises(FtkitError, match=r"'recipe\.labels' takes different words, not a,b,a"):
         recipe(labels="a,b,a")
