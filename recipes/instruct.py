@@ -32,7 +32,7 @@ class Instruct(Recipe):
     epochs: float = 4.0
     max_new_tokens: int = 96
     sample: Literal["sentiment", "code"] = "sentiment"
-    rows: int = 1200
+    rows: int = 3000
     tests: int = 240
     labels: tuple[str, ...] = ()
     metrics: ClassVar[tuple[str, ...]] = (
@@ -48,7 +48,7 @@ class Instruct(Recipe):
             raise FtkitError(f"'recipe.labels' takes different words, not {','.join(self.labels)}")
 
     def world(self, split: Split) -> list[Example]:
-        """Draw from a sample; no domain and no function lies in two splits."""
+        """Draw from a sample; no clause and no function lies in two splits."""
         checks = max(50, round(self.validation * self.rows))
         count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
         drawn = SAMPLES[self.sample](split, self.world_seed, count)
@@ -77,7 +77,10 @@ class Instruct(Recipe):
             known = ", ".join(self.labels)
             raise BadRow(row.where, "no label", f"'{told['content'][:40]}' is none of {known}")
         unit = " ".join(" ".join(turn["content"] for turn in asked).casefold().split())
-        return [Example((*asked, told), {"unit": unit}, row.where)]
+        meta = {"unit": unit}
+        if isinstance(text := row.fields.get("input"), str) and text.strip():
+            meta["question"] = text.strip()  # what stands before it, many rows may share
+        return [Example((*asked, told), meta, row.where)]
 
     def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; where there are labels, every example says which."""

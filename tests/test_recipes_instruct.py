@@ -1,6 +1,7 @@
 """instruct: any prompts with answers, labels found or given, and the two samples it ships."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from ftkit.catalog import load
-from ftkit.config import override
+from ftkit.config import override, read_toml
 from ftkit.errors import FtkitError
 from ftkit.recipes import instruct
 from ftkit.recipes._check import check
 from ftkit.recipes._samples.code import functions
 from ftkit.recipes._samples.sentiment import LABELS, clauses
 
+PIECES = Path(instruct.__file__).parent / "_samples" / "sentiment.toml"
 SPLITS = ("train", "validation", "test")
 # What each function of the code sample returns, told from what of its list passes its test.
 RETURNS = {
@@ -73,15 +75,19 @@ def test_an_answer_of_the_code_sample_is_one_of_those_functions():
     assert all("labels" not in row.meta for row in rows)
 
 
-def test_no_clause_verdict_or_domain_of_a_review_lies_in_two_splits():
-    said = {split: list(clauses(split)) for split in SPLITS}
-    assert {split: len(said[split]) for split in SPLITS} == {
-        "train": 304, "validation": 44, "test": 80,
-    }  # fmt: skip
-    for one, two in (("train", "test"), ("train", "validation"), ("validation", "test")):
-        assert not set(said[one]) & set(said[two])
+def test_no_clause_of_a_review_lies_in_two_splits_and_every_word_of_one_is_in_training():
+    """So a test row is a new sentence of new clauses, and what it takes can be learned."""
+    scenes = ["", *read_toml(PIECES)["scenes"]]
+    said = {
+        split: [c for scene in scenes for label in LABELS for c in clauses(split, scene, label)]
+        for split in SPLITS
+    }
+    assert [len(said[split]) for split in SPLITS] == [1350, 164, 272]
+    assert len({clause for part in said.values() for clause in part}) == 1350 + 164 + 272
     train = "\n".join(row.prompt[0]["content"].lower() for row in recipe().examples("train"))
-    assert not [clause for clause in said["test"] if clause.lower() in train]
+    assert not [clause for clause in said["test"] if re.search(rf"\b{clause.lower()}\b", train)]
+    known = set(re.findall(r"\w+", train))
+    assert {word for clause in said["test"] for word in clause.lower().split()} <= known
 
 
 @pytest.mark.parametrize("sample", ["sentiment", "code"])
@@ -101,9 +107,10 @@ def test_a_sample_is_whole(sample):
 def test_reviews_need_the_whole_sentence():
     """The clauses alone say little: half of the frames turn or outweigh what stands in them."""
     rows = list(recipe().examples("train"))
-    assert Counter(row.reference for row in rows) == dict.fromkeys(LABELS, 600)
+    assert Counter(row.reference for row in rows) == dict.fromkeys(LABELS, 1500)
     kinds = Counter(row.meta["features"][1] for row in rows)
-    assert all(kinds[kind] > 300 for kind in ("plain", "contrast", "negation"))
+    assert kinds["contrast"] > 800
+    assert kinds["negation"] > 500
     assert rows[0].meta["labels"] == ("negative", "positive")
     assert rows[0].prompt[0]["content"].startswith("Is this review positive or negative?\n")
 
@@ -195,3 +202,35 @@ def test_plain_text_puts_the_label_on_the_next_line():
     assert (prose.prompt, prose.answer, prose.stop) == (
         row.prompt[0]["content"] + "\n", row.reference, "\n",
     )  # fmt: skip
+
+
+def test_a_row_without_a_prompt_is_refused_and_can_be_skipped(tmp_path):
+    rows = [{"text": "Once upon a time."}] + [
+        {"question": f"{n}?", "answer": "x " * 9} for n in range(30)
+    ]
+    made = recipe(data=told(tmp_path, rows))
+    with pytest.raises(
+        FtkitError, match=r"rows\.jsonl:1.* has a text alone, and no prompt to answer"
+    ):
+        made.examples("train")
+    skipping = replace(made, on_bad_rows="skip")
+    assert sum(len(skipping.examples(split)) for split in SPLITS) == 30
+
+
+def test_rows_that_share_an_instruction_are_not_near_each_other(tmp_path):
+    """Told apart by what differs, none is left out for repeating a question of the test."""
+    say = "Say whether the mail is spam or no spam, in one word or two and nothing else."
+    mails = [mail["messages"][0]["content"] for mail in SPAM]
+    answers = [mail["messages"][1]["content"] for mail in SPAM]
+    pairs = list(zip(mails, answers, strict=True))
+    alpaca = [{"instruction": say, "input": mail, "output": answer} for mail, answer in pairs]
+    system = [{"system": say, "question": mail, "answer": answer} for mail, answer in pairs]
+    for name, rows in (("alpaca", alpaca), ("system", system)):
+        made = recipe(data=told(tmp_path, rows, f"{name}.jsonl"))
+        assert sum(len(made.examples(split)) for split in SPLITS) == 40
+        units = [{row.meta["unit"] for row in made.examples(split)} for split in SPLITS]
+        assert sum(map(len, units)) == 40
+    assert alpaca[0]["input"] in {
+        row.meta["question"]
+        for row in recipe(data=told(tmp_path, alpaca), whole=True).examples("test")
+    }

@@ -10,7 +10,7 @@ class Sample:
     Args:
         request: what is asked.
         answer: the right reply.
-        unit: what leaks: the domain of a review, or the function that is asked for.
+        unit: what leaks: the review, or the function that is asked for.
         features: what kind of row it is, for the report.
     """
 

@@ -2,24 +2,28 @@
 
 import random
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ftkit.config import read_toml
 
+from .._split import digest
 from ._sample import Sample
 
 LABELS = ("positive", "negative")
+# How often each kind of frame comes: words must speak for their label more often than against it,
+# or a small model finds nothing to begin with.
+OFTEN = {"plain": 5, "contrast": 3, "negation": 2}
+TESTS, CHECKS = 0.15, 0.1  # shares of a scene's clauses that are kept for test and validation
 START = re.compile(r"(?:^|(?<=[.!?] ))[a-z]")
 
 
 def sentiment(split: str, seed: int, count: int) -> list[Sample]:
-    """Draw reviews, half of them positive.
+    """Draw reviews, half of them positive; no clause lies in two splits, though its words do.
 
     Args:
-        split: whose domains and verdicts are used; no other split has them.
+        split: whose clauses are used.
         seed: of the draw.
         count: how many.
     """
@@ -32,28 +36,43 @@ def sentiment(split: str, seed: int, count: int) -> list[Sample]:
 
 
 def _review(draw: random.Random, split: str, label: str) -> Sample:
-    """Draw a kind of frame, a frame, and what it says of one domain."""
-    pieces, other = _pieces(), LABELS[label == "positive"]
-    domain, said = draw.choice(sorted(pieces[split]["of"].items()))
-    first, second, third = draw.sample(range(len(said[label])), 3)
-    kind = draw.choice(sorted(pieces["frames"]))
-    text = draw.choice(pieces["frames"][kind]).format(
-        l=said[label][first],
-        m=said[label][second],
-        o=said[other][third],
-        v=draw.choice(pieces[split][label]),
+    """Draw a kind of frame, a frame, and what it says of things in one scene."""
+    other = LABELS[label == "positive"]
+    scene = draw.choice(sorted(_pieces()["scenes"]))
+    said, against, verdicts = (
+        clauses(split, *which) for which in ((scene, label), (scene, other), ("", label))
+    )
+    first, second = draw.sample(said, 2)
+    (kind,) = draw.choices(list(OFTEN), list(OFTEN.values()))
+    text = draw.choice(_pieces()["frames"][kind]).format(
+        l=first, m=second, o=draw.choice(against), v=draw.choice(verdicts)
     )
     text = START.sub(lambda letter: letter.group().upper(), text)
-    return Sample(f"Is this review positive or negative?\n{text}", label, domain, (label, kind))
+    return Sample(f"Is this review positive or negative?\n{text}", label, text, (label, kind))
 
 
-def clauses(split: str) -> Iterator[str]:
-    """Yield every clause and verdict that a split's reviews are made of."""
-    pieces = _pieces()[split]
-    for label in LABELS:
-        yield from pieces[label]
-        for said in pieces["of"].values():
-            yield from said[label]
+@lru_cache(maxsize=128)
+def clauses(split: str, scene: str, label: str) -> tuple[str, ...]:
+    """List the clauses that a split may use.
+
+    Args:
+        split: to which a clause is dealt for good.
+        scene: whose things are judged; "" for the verdicts.
+        label: of the clauses.
+    """
+    pieces = _pieces()
+    about = pieces["scenes"][scene] if scene else pieces["verdicts"]
+    made = [
+        f"{thing} {says}"
+        for kind, things in about.items()
+        for thing in things
+        for says in pieces["says"][kind][label]
+    ]
+    made.sort(key=digest)
+    test = max(2, round(TESTS * len(made)))
+    checks = test + max(2, round(CHECKS * len(made)))
+    parts = {"test": made[:test], "validation": made[test:checks], "train": made[checks:]}
+    return tuple(parts[split])
 
 
 @lru_cache(maxsize=1)
