@@ -76,7 +76,7 @@ class Session:
         notice = taught.notice if taught else ""  # raw text too comes with it
         if settings.get("command") == "pretrain" and not settings["options"].get("data"):
             notice = load(",".join(catalog.names("recipes")), {}).notice  # it has read all worlds
-        if database is not None and (raw or taught is None or not taught.databases):
+        if database is not None and (raw or taught is None or not taught.queries):
             raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
         if raw or taught is None:
             return Session(variant, None, None, notice=notice, **options)

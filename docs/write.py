@@ -31,7 +31,7 @@ TABLE = re.compile(
     r"(<!-- (results|summary|seeds|bench):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
 )
 PRESETS_TABLE = re.compile(r"(<!-- presets -->\n).*?(<!-- /presets -->)", re.DOTALL)
-PAGES = ("README.md", "docs/results.md")  # that have such marks
+PAGES = ("README.md", "docs/results.md", "docs/data_defects.md")  # that have such marks
 
 
 def command_line() -> str:

@@ -91,7 +91,7 @@ class Recipe:
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
     notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
-    databases: ClassVar[bool] = False  # whether questions are put to a database
+    queries: ClassVar[bool] = False  # whether questions are put to a database
     turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
     strict: ClassVar[bool] = True  # train and dev files may have no unit in common
     cuts: ClassVar[bool] = False  # a row is cut otherwise for the test than for training
@@ -152,6 +152,17 @@ class Recipe:
         if self.on_bad_rows == "stop":
             rows.found.refuse()
         return rows.split(split)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Name the folders in which the sources' files lie."""
+        paths = [
+            Path(word if Path(word).exists() else word.rpartition("@")[0]) for word in self.data
+        ]
+        return tuple(path if path.is_dir() else path.parent for path in paths)
+
+    def beside(self) -> tuple[Path, ...]:
+        """Name folders that are read beside the sources; what they hold decides what is read."""
+        return ()
 
     def found(self) -> "Found | None":
         """Say what reading the sources met; nothing without sources."""

@@ -11,6 +11,7 @@ from random import Random
 import sqlglot
 from sqlglot import exp
 
+from .._sql_files import Values, literals
 from . import mix, schemas
 from .databases import Rows, Samples, fill, load, write
 from .domains import domains
@@ -103,6 +104,24 @@ def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str
             write(schema, _rows(split, seed, index, filling), path)
         found[name] = path
     return found
+
+
+@lru_cache(maxsize=4096)  # items are dealt to their databases in turn
+def held(db_id: str, count: int) -> Values:
+    """Return a few values of each column, as `recipes._sql_files.values_of` reads them.
+
+    Args:
+        db_id: as an item gives it.
+        count: values of a column, at most.
+    """
+    *_, split, seed, index = db_id.split("_")
+    schema = _schema(split, int(seed), int(index))[1]
+    rows = _rows(split, int(seed), int(index), 0)
+    return tuple(
+        (table.name, name, literals(column, count))
+        for table in schema.tables
+        for name, column in zip(table.columns, zip(*rows[table.name], strict=True), strict=True)
+    )
 
 
 @lru_cache(maxsize=4096)
