@@ -42,12 +42,28 @@ LEARNED = "bold green"
     type=click.Path(path_type=Path),
     help="Write the training rows as plain text there, for `ftkit pretrain --data`.",
 )
+@click.option(
+    "--generate",
+    "count",
+    metavar="N",
+    type=int,
+    callback=_options.above_zero,
+    help="Write N different rows of the recipe's own world, drawn from --seed, and end.",
+)
+@click.option(
+    "--out",
+    metavar="FILE.jsonl",
+    type=click.Path(path_type=Path),
+    help="Where --generate writes them; databases go beside it.",
+)
 @_options.common
 def data(
     recipe: str,
     data: tuple[str, ...],
     base: str | None,
     prose: Path | None,
+    count: int | None,
+    out: Path | None,
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
@@ -56,6 +72,11 @@ def data(
     Three examples are shown with the part marked on which the loss falls. --set reaches the
     table recipe.
     """
+    if count is not None or out is not None:
+        if count is None or out is None or data or base or prose:
+            raise FtkitError("--generate N and --out FILE.jsonl go together, without other sources")
+        console().print(_generate(recipe, count, seed, out))
+        return
     if prose is not None and prose.exists():
         raise FtkitError(f"{prose} exists: choose another name for --prose")
     if prose is not None and not prose.parent.is_dir():
@@ -80,6 +101,15 @@ def data(
         screen.print(_tokens(example, render) if render else _plain(example))
     if prose is not None:
         screen.print(f"\n{_write(prose, taught)}")
+
+
+def _generate(recipe: str, count: int, seed: int, out: Path) -> str:
+    """Write rows of a recipe's world, and say what was written."""
+    from ..recipes._generate import generate
+
+    made = generate(catalog.load("recipes", recipe), count, seed, out)
+    beside = f", {made.databases:,} databases beside them" if made.databases else ""
+    return f"{out}: {made.rows:,} rows for --data {out}{beside}"
 
 
 def _renderer(base: str) -> Any:

@@ -100,6 +100,18 @@ class Recipe(ABC):
     def examples(self, split: Split) -> list[Example]:
         """Give a split, always the same and in the same order; no unit lies in two splits."""
 
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield rows of the embedded world as `data` has them; the same one may come again.
+
+        Args:
+            seed: what they are drawn from.
+            folder: where the databases go that the rows name.
+
+        Raises:
+            FtkitError: when the recipe has no world.
+        """
+        raise FtkitError(f"the recipe {self.name} has no world of its own to draw rows from")
+
     def notes(self) -> tuple[str, ...]:
         """Say in sentences which rows of the sources are not used, and why."""
         return ()

@@ -57,6 +57,11 @@ class Chat(Recipe):
         """Say which rows of the sources are not used."""
         return self._rows().notes if self.data else ()
 
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield whole conversations, as training has them."""
+        for talk in _chat_world.drawn(seed):
+            yield {"messages": list(talk.messages)}
+
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: scenes, lists and notes, never the chat form."""
         yield from _chat_world.corpus(self.world_seed, self.characters)

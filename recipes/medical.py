@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from . import _medical_world
 from ._read import Row, texts
@@ -46,6 +46,11 @@ class Medical(Recipe):
     def notes(self) -> tuple[str, ...]:
         """Say which rows of the sources are not used."""
         return self._rows().notes if self.data else ()
+
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield questions about the conditions that training rows may ask about."""
+        for case in _medical_world.drawn(seed):
+            yield {"question": case.question, "answer": case.answer, "focus": case.condition}
 
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: passages on every condition, helpline notes, triage sheets."""

@@ -1,10 +1,13 @@
 """Items: questions with gold SQL over filled databases, each checked by running it."""
 
+import math
 import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count as endless
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -26,6 +29,8 @@ SCHEMAS = {
     "test": 72,
 }  # databases of a split; items are dealt to them in turn
 INVENTED = {"train": 0.65, "validation": 0.0, "test": 0.0}  # share of made-up names
+QUESTIONS = 20  # to a database, where items are drawn without end
+PATIENCE = 1000  # asks in turn without a new item, after which a database is asked no more
 EMPTY = 0.15  # share of asks with an empty answer that are kept
 
 _FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
@@ -106,6 +111,22 @@ def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str
     return found
 
 
+def drawn(seed: int, folder: Path) -> Iterator[Item]:
+    """Yield items of the training domains without end, QUESTIONS to a database.
+
+    The first items of a database are those of `items`.
+
+    Args:
+        seed: the world's seed.
+        folder: where the databases go, each when its first item is drawn.
+    """
+    for index in endless():
+        name, schema = _schema("train", seed, index)
+        rows = _rows("train", seed, index, 0)
+        write(schema, rows, folder / f"{name}.sqlite")
+        yield from _asked("train", seed, index, QUESTIONS, patience=PATIENCE)
+
+
 @lru_cache(maxsize=4096)  # items are dealt to their databases in turn
 def held(db_id: str, count: int) -> Values:
     """Return a few values of each column, as `recipes._sql_files.values_of` reads them.
@@ -155,27 +176,32 @@ def _rows(split: str, seed: int, index: int, filling: int) -> Rows:
     return fill(_schema(split, seed, index)[1], Random(f"rows {split} {seed} {index} {filling}"))
 
 
-def _asked(split: str, seed: int, index: int, count: int) -> list[Item]:
+def _asked(split: str, seed: int, index: int, count: int, patience: float = math.inf) -> list[Item]:
     """Return items over one database; no question and no query comes twice."""
     name, schema = _schema(split, seed, index)
     rows = _rows(split, seed, index, 0)
     connection = sqlite3.connect(":memory:")
     load(schema, rows, connection)
     try:
-        return list(
-            _draw(name, schema, rows, connection, count, Random(f"items {split} {seed} {index}"))
-        )
+        rng = Random(f"items {split} {seed} {index}")
+        return list(islice(_draw(name, schema, rows, connection, rng, patience), count))
     finally:
         connection.close()
 
 
 def _draw(
-    name: str, schema: Schema, rows: Rows, connection: sqlite3.Connection, count: int, rng: Random
+    name: str,
+    schema: Schema,
+    rows: Rows,
+    connection: sqlite3.Connection,
+    rng: Random,
+    patience: float,
 ) -> Iterator[Item]:
     scene = Scene(schema, Samples(rows, rng), rng)
     seen: set[str] = set()
-    made = 0
-    while made < count:
+    idle = 0
+    while idle < patience:
+        idle += 1
         ask = mix.draw(scene, rng)
         if ask.sql in seen or not _clear(ask, connection, rng):
             continue
@@ -183,7 +209,7 @@ def _draw(
         if asked in seen:
             continue
         seen |= {ask.sql, asked}
-        made += 1
+        idle = 0
         used = features(shape(ask.sql))
         yield Item(asked, schema.ddl, schema.compact, ask.sql, name, used, noted)
 
