@@ -33,7 +33,7 @@ QUESTIONS = 20  # to a database, where items are drawn without end
 PATIENCE = 1000  # asks in turn without a new item, after which a database is asked no more
 EMPTY = 0.15  # share of asks with an empty answer that are kept
 
-_FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
+FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("join", (exp.Join,)),
     ("set", (exp.SetOperation,)),
     ("group", (exp.Group,)),
@@ -60,6 +60,7 @@ class Item:
         db_id: the database's name, unique over splits and seeds.
         features: what the gold query uses, see `features`.
         remark: the same ask in the wording of the corpus.
+        intent: what sort of ask it is, a section of heads.toml.
     """
 
     question: str
@@ -69,6 +70,7 @@ class Item:
     db_id: str
     features: tuple[str, ...]
     remark: str
+    intent: str
 
 
 @lru_cache(maxsize=8)
@@ -103,7 +105,7 @@ def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for index in range(SCHEMAS[split]):
-        name, schema = _schema(split, seed, index)
+        name, schema = schema_at(split, seed, index)
         path = folder / (f"{name}.sqlite" if filling == 0 else f"{name}-{filling}.sqlite")
         if not path.exists():
             write(schema, _rows(split, seed, index, filling), path)
@@ -121,7 +123,7 @@ def drawn(seed: int, folder: Path) -> Iterator[Item]:
         folder: where the databases go, each when its first item is drawn.
     """
     for index in endless():
-        name, schema = _schema("train", seed, index)
+        name, schema = schema_at("train", seed, index)
         rows = _rows("train", seed, index, 0)
         write(schema, rows, folder / f"{name}.sqlite")
         yield from _asked("train", seed, index, QUESTIONS, patience=PATIENCE)
@@ -136,7 +138,7 @@ def held(db_id: str, count: int) -> Values:
         count: values of a column, at most.
     """
     *_, split, seed, index = db_id.split("_")
-    schema = _schema(split, int(seed), int(index))[1]
+    schema = schema_at(split, int(seed), int(index))[1]
     rows = _rows(split, int(seed), int(index), 0)
     return tuple(
         (table.name, name, literals(column, count))
@@ -156,7 +158,7 @@ def features(sql: str) -> tuple[str, ...]:
     selects = list(tree.find_all(exp.Select))
     branches = 1 + sum(1 for _ in tree.find_all(exp.SetOperation))
     found = ["nesting"] if len(selects) > branches else []
-    return tuple(found + [name for name, kinds in _FEATURES if tree.find(*kinds) is not None])
+    return tuple(found + [name for name, kinds in FEATURES if tree.find(*kinds) is not None])
 
 
 def shape(sql: str) -> str:
@@ -165,7 +167,8 @@ def shape(sql: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _schema(split: str, seed: int, index: int) -> tuple[str, Schema]:
+def schema_at(split: str, seed: int, index: int) -> tuple[str, Schema]:
+    """Return the name and the schema of one database of a split."""
     rng = Random(f"schema {split} {seed} {index}")
     found = domains(split)
     schema = schemas.draw(found[index % len(found)], split, rng, INVENTED[split])
@@ -173,12 +176,12 @@ def _schema(split: str, seed: int, index: int) -> tuple[str, Schema]:
 
 
 def _rows(split: str, seed: int, index: int, filling: int) -> Rows:
-    return fill(_schema(split, seed, index)[1], Random(f"rows {split} {seed} {index} {filling}"))
+    return fill(schema_at(split, seed, index)[1], Random(f"rows {split} {seed} {index} {filling}"))
 
 
 def _asked(split: str, seed: int, index: int, count: int, patience: float = math.inf) -> list[Item]:
     """Return items over one database; no question and no query comes twice."""
-    name, schema = _schema(split, seed, index)
+    name, schema = schema_at(split, seed, index)
     rows = _rows(split, seed, index, 0)
     connection = sqlite3.connect(":memory:")
     load(schema, rows, connection)
@@ -211,7 +214,7 @@ def _draw(
         seen |= {ask.sql, asked}
         idle = 0
         used = features(shape(ask.sql))
-        yield Item(asked, schema.ddl, schema.compact, ask.sql, name, used, noted)
+        yield Item(asked, schema.ddl, schema.compact, ask.sql, name, used, noted, ask.head)
 
 
 def _others(ask: Ask) -> Iterator[str]:
