@@ -5,13 +5,15 @@ SOURCE = PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ftkit.errors import FtkitError
 
-from .texts import checked, texts
+from .record import Record
+from .records import records
+from .texts import PLAIN, text_of, texts
 from .unpack import WHAT_FITS, first_line, holds_text, parts
 
 HUB = "hub:"
@@ -32,6 +34,15 @@ class File:
         for part in parts(self.path):
             yield from texts(part)
 
+    def rows(self) -> Iterator[Record]:
+        """Read what stands in its rows; a piece of plain text is a row with the field "text"."""
+        for part in parts(self.path):
+            if part.kind in PLAIN:
+                found = enumerate(texts(part), 1)
+                yield from (Record({"text": text}, f"{part.where}:{n}") for n, text in found)
+            else:
+                yield from records(part)
+
     def __str__(self) -> str:
         return str(self.path)
 
@@ -46,24 +57,52 @@ class Hub:
 
     name: str
     config: str | None
-    split: str
+    split: str | None
 
     def __iter__(self) -> Iterator[str]:
-        for row, fields in enumerate(self._rows(), 1):
-            if "text" not in fields:
-                raise FtkitError(f'{self} has no column "text": it has {", ".join(fields)}')
-            yield checked(fields["text"], f"{self}:{row}")
+        return map(text_of, self.rows())
+
+    def rows(self) -> Iterator[Record]:
+        """Read what stands in its rows."""
+        import datasets
+
+        split = self.split or "train"
+        with self._reading():
+            found = datasets.load_dataset(self.name, self.config, split=split, streaming=True)
+            for number, fields in enumerate(found, 1):
+                yield Record(fields, f"{self}:{number}")
+
+    def splits(self) -> tuple["Hub", ...]:
+        """List its splits, or the one that was named."""
+        import datasets
+
+        if self.split:
+            return (self,)
+        with self._reading():
+            names = datasets.get_dataset_split_names(self.name, self.config)
+        return tuple(replace(self, split=name) for name in names)
+
+    def commit(self) -> str:
+        """Name the state in which it is: the Hub's commit, or what a local folder holds."""
+        if (folder := Path(self.name)).is_dir():
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            return str(
+                [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+            )
+        import huggingface_hub
+
+        with self._reading():
+            return str(huggingface_hub.HfApi().dataset_info(self.name).sha)
 
     def __str__(self) -> str:
         return f"{HUB}{self.name}"
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        import datasets
-
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            yield from datasets.load_dataset(
-                self.name, self.config, split=self.split, streaming=True
-            )
+            yield
+        except FtkitError:
+            raise
         except Exception as problem:  # the network's, the Hub's and the library's own, of any kind
             raise FtkitError(f"{self} cannot be read: {first_line(problem)}") from None
 
@@ -123,7 +162,7 @@ def _hub(word: str) -> Hub:
             f"{word} names no data set: the form is hub:OWNER/NAME[:CONFIG][:SPLIT], with "
             "hub:OWNER/NAME::SPLIT for a split alone"
         )
-    return Hub(name, config or None, split or "train")
+    return Hub(name, config or None, split or None)
 
 
 def _files(path: Path) -> list[Path]:

@@ -19,7 +19,8 @@ from typing import IO, Any, cast
 
 from ftkit.errors import FtkitError
 
-KINDS = (".txt", ".md", ".jsonl", ".ndjson", ".json", ".parquet", ".tar", ".zip")
+ROWS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+KINDS = (".txt", ".md", *ROWS, ".tar", ".zip")
 SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
 MAGIC = {
     ".gz": b"\x1f\x8b",

@@ -66,7 +66,7 @@ class Group:
     """
 
     recipe: Recipe
-    items: list[Example]
+    items: Sequence[Example]
     available: int
     base: str
     base_fingerprint: str
@@ -99,7 +99,7 @@ def collect(
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
     """
     groups: dict[tuple[str, ...], Group] = {}
-    asked: dict[Recipe, tuple[list[Example], int]] = {}
+    asked: dict[Recipe, tuple[Sequence[Example], int]] = {}
     for folder in folders:
         tuned, base, mark = _read(folder)
         if tuned is None and recipe is None:
@@ -166,7 +166,7 @@ def _recipes(
     return found
 
 
-def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[list[Example], int]:
+def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[Sequence[Example], int]:
     """Take the test items, or an even draw of them in their order."""
     items = recipe.examples("test")
     if not items:

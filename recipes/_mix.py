@@ -9,9 +9,12 @@ from ftkit import catalog
 from ftkit.config import override, table
 from ftkit.errors import FtkitError
 
-from ._read import rows, source, split_files
+from ..basemodel.record import BadRow
+from ._found import Found, joined
+from ._read import Row, streams
 from ._recipe import Example, Recipe, Split
-from ._split import weighted
+from ._split import repeated
+from ._store import Rows
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,20 @@ class Mixture(Recipe):
         """The parts' names, as `--recipe` takes them."""
         return ",".join(part.name for part in self.parts)
 
-    def examples(self, split: Split) -> list[Example]:
+    def examples(self, split: Split) -> Sequence[Example]:
         """Give the parts' examples one after the other."""
-        found = []
+        found: list[Sequence[Example]] = []
         for part in self.parts:
             examples = part.examples(split)
             if split == "train":
-                examples = weighted(examples, part.epochs)
-            found += [
-                replace(example, meta=example.meta | {"unit": f"{part.name} {_unit(example)}"})
-                for example in examples
-            ]
-        return found
+                examples = Rows(examples, repeated(len(examples), part.epochs))
+            found.append(_Named(part.name, examples))
+        return _Joined(tuple(found))
 
-    def notes(self) -> tuple[str, ...]:
-        """Say what each part leaves out."""
-        return tuple(f"{part.name}: {note}" for part in self.parts for note in part.notes())
+    def found(self) -> Found | None:
+        """Say what reading the parts' sources met."""
+        known = [(part.name, found) for part in self.parts if (found := part.found())]
+        return joined(known) if known else None
 
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Put a user's words as the part does that asks databases, if there is a database."""
@@ -75,8 +76,41 @@ class Mixture(Recipe):
         return next((part for part in self.parts if part.queries), None)
 
 
-def _unit(example: Example) -> str:
-    return str(example.meta.get("unit", example.where))
+@dataclass(frozen=True)
+class _Named(Sequence[Example]):
+    """A part's examples, whose units are named after the part too."""
+
+    name: str
+    examples: Sequence[Example]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return _Named(self.name, self.examples[place])
+        example = self.examples[place]
+        unit = f"{self.name} {example.meta.get('unit', example.where)}"
+        return replace(example, meta=example.meta | {"unit": unit})
+
+
+@dataclass(frozen=True)
+class _Joined(Sequence[Example]):
+    """Sequences one after the other."""
+
+    parts: tuple[Sequence[Example], ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        for part in self.parts:
+            if place < len(part):
+                return part[place]
+            place -= len(part)
+        raise IndexError(place)
 
 
 def load(name: str, values: Mapping[str, Any]) -> Recipe:
@@ -144,17 +178,40 @@ def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
 
 
 def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
-    """Give each source to the part whose fields its first row has."""
+    """Give each source to the part whose fields its first row has, or that alone takes it."""
     dealt: dict[str, list[str]] = {part.name: [] for part in parts}
     for word in data:
-        path = next(iter(split_files(source(word).path).values()))
-        first = next(iter(rows(path)))
-        fits = [part for part in parts if set(part.fields) <= set(first.fields)]
-        if not fits:
+        row = _first(word)
+        fits = [part for part in parts if set(part.fields) <= set(row.fields)]
+        fits = sorted(fits, key=lambda part: -len(part.fields))[:1]
+        fits = fits or [part for part in parts if _takes(part, row)]
+        if len(fits) != 1:
             wanted = "; ".join(f"{part.name} takes {', '.join(part.fields)}" for part in parts)
-            raise FtkitError(f"{first.where}: no recipe of the mixture takes this row: {wanted}")
-        dealt[max(fits, key=lambda part: len(part.fields)).name].append(word)
-    for name, words in dealt.items():
-        if not words:
-            raise FtkitError(f"--data brings no rows for {name}: add some, or leave {name} out")
-    return [replace(part, data=tuple(dealt[part.name])) for part in parts]
+            which = "several recipes" if fits else "no recipe"
+            raise FtkitError(
+                f"{row.where}: {which} of the mixture take this row: {wanted}; "
+                f"--set recipe.{parts[0].name}.data={word} says whose it is"
+            )
+        dealt[fits[0].name].append(word)
+    for part in parts:
+        if not dealt[part.name] and not part.data:
+            raise FtkitError(
+                f"--data brings no rows for {part.name}: add some, or leave {part.name} out"
+            )
+    return [replace(part, data=(*part.data, *dealt[part.name])) for part in parts]
+
+
+def _first(word: str) -> Row:
+    """Read the first row of a source."""
+    found, _, _ = streams(word)
+    _, row = next(iter(found[0]))
+    if isinstance(row, BadRow):
+        raise row
+    return row
+
+
+def _takes(recipe: Recipe, row: Row) -> bool:
+    try:
+        return bool(recipe.take(row))
+    except BadRow:
+        return False

@@ -1,195 +1,140 @@
-"""Sources become rows: JSON lines, plain or gzipped, with file and line in every message."""
+"""Sources become rows: files, folders and data sets of the Hub, each row with its place and part.
 
-import gzip
-import json
+The names of files say which part of a set they hold, as on the Hub: train-00000-of-00002.parquet.
+"""
+
+import hashlib
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ftkit.errors import FtkitError
 
-# Which files of a folder hold which split; where there is one held-out file, it is the test.
-TRAIN = ("train",)
-HELD_OUT = ("test", "dev", "validation", "valid")
-HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a surrogate pair
-ENDINGS = (".jsonl", ".jsonl.gz")
+from ..basemodel.record import BadRow, kind_of
+from ..basemodel.sources import File, Hub, Source
+from ..basemodel.texts import PLAIN
+
+Part = Literal["all", "train", "validation", "test"]
+# A lone held-out part is the test, whatever it is called; see `_split.assign`.
+NAMED: dict[str, Part] = {
+    "train": "train",
+    **dict.fromkeys(("dev", "validation", "valid", "val"), "validation"),
+    **dict.fromkeys(("test", "eval"), "test"),
+}
+PART = re.compile(rf"({'|'.join(NAMED)})(?![a-z])")
+TUNING = "_sft"  # splits made for tuning, in a set that has others for other ends
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file or folder of rows.
+@dataclass(slots=True)
+class Row:
+    """One row: its fields, and where it stands.
 
     Args:
-        path: the file or folder.
-        weight: how often its training rows are used in an epoch; 0.5 takes every second one.
+        fields: by name.
+        where: `file:line`.
+        folder: in which the file lies; databases lie beside it.
+        odd: what is worth a look, though the row is used; whoever takes the row may add to it.
     """
-
-    path: Path
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line: its fields, and where it stands, as `file:line`."""
 
     fields: dict[str, Any]
     where: str
-    folder: Path
+    folder: Path = Path()
+    odd: list[str] = field(default_factory=list)
 
 
-def source(word: str) -> Source:
-    """Read `PATH` or `PATH@WEIGHT`.
-
-    Raises:
-        FtkitError: when there is nothing at that path, or the weight is no positive number.
-    """
-    path, at, weight = word.rpartition("@")
-    if at and not Path(word).exists():
-        try:
-            number = float(weight)
-        except ValueError:
-            number = 0.0
-        if not 0 < number < float("inf"):
-            raise FtkitError(f"--data {word}: the weight behind @ must be a number above 0")
-        found = Source(Path(path), number)
-    else:
-        found = Source(Path(word))
-    if not found.path.exists():
-        raise FtkitError(f"--data {found.path}: there is no such file or folder")
-    return found
-
-
-def split_files(place: Path) -> dict[str, Path]:
-    """Find the files of a source.
+@dataclass(frozen=True)
+class Stream:
+    """A file, or a split of a Hub data set.
 
     Args:
-        place: a file, or a folder with `train.jsonl(.gz)` and perhaps a held-out file.
-
-    Returns:
-        `all` for a file; `train` and, where there is one, `test` for a folder.
-
-    Raises:
-        FtkitError: when the folder holds no such file.
+        place: where it is read.
+        part: which part of its source it holds; an archive's members have their own names.
     """
-    if place.is_file():
-        if not place.name.endswith(ENDINGS):
-            raise FtkitError(f"{place}: rows are read from files that end in .jsonl or .jsonl.gz")
-        return {"all": place}
-    found = {
-        split: path
-        for split, stems in (("train", TRAIN), ("test", HELD_OUT))
-        if (path := _first(place, stems)) is not None
-    }
-    if not found:
-        raise FtkitError(
-            f"{place} holds no rows: a folder needs train.jsonl or train.jsonl.gz, "
-            "and dev.jsonl or test.jsonl to evaluate on"
-        )
-    return found
+
+    place: File | Hub
+    part: Part
+
+    def __iter__(self) -> Iterator[tuple[Part, Row | BadRow]]:
+        """Read its rows, each with the part it belongs to.
+
+        Raises:
+            FtkitError: while iterating, when what follows cannot be read at all, or nothing is
+                there.
+        """
+        folder = self.place.path.parent if isinstance(self.place, File) else Path()
+        file, part, found = "", self.part, False
+        for record in self.place.rows():
+            found = True
+            name = record.where.rpartition(":")[0]
+            if name != file:
+                file, member = name, name.partition("!")[2].rpartition("/")[2]
+                part = part_of(member) if self.part == "all" else self.part
+            yield part, _row(record.value, record.where, folder)
+        if not found:
+            raise FtkitError(f"{self.place} is empty: it holds no rows")
+
+    def digest(self) -> str:
+        """Hash what it holds: the bytes of a file, the commit of a data set of the Hub."""
+        if isinstance(self.place, File):
+            facts = self.place.path.stat()
+            return _hash(self.place.path, facts.st_size, facts.st_mtime_ns)
+        return f"{self.place} {self.place.config} {self.place.split} {self.place.commit()}"
 
 
-def _first(folder: Path, stems: Sequence[str]) -> Path | None:
-    paths = (folder / f"{stem}{ending}" for stem in stems for ending in ENDINGS)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def rows(path: Path) -> Iterator[Row]:
-    """Read the rows of a file in order; empty lines are passed over.
-
-    Raises:
-        FtkitError: for a file that is missing, empty, broken or not UTF-8, or a line that is no
-            JSON object, naming file and line.
-    """
-    number, any_row = 0, False
-    for number, line in enumerate(_lines(path), 1):
-        where = f"{path}:{number}"
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as problem:
-            raise FtkitError(f"{where}: byte {problem.start + 1} is not UTF-8 text") from None
-        if not text.strip():
-            continue
-        yield Row(_object(text, where), where, path.parent)
-        any_row = True
-    if not any_row:
-        raise FtkitError(f"{path} is empty: it should hold a JSON object on each line")
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Read lines as bytes, unpacking gzip."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rb") as file:
-            yield from file
-    except FileNotFoundError:
-        raise FtkitError(f"no such file: {path}") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-        raise FtkitError(f"{path} is no whole gzip file: {problem}") from None
-    except OSError as problem:
-        raise FtkitError(f"{path} cannot be read: {problem.strerror}") from None
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
-    """Read one line as a JSON object."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise FtkitError(
-            f"{where}: broken JSON at column {problem.colno} ({problem.msg})"
-        ) from None
-    except RecursionError:
-        raise FtkitError(f"{where}: JSON that is nested too deeply") from None
-    if HALF.search(text) and not _whole(value):
-        raise FtkitError(f"{where}: a \\u escape is half of a pair, which is no text")
-    if not isinstance(value, dict):
-        raise FtkitError(f"{where}: a row is a JSON object {{...}}, not {_kind(value)}")
-    return value
-
-
-def _whole(value: Any) -> bool:
-    """Tell whether all strings of a JSON value can be written as UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def texts(row: Row, shape: Mapping[str, bool]) -> dict[str, str]:
-    """Take the text fields of a row.
+def streams(word: str) -> tuple[list[Stream], float, list[str]]:
+    """Find what a SOURCE holds.
 
     Args:
-        row: a line of a file.
-        shape: field name to whether it must be there; one that need not may be null.
+        word: `PATH[@WEIGHT]` or `hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]`.
 
     Returns:
-        The fields as text, "" for one that is missing or null and need not be there.
+        Its files or splits, its weight, and the names of those that are not read.
 
     Raises:
-        FtkitError: naming the place, the field, what it is and the shape that fits.
+        FtkitError: when nothing is there, or nothing that holds rows.
     """
-    taken = {}
-    for name, needed in shape.items():
-        value = row.fields.get(name)
-        if isinstance(value, str) and (value.strip() or not needed):
-            taken[name] = value
-        elif value is None and not needed:
-            taken[name] = ""
-        else:
-            is_what = "missing" if name not in row.fields else _kind(value)
-            wanted = ", ".join(key if must else f"{key} (or null)" for key, must in shape.items())
-            raise FtkitError(f"{row.where}: '{name}' is {is_what}; a row has the texts {wanted}")
-    return taken
+    source = Source.read(word)
+    if isinstance(source.places[0], Hub):
+        found = source.places[0].splits()
+        wanted = [hub for hub in found if TUNING in str(hub.split)] or list(found)
+        parts = [
+            Stream(hub, part_of(str(hub.split)) if len(found) > 1 else "all") for hub in wanted
+        ]
+        return parts, source.weight, [str(hub.split) for hub in found if hub not in wanted]
+    files = [place for place in source.places if isinstance(place, File)]
+    if len(files) > 1:  # of a folder: texts there are about the rows, if there are rows
+        files = [file for file in files if not file.path.name.endswith(PLAIN)] or files
+    if len(files) == 1 and source.name == str(files[0]):
+        return [Stream(files[0], "all")], source.weight, []
+    found_parts = [Stream(file, part_of(file.path.name)) for file in files]
+    named = [stream for stream in found_parts if stream.part != "all"]
+    left = [str(stream.place) for stream in found_parts if named and stream.part == "all"]
+    return named or found_parts, source.weight, left
 
 
-def _kind(value: Any) -> str:
-    """Name a JSON value's kind for a message."""
-    if value is None:
-        return "null"
-    if isinstance(value, str):
-        return "text" if value.strip() else "empty"
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list"}
-    return names.get(type(value), "an object")
+def part_of(name: str) -> Part:
+    """Say which part a file's or a split's name names.
+
+    >>> [part_of(n) for n in ("train-00000-of-00002.parquet", "dev.jsonl", "trains.csv")]
+    ['train', 'validation', 'all']
+    """
+    found = PART.match(name.lower())
+    return NAMED[found[1]] if found else "all"
+
+
+def _row(value: Any, where: str, folder: Path) -> Row | BadRow:
+    if isinstance(value, dict):
+        return Row(value, where, folder)
+    if isinstance(value, BadRow):
+        return value
+    return BadRow(where, "no object", f"a row is a JSON object {{...}}, not {kind_of(value)}")
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, size: int, time: int) -> str:
+    """Hash a file that has this size and was written at this time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

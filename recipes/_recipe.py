@@ -1,16 +1,23 @@
 """The contract of a recipe: examples, their split, their prompt, how they are asked and scored."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftkit.errors import FtkitError
+
+from ._read import Row
+from ._shapes import talk
+
+if TYPE_CHECKING:  # gathering rows makes examples, so it imports this
+    from ._found import Found
 
 # Settings of any recipe that count something.
 SIZES = ("rows", "tests", "length", "max_new_tokens", "characters", "longest")
 Split = Literal["train", "validation", "test"]
+WAYS = ("stop", "skip")
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Prose:
 
 
 @dataclass(frozen=True)
-class Recipe(ABC):
+class Recipe:
     """Say what is taught and how it is asked; every field is a knob of `--set recipe.`.
 
     Args:
@@ -66,6 +73,8 @@ class Recipe(ABC):
         validation: share of the units (schemas, documents, dialogues) held out from training.
         max_dropped: largest share of rows that may be too long before the recipe refuses.
         whole: ask all rows of a plain file, and keep none for training; `ftkit eval --data` does.
+        on_bad_rows: "stop" at rows that cannot be used, or "skip" them and say which.
+        cache: folder for what was read, and for databases; "" for ftkit's in the user's cache.
     """
 
     data: tuple[str, ...] = ()
@@ -76,12 +85,16 @@ class Recipe(ABC):
     validation: float = 0.05
     max_dropped: float = 0.2
     whole: bool = False
+    on_bad_rows: str = "stop"
+    cache: str = ""
 
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
     notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
     queries: ClassVar[bool] = False  # whether questions are put to a database
     turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
+    strict: ClassVar[bool] = True  # train and dev files may have no unit in common
+    cuts: ClassVar[bool] = False  # a row is cut otherwise for the test than for training
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no split, naming the setting."""
@@ -90,15 +103,72 @@ class Recipe(ABC):
                 raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
         if not 0 < self.validation < 1:
             raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
+        if self.on_bad_rows not in WAYS:
+            raise FtkitError(f"'recipe.on_bad_rows' is stop or skip, not {self.on_bad_rows!r}")
 
     @property
     def name(self) -> str:
         """The file's name, which is the word behind `--recipe`."""
         return type(self).__module__.rpartition(".")[2]
 
-    @abstractmethod
-    def examples(self, split: Split) -> list[Example]:
-        """Give a split, always the same and in the same order; no unit lies in two splits."""
+    @property
+    def cached(self) -> Path:
+        """The folder where things are kept between runs."""
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(self.cache) if self.cache else Path(home) / "ftkit"
+
+    def world(self, split: Split) -> Sequence[Example]:
+        """Give a split of the embedded rows, always the same and in the same order."""
+        raise FtkitError(f"the recipe {self.name} has no rows of its own: give --data")
+
+    def take(self, row: Row, test: bool = False) -> list[Example]:
+        """Make examples of a row of a source.
+
+        Args:
+            row: of any file; `row.odd` may be told what is worth a look.
+            test: for the test; it matters only to recipes that say `cuts`.
+
+        Returns:
+            Each with a `unit` in its meta, the document, schema or dialogue that must not lie in
+            two splits. `asked` False there says that the row cannot be tested with.
+
+        Raises:
+            BadRow: when it does not fit.
+        """
+        messages = talk(row)
+        return [Example(messages, {"unit": messages[0]["content"]}, row.where)]
+
+    def examples(self, split: Split) -> Sequence[Example]:
+        """Give a split, always the same and in the same order; no unit lies in two splits.
+
+        Raises:
+            FtkitError: for rows that cannot be used, unless they are to be skipped.
+        """
+        if not self.data:
+            return self.world(split)
+        from ._rows import gather
+
+        rows = gather(self)
+        if self.on_bad_rows == "stop":
+            rows.found.refuse()
+        return rows.split(split)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Name the folders in which the sources' files lie."""
+        paths = [
+            Path(word if Path(word).exists() else word.rpartition("@")[0]) for word in self.data
+        ]
+        return tuple(path if path.is_dir() else path.parent for path in paths)
+
+    def beside(self) -> tuple[Path, ...]:
+        """Name folders that are read beside the sources; what they hold decides what is read."""
+        return ()
+
+    def found(self) -> "Found | None":
+        """Say what reading the sources met; nothing without sources."""
+        from ._rows import gather
+
+        return gather(self).found if self.data else None
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield rows of the embedded world as `data` has them; the same one may come again.
@@ -114,7 +184,8 @@ class Recipe(ABC):
 
     def notes(self) -> tuple[str, ...]:
         """Say in sentences which rows of the sources are not used, and why."""
-        return ()
+        found = self.found()
+        return found.notes if found else ()
 
     def corpus(self) -> Iterator[str]:
         """Yield plain-text documents that hold the skill as prose, for pretraining."""

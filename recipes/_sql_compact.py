@@ -114,6 +114,18 @@ def compact(sql: str, known: Names) -> str:
     return spread(join(words), texts=True)
 
 
+def spelt_as_names(sql: str, known: Names) -> bool:
+    """Say whether a query quotes text as names are quoted, which SQLite takes for text if it must.
+
+    >>> spelt_as_names('SELECT a FROM t WHERE a = "x"', names("CREATE TABLE t (a TEXT)"))
+    True
+    """
+    return '"' in sql and any(
+        kind == "quoted" and word[0] == '"' and _inner(word).lower() not in known.short
+        for kind, word in split(sql)
+    )
+
+
 def shorten(held: Values, known: Names) -> Values:
     """Put short names to the values of columns, and spell the values as answers spell them.
 

@@ -118,6 +118,23 @@ def schema_of(database: Path) -> str:
     return ";\n".join(tables) + ";"
 
 
+def empty_tables(database: Path) -> frozenset[str]:
+    """Name the tables of a SQLite file that hold no rows, in lower case.
+
+    Raises:
+        FtkitError: for a file that SQLite cannot read.
+    """
+    try:
+        with closing(_reading(database)) as opened:
+            tables = [str(name) for name, _ in opened.execute(TABLES).fetchall()]
+            held = {
+                t: opened.execute(f"SELECT 1 FROM {quoted(t)} LIMIT 1").fetchone() for t in tables
+            }
+    except sqlite3.Error as problem:
+        raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
+    return frozenset(table.lower() for table, row in held.items() if row is None)
+
+
 def memory_of(schema: str) -> sqlite3.Connection:
     """Make an empty database in memory out of CREATE TABLE statements.
 

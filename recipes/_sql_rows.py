@@ -1,129 +1,127 @@
-"""Real text-to-SQL data: rows of question, schema, query and database become examples."""
+"""Real text-to-SQL data: a row's question, schema, query and database, each checked with SQLite."""
 
-from collections.abc import Iterable, Sequence
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from ftkit.errors import FtkitError
 
-from ._read import Row, rows, source, split_files, texts
-from ._split import divide, weighted
-from ._sql_compact import names
-from ._sql_files import find_database
+from ..basemodel.record import BadRow
+from ._read import Row
+from ._shapes import words
+from ._sql_compact import names, spelt_as_names
+from ._sql_files import compiles, empty_tables, find_database, schema_of
 
-SHAPE = {"question": True, "schema": True, "sql": True, "db_id": False}
-FEW = 10  # schemas; with fewer, what is held out is questions
+WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
+CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
+WORD = re.compile(r"\w+")
+TEXT = re.compile("'((?:[^']|'')*)'")
+UNFILLED = re.compile(r"var\d+|\w+_name\d+", re.IGNORECASE)  # of templates of questions
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One row of a text-to-SQL file.
+    """What a row of text-to-SQL data holds.
 
     Args:
         question: what is asked.
-        schema: CREATE TABLE statements.
+        schema: CREATE TABLE statements; those of the database where the row has none.
         sql: the reference query.
         db_id: the database's name; "" for none.
-        folder: where the file lies, with `databases/` beside it.
-        where: `file:line`.
+        home: the folder in which databases are looked for.
+        database: the SQLite file, if there is one.
     """
 
     question: str
     schema: str
     sql: str
     db_id: str
-    folder: Path
-    where: str
+    home: Path
+    database: Path | None
 
 
-@lru_cache(maxsize=2)
-def read(data: tuple[str, ...], validation: float, whole: bool = False) -> dict[str, list[Asked]]:
-    """Read sources and divide them into `train`, `validation` and `test`.
-
-    Args:
-        data: `PATH[@WEIGHT]`; folders with train and dev files keep their own division, a plain
-            file is divided by schema.
-        validation: share of the schemas held out from training, and of a plain file for the test.
-        whole: take all rows of plain files for the test.
-
-    Raises:
-        FtkitError: naming file, line and field of the first row that does not fit.
-    """
-    split: dict[str, list[Asked]] = {"train": [], "validation": [], "test": []}
-    apart: dict[str, set[str]] = {"validation": set(), "test": set()}  # schemas held out of any
-    for word in data:
-        found = source(word)
-        files = split_files(found.path)
-        parts = {name: [_asked(row) for row in rows(path)] for name, path in files.items()}
-        if "all" in parts:
-            rest = parts.pop("all")
-            parts["train"], parts["test"] = (
-                ([], rest) if whole else divide_rows(rest, validation, "test")
-            )
-            apart["test"] |= _schemas_apart(parts["train"], parts["test"])
-        train, checks = divide_rows(parts.get("train", []), validation, "validation")
-        apart["validation"] |= _schemas_apart(train, checks)
-        split["train"] += weighted(train, found.weight)
-        split["validation"] += checks
-        split["test"] += [asked for asked in parts.get("test", []) if asked.db_id]
-    held_out = {(asked.question, asked.schema) for asked in split["test"]}
-    for part in ("train", "validation"):  # a question that is tested is never trained on
-        split[part] = [a for a in split[part] if (a.question, a.schema) not in held_out]
-    # What one source holds out, another may hold too.
-    split["validation"] = [a for a in split["validation"] if a.schema not in apart["test"]]
-    kept_out = apart["test"] | apart["validation"]
-    split["train"] = [a for a in split["train"] if a.schema not in kept_out]
-    return split
-
-
-def _schemas_apart(rest: Sequence[Asked], held: Sequence[Asked]) -> set[str]:
-    """List the schemas that a division by schema holds out; none when it was by question."""
-    schemas = {row.schema for row in held}
-    return set() if schemas & {row.schema for row in rest} else schemas
-
-
-def _asked(row: Row) -> Asked:
-    """Check one row's fields and its schema."""
-    fields = texts(row, SHAPE)
-    try:
-        names(fields["schema"])
-    except ValueError as problem:
-        raise FtkitError(
-            f"{row.where}: 'schema' is not CREATE TABLE text that SQLite takes: {problem}"
-        ) from None
-    return Asked(**fields, folder=row.folder, where=row.where)
-
-
-def divide_rows(asked: Sequence[Asked], share: float, name: str) -> tuple[list[Asked], list[Asked]]:
-    """Hold out a share of the schemas, or of the questions where schemas are few."""
-    few = len({row.schema for row in asked}) < FEW
-    return divide(asked, [row.question if few else row.schema for row in asked], share, name)
-
-
-def unpack(
-    asked: Iterable[Asked], cache: Path, databases: str = ""
-) -> dict[tuple[Path, str], Path]:
-    """Find the databases of rows; packed ones are unpacked once into the cache.
+def asked(row: Row, databases: str, cache: Path) -> Asked:
+    """Take a question, its schema and its query from a row, under any of their usual names.
 
     Args:
-        asked: rows that name a database.
+        row: whose `odd` is told what is worth a look.
+        databases: the folder that holds the databases; "" for `databases/` beside the row's file.
         cache: a folder for unpacked files.
-        databases: the folder that holds the databases; "" for `databases/` beside the rows.
-
-    Returns:
-        (folder, db_id) -> SQLite file.
 
     Raises:
-        FtkitError: naming the row whose database is not there or is not gzip.
+        BadRow: for a field that is missing or no text, a schema or a query that SQLite does not
+            take, and a database that is not there.
     """
-    found: dict[tuple[Path, str], Path] = {}
-    for row in asked:
-        if (row.folder, row.db_id) not in found:
-            found[row.folder, row.db_id] = find_database(
-                Path(databases) if databases else row.folder / "databases",
-                row.db_id,
-                row.where,
-                cache,
-            )
-    return found
+    question = words(row, "question", "sql_prompt", fits=WHAT_FITS)
+    sql = words(row, "sql", "query", "answer", fits=WHAT_FITS)
+    db_id = words(row, "db_id", needed=False)
+    home = Path(databases) if databases else row.folder / "databases"
+    database = _database(row, db_id, home, cache) if db_id else None
+    told = words(row, "schema", "sql_context", "context", needed=database is None, fits=WHAT_FITS)
+    schema = _tables(told) if told else schema_of(database) if database else ""
+    try:
+        names(schema)
+        fault = compiles(sql, schema, database)
+    except ValueError as problem:
+        what = f"'schema' is not CREATE TABLE text that SQLite takes: {problem}"
+        raise BadRow(row.where, "a schema that SQLite does not take", what) from None
+    if fault is not None:
+        what = f"SQLite does not take 'sql': {fault}"
+        raise BadRow(row.where, "a query that SQLite does not take", what)
+    _look_at(row, question, sql)
+    if spelt_as_names(sql, names(schema)):
+        row.odd.append("quote text as names are quoted; it is taught with apostrophes")
+    if database and _empty(database) & set(WORD.findall(sql.lower())):
+        row.odd.append("ask a table that is empty: any query that finds nothing is right")
+    return Asked(question, schema, sql, db_id, home, database)
+
+
+def _look_at(row: Row, question: str, sql: str) -> None:
+    """Hold the texts of a query against its question.
+
+    Raises:
+        BadRow: for a name that stands where a value should.
+    """
+    values = [text.replace("''", "'") for text in TEXT.findall(sql)]
+    if empty := next((text for text in values if UNFILLED.fullmatch(text)), None):
+        what = f"'sql' asks for {empty!r}, which stands where a value should"
+        raise BadRow(row.where, "a value that was never filled in", what)
+    words = question.lower()
+    if any(text.strip("%").lower() not in words for text in values):
+        row.odd.append("ask for a text that is not in the question")
+
+
+def _database(row: Row, db_id: str, home: Path, cache: Path) -> Path | None:
+    """Find a row's database; where there are none at all, the row can be learned from."""
+    try:
+        return _found(home, db_id, cache)
+    except FtkitError as problem:
+        if home.is_dir() or "plain file name" in str(problem):
+            what = str(problem).removeprefix(": ")
+            raise BadRow(row.where, "a database that is not there", what) from None
+    row.odd.append("name a database, but there is no folder of databases: they cannot be asked")
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _found(home: Path, db_id: str, cache: Path) -> Path:
+    return find_database(home, db_id, "", cache)
+
+
+def _empty(database: Path) -> frozenset[str]:
+    facts = database.stat()
+    return _empty_at(database, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _empty_at(database: Path, *_: int) -> frozenset[str]:
+    return empty_tables(database)
+
+
+def _tables(schema: str) -> str:
+    """Leave out what fills the tables: some sets have it beside what makes them."""
+    if "INSERT" not in schema.upper():
+        return schema
+    parts = [part.strip() for part in schema.split(";")]
+    return "; ".join(part for part in parts if CREATE.match(part))

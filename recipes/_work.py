@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,12 @@ def prepare(
     rows = recipe.examples("train")
     checks = _spread(recipe.examples("validation"), tuning.held_out)
     if not rows or not checks:
-        raise FtkitError(f"recipe {recipe.name} gives no rows to train on and to validate with")
+        raise FtkitError(
+            f"recipe {recipe.name} gives no rows to train on and to validate with: three rows with "
+            "different questions are the least"
+        )
+    if (found := recipe.found()) is not None:
+        found.keep(run)
     _same_base(run, base)
     model, tokenizer = open_base(base)
     context = getattr(model.config, "max_position_embeddings", recipe.length)
@@ -237,7 +242,7 @@ def _same_rows(run: Run, train: Encoded) -> None:
         raise FtkitError("the training rows are no longer those this run began with: start a new")
 
 
-def _spread(rows: list[Example], most: int) -> list[Example]:
+def _spread(rows: Sequence[Example], most: int) -> Sequence[Example]:
     """Take some rows from all over a split."""
     if len(rows) <= most:
         return rows

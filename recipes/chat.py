@@ -1,20 +1,18 @@
 """Conversations whose later turns depend on earlier ones: the embedded world, or real dialogues."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ftkit.errors import FtkitError
-
+from ..basemodel.record import BadRow
 from . import _chat_world
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
-from ._rows import Rows, gather
+from ._shapes import talk
+from ._split import digest
 
 SAMPLES = 5  # answers drawn to an open question, to see how much they vary
 NAMED = re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][a-z]+\b|\$?\b\d[\w:.,]*\w\b|\b\d\b")
@@ -43,19 +41,7 @@ class Chat(Recipe):
     )  # fmt: skip
     fields: ClassVar[tuple[str, ...]] = ("messages",)
     turns: ClassVar[bool] = True
-
-    def examples(self, split: Split) -> list[Example]:
-        """Give a split; a conversation never lies in two of them."""
-        if not self.data:
-            return self._world(split)
-        found = self._rows().splits[split]
-        if split == "test":
-            return [example for whole in found for example in _asked(whole, self.longest)]
-        return [example for whole in found for example in pieces(whole, self.longest)]
-
-    def notes(self) -> tuple[str, ...]:
-        """Say which rows of the sources are not used."""
-        return self._rows().notes if self.data else ()
+    cuts: ClassVar[bool] = True
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield whole conversations, as training has them."""
@@ -73,8 +59,8 @@ class Chat(Recipe):
             return Prose("\n".join([*said, 'The host said, "']), example.reference, '"')
         return Prose(*example.meta["prose"])
 
-    def _world(self, split: Split) -> list[Example]:
-        """Draw from the embedded world."""
+    def world(self, split: Split) -> list[Example]:
+        """Draw from the embedded world; a conversation never lies in two splits."""
         checks = max(50, round(self.validation * self.rows))
         count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
         talks = _chat_world.items(split, self.world_seed, count)
@@ -95,15 +81,21 @@ class Chat(Recipe):
             for number, talk in enumerate(talks, 1)
         ]
 
+    def take(self, row: Row, test: bool = False) -> list[Example]:
+        """Take a dialogue: in pieces to learn from, or cut at one answer to be asked."""
+        messages = talk(row)
+        if len(messages) < 2:
+            raise BadRow(row.where, "no dialogue", "it is a text, and no dialogue to hold")
+        unit = f"{digest(*(message['content'] for message in messages)):016x}"
+        whole = Example(messages, {"unit": unit, "kind": "real"}, row.where)
+        return [_asked(whole, self.longest)] if test else pieces(whole, self.longest)
+
     def documents(self) -> Iterator[str]:
-        """Yield training dialogues as scenes, each whole."""
+        """Yield training dialogues as scenes."""
         if not self.data:
             yield from super().documents()
-        for whole in self._rows().splits["train"] if self.data else ():
-            yield "\n".join(_spoken(message) for message in whole.messages)
-
-    def _rows(self) -> Rows:
-        return _read(self.data, self.validation, self.whole)
+        for example in self.examples("train") if self.data else ():
+            yield "\n".join(_spoken(message) for message in example.messages)
 
 
 def whole_check(check: dict[str, str]) -> str:
@@ -122,53 +114,6 @@ def _far(distance: int | None) -> str:
     return "" if distance is None else f"{distance} turn{'s' * (distance > 1)} back"
 
 
-@lru_cache(maxsize=2)
-def _read(data: tuple[str, ...], validation: float, whole: bool) -> Rows:
-    """Read real dialogues once, each a whole."""
-    return gather(data, validation, whole, lambda row: [dialogue(row)])
-
-
-def dialogue(row: Row) -> Example:
-    """Take a dialogue from a row's `messages`; what stands behind the last answer is left out.
-
-    Raises:
-        FtkitError: for a row that is no dialogue, naming place and field.
-    """
-    found = row.fields.get("messages")
-    if not isinstance(found, list) or not found:
-        raise FtkitError(
-            f"{row.where}: 'messages' is no list of turns; a row has messages with role and content"
-        )
-    messages: list[dict[str, str]] = []
-    for number, turn in enumerate(found, 1):
-        role, content = _turn(turn, f"{row.where}: message {number}")
-        if messages and messages[-1]["role"] == role:
-            messages[-1]["content"] += f"\n{content}"
-        else:
-            messages.append({"role": role, "content": content})
-    while messages and messages[-1]["role"] != "assistant":
-        messages.pop()
-    first = next((n for n, turn in enumerate(messages) if turn["role"] == "user"), None)
-    if first is None or len(messages) < 2:
-        raise FtkitError(f"{row.where}: no turn of the assistant follows one of the user")
-    words = "\n".join(turn["content"] for turn in messages)
-    unit = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    system = [turn for turn in messages[:first] if turn["role"] == "system"][:1]
-    place = Path(row.where.rpartition(":")[0]).parent.name
-    return Example((*system, *messages[first:]), {"unit": unit, "place": place}, row.where)
-
-
-def _turn(turn: Any, where: str) -> tuple[str, str]:
-    """Check one turn."""
-    fields = turn if isinstance(turn, dict) else {}
-    role, content = fields.get("role"), fields.get("content")
-    if role not in ("system", "user", "assistant"):
-        raise FtkitError(f"{where}: 'role' is {role!r}, not system, user or assistant")
-    if not isinstance(content, str) or not content.strip():
-        raise FtkitError(f"{where}: 'content' is no text")
-    return role, " ".join(content.split())
-
-
 def pieces(whole: Example, longest: int) -> list[Example]:
     """Divide a dialogue into pieces of about `longest` characters, each from user to assistant."""
     system, exchanges = _exchanges(whole.messages)
@@ -179,10 +124,10 @@ def pieces(whole: Example, longest: int) -> list[Example]:
             found[-1] += exchange
         else:
             found.append(list(exchange))
-    return [Example((*system, *part), whole.meta | {"kind": "real"}, whole.where) for part in found]
+    return [Example((*system, *part), whole.meta, whole.where) for part in found]
 
 
-def _asked(whole: Example, longest: int) -> list[Example]:
+def _asked(whole: Example, longest: int) -> Example:
     """Cut a dialogue at one answer, the same one always, with as much before it as fits."""
     system, exchanges = _exchanges(whole.messages)
     place = int(whole.meta["unit"], 16) % len(exchanges)
@@ -192,10 +137,10 @@ def _asked(whole: Example, longest: int) -> list[Example]:
             break
         shown = [*exchange, *shown]
     recall, distance = _looks_back(shown)
-    facts = {"kind": "real", "recall": "|".join(recall), "distance": distance}
-    features = (whole.meta["place"], *filter(None, [_far(distance)]))
-    messages = (*system, *shown)
-    return [Example(messages, whole.meta | facts | {"features": features}, whole.where)]
+    place_name = Path(whole.where.rpartition(":")[0]).parent.name
+    features = (place_name, *filter(None, [_far(distance)]))
+    facts = {"recall": "|".join(recall), "distance": distance, "features": features}
+    return Example((*system, *shown), whole.meta | facts, whole.where)
 
 
 def _exchanges(messages: Messages) -> tuple[list[dict[str, str]], list[list[dict[str, str]]]]:

@@ -3,16 +3,14 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from . import _medical_world
-from ._read import Row, texts
+from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
-from ._rows import Rows, gather
+from ._shapes import exchange, words
 
-SHAPE = {"question": True, "answer": True, "focus": False, "safety": False}
 SENTENCE = re.compile(r"(?<=[.!?])\s")
 
 
@@ -39,14 +37,6 @@ class Medical(Recipe):
     fields: ClassVar[tuple[str, ...]] = ("question", "answer")
     notice: ClassVar[str] = "Not medical advice."
 
-    def examples(self, split: Split) -> list[Example]:
-        """Give a split; a condition or document never lies in two of them."""
-        return self._rows().splits[split] if self.data else self._world(split)
-
-    def notes(self) -> tuple[str, ...]:
-        """Say which rows of the sources are not used."""
-        return self._rows().notes if self.data else ()
-
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield questions about the conditions that training rows may ask about."""
         for case in _medical_world.drawn(seed):
@@ -69,8 +59,8 @@ class Medical(Recipe):
             return Prose(opening, f" {_facts_of(reply, meta['aspect'])}", ".")
         return Prose(_medical_world.helpline(example.prompt[-1]["content"]), example.reference, '"')
 
-    def _world(self, split: Split) -> list[Example]:
-        """Draw from the embedded world."""
+    def world(self, split: Split) -> list[Example]:
+        """Draw from the embedded world; a condition never lies in two splits."""
         checks = max(50, round(self.validation * self.rows))
         count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
         found = _medical_world.cases(split, self.world_seed, count)
@@ -92,40 +82,25 @@ class Medical(Recipe):
             for number, case in enumerate(found, 1)
         ]
 
-    def _rows(self) -> Rows:
-        return _read(self.data, self.validation, self.whole, self.longest)
-
-
-@lru_cache(maxsize=2)
-def _read(data: tuple[str, ...], validation: float, whole: bool, longest: int) -> Rows:
-    """Read real rows once."""
-
-    def take(row: Row) -> list[Example]:
-        fields = texts(row, SHAPE)
-        answer = cut(fields["answer"], longest)
-        refuse = fields["safety"] == "refuse"  # there the focus is a principle, and no document
-        about = fields["question"] if refuse else fields["focus"] or fields["question"]
-        unit = " ".join(about.lower().split())
+    def take(self, row: Row, test: bool = False) -> list[Example]:
+        """Take a question and its answer; a document is what the row calls its focus."""
+        asked, told = exchange(row)
+        # Where every row has the same instruction, the question is what is laid beside it.
+        question = words(row, "input", needed=False) or asked
+        answer = cut(told, self.longest)
+        refuse = words(row, "safety", needed=False) == "refuse"
+        # There the focus is a principle, and no document.
+        about = question if refuse else words(row, "focus", needed=False) or question
         facts = {
+            "unit": " ".join(about.lower().split()),
             "kind": "harmful" if refuse else "facts",
             "facts": "" if refuse else answer,
             "calls_for": "refer" if refuse else "",
             "twin_of": "" if refuse else "refer",
+            "known": "",
+            "features": (row.folder.name,),
         }
-        features = (Path(row.where).parent.name,)
-        return [
-            _example(
-                fields["question"],
-                answer,
-                row.where,
-                unit=unit,
-                known="",
-                features=features,
-                **facts,
-            )
-        ]
-
-    return gather(data, validation, whole, take)
+        return [_example(question, answer, row.where, **facts)]
 
 
 def cut(answer: str, longest: int) -> str:
@@ -134,15 +109,13 @@ def cut(answer: str, longest: int) -> str:
     >>> cut("Rest helps. Drink a lot. See a doctor if it lasts.", 30)
     'Rest helps. Drink a lot.'
     """
-    words = " ".join(answer.split())
-    if len(words) <= longest:
-        return words
-    kept = SENTENCE.split(words[: longest + 1])
-    return (
-        " ".join(kept[:-1])
-        if len(kept) > 1
-        else words[:longest].rpartition(" ")[0] or words[:longest]
-    )
+    text = " ".join(answer.split())
+    if len(text) <= longest:
+        return text
+    kept = SENTENCE.split(text[: longest + 1])
+    if len(kept) > 1:
+        return " ".join(kept[:-1])
+    return text[:longest].rpartition(" ")[0] or text[:longest]
 
 
 def _example(question: str, answer: str, where: str, **meta: object) -> Example:
@@ -155,8 +128,8 @@ def _example(question: str, answer: str, where: str, **meta: object) -> Example:
 def _facts_of(answer: str, aspect: str) -> str:
     """Take the facts out of a reference answer's sentence."""
     before = {"what": " (?:is|are) ", "signs": " are ", "care": ", ", "flags": " are "}
-    words = re.split(before.get(aspect, ", see "), answer, maxsplit=1)[-1].removesuffix(".")
-    return words.removesuffix(" can help")
+    facts = re.split(before.get(aspect, ", see "), answer, maxsplit=1)[-1].removesuffix(".")
+    return facts.removesuffix(" can help")
 
 
 RECIPE = Medical()

@@ -1,9 +1,8 @@
 """Questions to a database, answered by a query: the embedded world, or real text-to-SQL data."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,12 +12,15 @@ from sqlglot.errors import SqlglotError
 from ftkit.errors import FtkitError
 
 from . import _sql_world
+from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
 from ._sql_compact import compact, names, restore, shorten
-from ._sql_files import Values, schema_of, values_of
-from ._sql_rows import Asked, read, unpack
+from ._sql_files import Values, find_database, schema_of, values_of
+from ._sql_rows import asked
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
+
+NOTED = 6  # questions of a notebook
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,6 @@ class SqlQa(Recipe):
         keys: show which columns are primary keys.
         values: show so many of a column's values, read from the database.
         databases: folder of the rows' databases; "" for `databases/` beside the rows.
-        cache: folder for unpacked databases; "" for ftkit's folder in the user's cache.
     """
 
     length: int = 512
@@ -46,10 +47,10 @@ class SqlQa(Recipe):
     keys: bool = False
     values: int = 0
     databases: str = ""
-    cache: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
     queries: ClassVar[bool] = True
+    strict: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse settings that make no recipe."""
@@ -57,9 +58,10 @@ class SqlQa(Recipe):
         if self.values < 0:
             raise FtkitError(f"'recipe.values' takes 0 or more, not {self.values}")
 
-    def examples(self, split: Split) -> list[Example]:
+    def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
-        return self._data(split) if self.data else self._world(split)
+        found = super().examples(split)
+        return [self._asked(row) for row in found] if self.data and split == "test" else found
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield rows of the embedded world's training domains, each database written when drawn."""
@@ -78,7 +80,15 @@ class SqlQa(Recipe):
 
     def documents(self) -> Iterator[str]:
         """Yield training rows as notebooks, several questions to a schema."""
-        yield from notebooks(self.data, self.validation) if self.data else super().documents()
+        if not self.data:
+            yield from super().documents()
+            return
+        by_schema: dict[str, list[Example]] = {}
+        for example in self.examples("train"):
+            by_schema.setdefault(example.meta["schema"], []).append(example)
+        for rows in by_schema.values():
+            for first in range(0, len(rows), NOTED):
+                yield notebook(rows[first : first + NOTED])
 
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Lay the database's schema before a question; without one the text stands as it is."""
@@ -111,14 +121,14 @@ class SqlQa(Recipe):
         """Show a query up to the words that may still become others."""
         return self.answer(settled(reply), example)
 
-    def _world(self, split: Split) -> list[Example]:
+    def world(self, split: Split) -> list[Example]:
         """Draw from the embedded world."""
         checks = max(50, round(self.validation * self.rows))
         count = {"train": self.rows, "validation": checks, "test": self.tests}[split]
         items = _sql_world.items(split, self.world_seed, count)
         files: dict[str, Path] = {}
         if split == "test":
-            place = self._cache() / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
+            place = self.cached / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
             files = _sql_world.databases(split, self.world_seed, place)
         return [
             _example(
@@ -139,41 +149,37 @@ class SqlQa(Recipe):
             for number, item in enumerate(items, 1)
         ]
 
-    def _data(self, split: Split) -> list[Example]:
-        """Read the rows of the sources, in the compact form."""
-        asked = read(self.data, self.validation, self.whole)[split]
-        if not asked and split == "validation":  # only training asks for these
-            raise FtkitError(
-                f"--data {' '.join(self.data)}: too few rows to keep some apart for validation; "
-                "three with different questions are the least"
-            )
-        needed = [row for row in asked if row.db_id] if split == "test" or self.values else []
-        files = unpack(needed, self._cache() / "databases", self.databases)
-        held = {
-            place: values_of(file, self.values) if self.values else ()
-            for place, file in files.items()
+    def take(self, row: Row, test: bool = False) -> list[Example]:
+        """Take a question with its schema and query, in the compact form."""
+        found = asked(row, self.databases, self.cached / "databases")
+        held = values_of(found.database, self.values) if found.database and self.values else ()
+        facts = {
+            "schema": found.schema,
+            "db_id": found.db_id,
+            "home": str(found.home),
+            "unit": found.schema,
+            "sql": found.sql,
+            "asked": found.database is not None,
+            "compact": True,
         }
-        return [
-            _example(
-                self._shown(row.schema, held.get((row.folder, row.db_id), ()), compact=True),
-                row.question,
-                compact(row.sql, names(row.schema)),
-                row.where,
-                schema=row.schema,
-                db_id=row.db_id,
-                database=str(files.get((row.folder, row.db_id), "")),
-                features=_features(row.sql) if split == "test" else (),
-                unit=row.schema,
-                sql=row.sql,
-                compact=True,
-            )
-            for row in asked
-        ]
+        shown = self._shown(found.schema, held, compact=True)
+        query = compact(found.sql, names(found.schema))
+        return [_example(shown, found.question, query, row.where, **facts)]
 
-    def _cache(self) -> Path:
-        """Say where databases are kept between runs."""
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(self.cache) if self.cache else Path(home) / "ftkit"
+    def beside(self) -> tuple[Path, ...]:
+        """Name the folders of databases."""
+        if self.databases:
+            return (Path(self.databases),)
+        return tuple(dict.fromkeys(folder / "databases" for folder in self.folders()))
+
+    def _asked(self, example: Example) -> Example:
+        """Say where the database of a row lies, and what its query uses."""
+        meta = example.meta
+        cache = self.cached / "databases"
+        file = find_database(Path(meta["home"]), meta["db_id"], example.where, cache)
+        return replace(
+            example, meta=meta | {"database": str(file), "features": _features(meta["sql"])}
+        )
 
 
 def _example(shown: str, question: str, answer: str, where: str, **meta: object) -> Example:
@@ -194,32 +200,15 @@ def _features(sql: str) -> tuple[str, ...]:
         return ()
 
 
-def notebook(asked: Sequence[Asked]) -> str:
+def notebook(examples: Sequence[Example]) -> str:
     """Write rows over one schema as a document for pretraining, in the corpus's form.
 
     Args:
-        asked: rows with equal schemas.
+        examples: of rows with equal schemas.
     """
-    known = names(asked[0].schema)
-    lines = [serialise(known.schema)]
-    lines += [f"\n{' '.join(row.question.split())}\n{compact(row.sql, known)}" for row in asked]
+    lines = [serialise(names(examples[0].meta["schema"]).schema)]
+    lines += [f"\n{example.meta['question']}\n{example.reference}" for example in examples]
     return "\n".join(lines) + "\n"
-
-
-def notebooks(data: tuple[str, ...], validation: float = 0.05, most: int = 6) -> Iterator[str]:
-    """Turn the training rows of real data into documents; validation and test rows stay out.
-
-    Args:
-        data: sources as for `--data`.
-        validation: the share that the recipe holds out.
-        most: questions of a document.
-    """
-    by_schema: dict[str, list[Asked]] = {}
-    for row in read(data, validation)["train"]:
-        by_schema.setdefault(row.schema, []).append(row)
-    for rows in by_schema.values():
-        for first in range(0, len(rows), most):
-            yield notebook(rows[first : first + most])
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from ftkit.basemodel import texts as module
-from ftkit.basemodel import unpack
+from ftkit.basemodel import record, records, unpack
 from ftkit.basemodel.corpus import Documents
 from ftkit.basemodel.texts import chunks
 from ftkit.errors import FtkitError
@@ -19,7 +18,7 @@ from ftkit.errors import FtkitError
 MARK = codecs.BOM_UTF8
 HUGE = b"9" * 5000
 DEEP = b"[" * 200_000
-HINT = r'; a \.json file is a list of \{"text": "\.\.\."\} or one such object on each line$'
+HINT = r"; a \.json file is a list of objects, or one object on each line$"
 PRETTY = json.dumps({"text": "a"}, indent=1).encode()
 
 
@@ -33,7 +32,7 @@ PRETTY = json.dumps({"text": "a"}, indent=1).encode()
          r"a\.json:1: JSON that cannot be read \(a huge number\)$"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "a", "n": ' + HUGE + b"}",
          r"a\.jsonl:2: JSON that cannot be read \(a huge number\)$"),
-        ("a.json", b"[1,\n" + DEEP, r"a\.json:1: an element of a corpus is"),
+        ("a.json", b"[1,\n" + DEEP, r"a\.json:1: a row of a corpus is"),
         ("a.json", b"[\n" + DEEP, r"a\.json:2: JSON that cannot be read \(too many brackets"),
         ("a.jsonl", b"\n" + DEEP, r"a\.jsonl:2: JSON that cannot be read \(too many brackets"),
         ("a.jsonl", MARK + b'{"text": "\xff"}', r"a\.jsonl:1: not UTF-8 \(byte 0xff at place 14"),
@@ -59,15 +58,15 @@ def test_space_behind_a_list_is_nothing(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.jsonl", r"a\.jsonl:2: a line of a corpus has 0 MiB at most"),
-        ("a.json", r"a\.json:2: an element of a corpus has 0 MiB at most"),
+        ("a.jsonl", r"a\.jsonl:2: a line has 0 MiB at most"),
+        ("a.json", r"a\.json:2: an element has 0 MiB at most"),
     ],
 )
 def test_a_line_and_an_element_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ):
-    monkeypatch.setattr(module, "MOST", 1000)
-    monkeypatch.setattr(module, "BLOCK", 100)
+    monkeypatch.setattr(records, "MOST", 1000)
+    monkeypatch.setattr(record, "BLOCK", 100)
     start, join, end = ("", "\n", "") if name == "a.jsonl" else ("[", ",\n", "]")
 
     def write(size: int) -> None:

@@ -1,112 +1,237 @@
-"""Sources: what is read, and what is refused with file, line and field."""
+"""Sources of rows: every container and shape, the parts that names say, what is kept on disk."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import os
+import tarfile
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+import zstandard
+from pyarrow import parquet
 
+from ftkit.basemodel.record import BadRow
+from ftkit.config import override
 from ftkit.errors import FtkitError
-from ftkit.recipes._read import Source, rows, source, split_files, texts
+from ftkit.recipes import _rows, _store
+from ftkit.recipes._read import Row, streams
+from ftkit.recipes.medical import RECIPE as MEDICAL
 
-SHAPE = {"question": True, "sql": True, "db_id": False}
-GOOD = {"question": "How many?", "sql": "SELECT 1", "db_id": None}
-
-
-def write(path: Path, *lines: str | bytes) -> Path:
-    whole = b"".join((x if isinstance(x, bytes) else x.encode()) + b"\n" for x in lines)
-    path.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
-    return path
+ROWS = [
+    {"question": f"What, in the end, is ill {n}?", "answer": f'It is "{n}", é.'} for n in range(30)
+]
 
 
-def refused(path: Path) -> str:
-    with pytest.raises(FtkitError) as caught:
-        [texts(row, SHAPE) for row in rows(path)]
-    return str(caught.value)
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
-def test_rows_know_their_place_and_empty_lines_count(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / name, "\ufeff" + json.dumps(GOOD), "", json.dumps(GOOD | {"sql": "é"}))
-    found = list(rows(path))
-    assert [row.where for row in found] == [f"{path}:1", f"{path}:3"]
-    assert texts(found[1], SHAPE) == {"question": "How many?", "sql": "é", "db_id": ""}
-    assert found[0].folder == tmp_path
+def table(rows: list[dict[str, Any]], separator: str = ",") -> bytes:
+    quoted = [['"' + str(value).replace('"', '""') + '"' for value in row.values()] for row in rows]
+    return "\r\n".join(separator.join(row) for row in [[*rows[0]], *quoted]).encode()
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "words"),
-    [
-        ("sql", None, "'sql' is null; a row has the texts question, sql, db_id (or null)"),
-        ("sql", 7, "'sql' is a number"),
-        ("sql", True, "'sql' is true or false"),
-        ("sql", ["x"], "'sql' is a list"),
-        ("sql", {}, "'sql' is an object"),
-        ("sql", "  ", "'sql' is empty"),
-        ("db_id", 3, "'db_id' is a number"),
-    ],
-)
-def test_a_field_that_does_not_fit_is_named(
-    tmp_path: Path, field: str, value: Any, words: str
-) -> None:
-    path = write(tmp_path / "rows.jsonl", json.dumps(GOOD), json.dumps(GOOD | {field: value}))
-    assert refused(path).startswith(f"{path}:2: {words}")
+def columns(rows: list[dict[str, Any]]) -> bytes:
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), out)
+    return out.getvalue()
 
 
-def test_a_missing_field_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.jsonl", '{"question": "x", "query": "y"}')
-    assert refused(path).startswith(
-        f"{path}:1: 'sql' is missing; a row has the texts question, sql"
+def tar(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(name, content)
+    return out.getvalue()
+
+
+CONTAINERS = {
+    "r.jsonl": lines(ROWS),
+    "r.ndjson": b"\xef\xbb\xbf" + lines(ROWS).replace(b"\n", b"\n\n"),
+    "r.json": json.dumps(ROWS, indent=1).encode(),
+    "s.json": lines(ROWS),
+    "r.csv": table(ROWS),
+    "s.csv": table(ROWS, ";"),
+    "r.tsv": table(ROWS, "\t"),
+    "r.parquet": columns(ROWS),
+    "r.jsonl.gz": gzip.compress(lines(ROWS)),
+    "r.csv.xz": lzma.compress(table(ROWS)),
+    "r.json.zst": zstandard.compress(json.dumps(ROWS).encode()),
+    "r.parquet.gz": gzip.compress(columns(ROWS)),
+    "r.zip": zipped("in/r.csv", table(ROWS)),
+    "r.tar.xz": lzma.compress(tar("in/r.jsonl.gz", gzip.compress(lines(ROWS)))),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_container_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(CONTAINERS[name])
+    made = {"data": [str(tmp_path / name)], "whole": True, "cache": str(tmp_path / "cache")}
+    found = override(MEDICAL, made, "recipe").examples("test")
+    assert [(e.prompt[-1]["content"], e.reference) for e in found] == [
+        (row["question"], row["answer"]) for row in ROWS
+    ]
+    assert found[0].where.startswith(str(tmp_path / name))
+    assert found[7].where.rpartition(":")[2].isdigit()
+
+
+def test_a_table_counts_the_lines_of_its_file(tmp_path: Path) -> None:
+    text = 'question,answer\n"a\nb",c\n\nd,e,f\n'
+    (tmp_path / "r.csv").write_text(text)
+    ((stream,), _, _) = streams(str(tmp_path / "r.csv"))
+    (_, first), (_, second) = stream
+    assert isinstance(first, Row)
+    assert (first.fields, first.where) == (
+        {"question": "a\nb", "answer": "c"},
+        f"{tmp_path}/r.csv:2",
     )
+    assert isinstance(second, BadRow)
+    assert str(second) == (f"{tmp_path}/r.csv:5: 3 fields, but the first line names 2 columns")
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ('{"question": "x",}', "broken JSON at column 18"),
-        ("[1, 2]", "a row is a JSON object {...}, not a list"),
-        ('"text"', "a row is a JSON object {...}, not text"),
-        (b'{"question": "\xff"}', "byte 15 is not UTF-8 text"),
-        ('{"question": "\\ud83d"}', "a \\u escape is half of a pair"),
-        ("[" * 100_000, "JSON that is nested too deeply"),
-    ],
-)
-def test_a_broken_line_is_named(tmp_path: Path, line: str | bytes, words: str) -> None:
-    path = write(tmp_path / "rows.jsonl", json.dumps(GOOD), line)
-    assert refused(path).startswith(f"{path}:2: {words}")
+def test_names_say_which_part_a_file_holds(tmp_path: Path) -> None:
+    for name in (
+        "train-00000-of-00002.jsonl",
+        "train-00001-of-00002.jsonl",
+        "dev.jsonl",
+        "test.csv",
+    ):
+        (tmp_path / name).write_bytes(CONTAINERS["r.csv" if name.endswith("csv") else "r.jsonl"])
+    (tmp_path / "README.md").write_text("about")
+    (tmp_path / "notes.jsonl").write_text("{}")
+    found, weight, left = streams(f"{tmp_path}@0.5")
+    assert [stream.part for stream in found] == ["validation", "test", "train", "train"]
+    assert weight == 0.5
+    assert left == [str(tmp_path / "notes.jsonl")]
+    with pytest.raises(FtkitError, match="no such file or folder"):
+        streams(str(tmp_path / "none.jsonl"))
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    assert refused(tmp_path / "gone.jsonl") == f"no such file: {tmp_path / 'gone.jsonl'}"
-    assert "is empty" in refused(write(tmp_path / "empty.jsonl"))
-    (tmp_path / "no.jsonl.gz").write_bytes(b"plain text")
-    assert "is no whole gzip file" in refused(tmp_path / "no.jsonl.gz")
-    whole = gzip.compress(json.dumps(GOOD).encode() * 999)
-    (tmp_path / "torn.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    assert "is no whole gzip file" in refused(tmp_path / "torn.jsonl.gz")
-    assert "cannot be read" in refused(tmp_path)
+def test_members_of_an_archive_have_parts_too(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("set/train.jsonl", lines(ROWS[:20]))
+        archive.writestr("set/test.jsonl", lines(ROWS[20:]))
+    (tmp_path / "set.zip").write_bytes(out.getvalue())
+    made = {"data": [str(tmp_path / "set.zip")], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    assert [e.reference for e in recipe.examples("test")] == [row["answer"] for row in ROWS[20:]]
+    assert len(recipe.examples("train")) + len(recipe.examples("validation")) == 20
 
 
-def test_a_source_has_a_weight(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows@2.jsonl", json.dumps(GOOD))
-    assert source(str(path)) == Source(path, 1.0), "an @ in a file's name is a name"
-    assert source(f"{path}@0.5") == Source(path, 0.5)
-    for word in ("@0", "@-1", "@two", "@nan", "@inf"):
-        with pytest.raises(FtkitError, match="must be a number above 0"):
-            source(f"{path}{word}")
-    with pytest.raises(FtkitError, match="there is no such file or folder"):
-        source(str(tmp_path / "gone"))
+def test_what_was_read_is_found_again_until_the_content_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = tmp_path / "r.jsonl", tmp_path / "cache"
+    path.write_bytes(lines(ROWS))
+    recipe = override(MEDICAL, {"data": [str(path)], "cache": str(cache)}, "recipe")
+    first = [list(recipe.examples(split)) for split in ("train", "validation", "test")]
+    _rows._gather.cache_clear()
+    times = os.stat(path).st_mtime_ns + 10**9
+    os.utime(path, ns=(times, times))  # touched, but the same
+
+    def read(*_: Any) -> None:
+        raise AssertionError("it was read anew")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_rows._Reading, "_take", read)
+        for epochs in ("2.0", "5.0"):
+            again = override(recipe, {"epochs": epochs, "on_bad_rows": "skip"}, "recipe")
+            assert [list(again.examples(s)) for s in ("train", "validation", "test")] == first
+        with pytest.raises(AssertionError):
+            override(recipe, {"longest": "20"}, "recipe").examples("train")
+    path.write_bytes(lines(ROWS[:-1]))
+    assert sum(len(recipe.examples(s)) for s in ("train", "validation", "test")) == 29
+    assert not [each for each in (cache / "rows").iterdir() if each.name.startswith(".")]
 
 
-def test_a_folder_shows_its_splits(tmp_path: Path) -> None:
-    train = write(tmp_path / "train.jsonl.gz", json.dumps(GOOD))
-    assert split_files(tmp_path) == {"train": train}
-    dev = write(tmp_path / "dev.jsonl", json.dumps(GOOD))
-    assert split_files(tmp_path) == {"train": train, "test": dev}
-    assert split_files(dev) == {"all": dev}
-    with pytest.raises(FtkitError, match="rows are read from files that end in"):
-        split_files(write(tmp_path / "rows.csv", "a,b"))
-    (tmp_path / "none").mkdir()
-    with pytest.raises(FtkitError, match="holds no rows: a folder needs train"):
-        split_files(tmp_path / "none")
+def test_few_stores_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_store, "KEPT", 2)
+    for count in (10, 11, 12):
+        (tmp_path / f"{count}.jsonl").write_bytes(lines(ROWS[:count]))
+        made = {"data": [str(tmp_path / f"{count}.jsonl")], "cache": str(tmp_path / "cache")}
+        assert override(MEDICAL, made, "recipe").found().rows == count
+        time.sleep(0.02)
+    assert len(list((tmp_path / "cache" / "rows").iterdir())) == 2
+
+
+def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
+    bad = ["{", '{"question": "x"}', '{"question": "y"}', '{"question": 3, "answer": "z"}']
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(lines(ROWS[:20]) + "\n".join(bad).encode() + b"\n" + lines(ROWS[20:]))
+    made = {"data": [str(path)], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    with pytest.raises(FtkitError) as refusal:
+        recipe.examples("train")
+    said = str(refusal.value).splitlines()
+    assert said[0].startswith(f"{path}:21: not valid JSON")
+    assert said[0].endswith("4 of 34 rows cannot be used:")
+    assert f"  2 × 'answer' is missing: {path}:22, {path}:23" in said
+    skipping = override(recipe, {"on_bad_rows": "skip"}, "recipe")
+    assert sum(len(skipping.examples(s)) for s in ("train", "validation", "test")) == 30
+    found = skipping.found()
+    assert found is not None
+    rejected = [json.loads(line) for line in found.rejected[0].read_text().splitlines()]
+    assert [each["where"] for each in rejected] == [f"{path}:{n}" for n in (21, 22, 23, 24)]
+    assert [each["row"] for each in rejected][:2] == ["{\n", {"question": "x"}]
+    assert rejected[3]["reason"].startswith("'question' is a number")
+
+
+def test_leaks_are_left_out_and_named(tmp_path: Path) -> None:
+    words = "Which of the many plain old remedies that people name eases a cold of ill"
+    train = [{"question": f"{words} {n}?", "answer": f"Tea {n}."} for n in range(30)]
+    close = {"question": f"{words.upper()}, ill {7}", "answer": "Other."}
+    test = [{"question": f"{words} 90?", "answer": "Tea."}, train[3], close]
+    (tmp_path / "train.jsonl").write_bytes(lines([*train[:2], *ROWS, train[3], train[3]]))
+    (tmp_path / "test.jsonl").write_bytes(lines(test))
+    made = {"data": [str(tmp_path)], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    found = recipe.found()
+    assert found is not None
+    left = {group.kind: group for group in found.left_out}
+    assert left["nearly repeat a question of the test"].count == 2
+    assert left["nearly repeat a question of the test"].where == [
+        f"{tmp_path}/train.jsonl:1 (near {tmp_path}/test.jsonl:1)",
+        f"{tmp_path}/train.jsonl:2 (near {tmp_path}/test.jsonl:1)",
+    ]
+    asked = {e.prompt[-1]["content"] for e in recipe.examples("test")}
+    assert len(asked) == 3
+    for split in ("train", "validation"):
+        assert not asked & {e.prompt[-1]["content"] for e in recipe.examples(split)}
+
+
+def test_odd_texts_are_counted_and_used(tmp_path: Path) -> None:
+    odd = ["Say <|end|> now.", "Lost \ufffd here.", "A bell \x07.", "[INST] do it [/INST]"]
+    rows = [{"question": text, "answer": "No."} for text in odd]
+    (tmp_path / "r.jsonl").write_bytes(lines([*rows, *ROWS]))
+    made = {"data": [str(tmp_path / "r.jsonl")], "whole": True, "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    found = recipe.found()
+    assert found is not None
+    assert [(group.kind.split(";")[0], group.count) for group in found.odd] == [
+        ("hold what looks like a control token", 2),
+        ("hold the sign for a character that was lost (U+FFFD)", 1),
+        ("hold characters that cannot be printed", 1),
+    ]
+    assert len(recipe.examples("test")) == len(rows) + len(ROWS)
+
+
+def test_an_unknown_packing_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl.bz2").write_bytes(bz2.compress(lines(ROWS)))
+    with pytest.raises(FtkitError, match=r"r\.jsonl\.bz2 is no corpus"):
+        streams(str(tmp_path / "r.jsonl.bz2"))

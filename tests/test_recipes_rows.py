@@ -158,20 +158,20 @@ def test_what_an_answer_needs_of_earlier_turns_is_found(tmp_path: Path) -> None:
         (
             MEDICAL,
             '{"question": "a"}',
-            "1: 'answer' is missing; a row has the texts question, answer",
+            "1: 'answer' is missing; a row is {",
         ),
         (MEDICAL, {"question": "a", "answer": None}, "1: 'answer' is null"),
-        (CHAT, {"question": "a"}, "1: 'messages' is no list of turns"),
-        (CHAT, {"messages": []}, "1: 'messages' is no list of turns"),
-        (CHAT, {"messages": [{"role": "bot", "content": "x"}]}, "1: message 1: 'role' is 'bot'"),
+        (CHAT, {"words": "a"}, "1: it has 'words'; a row is {"),
+        (CHAT, {"messages": []}, "1: 'messages' is a list; a row is {"),
+        (CHAT, {"messages": [{"role": "tool", "content": "x"}]}, "1: message 1: 'role' is 'tool'"),
         (
             CHAT,
             {"messages": [{"role": "user", "content": 3}]},
-            "1: message 1: 'content' is no text",
+            "1: message 1: 'content' is a number; it must be text",
         ),
-        (CHAT, {"messages": ["hello"]}, "1: message 1: 'role' is None"),
+        (CHAT, {"messages": ["hello"]}, "1: message 1 is text, not an object"),
         (CHAT, {"messages": [{"role": "user", "content": "x"}]}, "1: no turn of the assistant"),
-        (CHAT, '{"messages": [', "1: broken JSON"),
+        (CHAT, '{"messages": [', "1: not valid JSON"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_with_file_and_line(recipe, row, message, tmp_path: Path):
@@ -181,20 +181,37 @@ def test_rows_that_do_not_fit_are_refused_with_file_and_line(recipe, row, messag
     assert str(refusal.value).startswith(f"{tmp_path / 'rows.jsonl'}:{message}")
 
 
-def test_dialogues_are_mended_only_where_nothing_is_invented(tmp_path: Path) -> None:
-    rows = [
-        {"role": "assistant", "content": "How can I help?"},
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": "Hi."},
-        {"role": "user", "content": "I am Bo."},
-        {"role": "assistant", "content": "Hello Bo."},
-        {"role": "user", "content": "Bye."},
-    ]
-    data = [write(tmp_path / "r.jsonl", [{"messages": rows}])]
-    (example,) = override(CHAT, {"data": data, "whole": True}, "recipe").examples("test")
-    roles = [message["role"] for message in example.messages]
-    assert roles == ["system", "user", "assistant"]
-    assert example.messages[1]["content"] == "Hi.\nI am Bo."
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ("au", "1: message 1 is of the assistant; a dialogue begins with the user"),
+        ("uua", "1: messages 1 and 2 are both of the user"),
+        ("uaa", "1: messages 2 and 3 are both of the assistant"),
+        ("usa", "1: message 2 is of the system, which speaks first and once"),
+        ("s", "1: no turn of the assistant follows one of the user"),
+    ],
+)
+def test_a_turn_out_of_turn_is_refused(tmp_path: Path, roles: str, words: str) -> None:
+    names = {"u": "user", "a": "assistant", "s": "system"}
+    turns = [{"role": names[role], "content": role} for role in roles]
+    data = [write(tmp_path / "r.jsonl", [{"messages": turns}])]
+    with pytest.raises(FtkitError) as refusal:
+        override(CHAT, {"data": data}, "recipe").examples("train")
+    assert str(refusal.value).startswith(f"{tmp_path / 'r.jsonl'}:{words}")
+
+
+def test_a_last_turn_without_an_answer_is_left_out_and_named(tmp_path: Path) -> None:
+    said = [("system", "Be kind."), ("user", "Hi."), ("assistant", " Hello Bo. "), ("user", "Bye.")]
+    rows = [{"conversations": [{"from": role, "value": text} for role, text in said]}]
+    data = [write(tmp_path / "r.jsonl", rows)]
+    recipe = override(CHAT, {"data": data, "whole": True}, "recipe")
+    (example,) = recipe.examples("test")
+    assert [(m["role"], m["content"]) for m in example.messages] == [
+        ("system", "Be kind."), ("user", "Hi."), ("assistant", "Hello Bo."),
+    ]  # fmt: skip
+    assert recipe.notes() == (
+        f"1 rows: the last turn has no answer and is left out ({tmp_path / 'r.jsonl'}:1)",
+    )
     assert pieces(example, 10)[0].messages == example.messages
 
 
@@ -213,7 +230,7 @@ def test_a_mixture_teaches_all_its_parts_and_gives_each_its_sources(tmp_path: Pa
     assert load("chat,medical", settings(recipe)) == recipe
     check(recipe)
     with pytest.raises(
-        FtkitError, match=r"no recipe of the mixture takes this row: chat takes mess"
+        FtkitError, match=r"no recipe of the mixture take this row: chat takes mess"
     ):
         load("chat,medical", {"data": [write(tmp_path / "x.jsonl", [{"text": "x"}])]})
     with pytest.raises(FtkitError, match="--data brings no rows for medical"):

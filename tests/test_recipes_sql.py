@@ -15,7 +15,7 @@ from ftkit.errors import FtkitError
 from ftkit.recipes._check import check
 from ftkit.recipes._sql_compact import names
 from ftkit.recipes._sql_spelling import first_statement
-from ftkit.recipes.sql_qa import RECIPE, notebooks
+from ftkit.recipes.sql_qa import RECIPE
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_splits_hold_out_whole_schemas_and_do_not_change(tmp_path: Path) -> None
     assert len(train) + len(checks) == 40
     assert len(checks) == 8
     assert not units[0] & units[1]
-    assert made.examples("train") == train
+    assert list(made.examples("train")) == list(train)
     alone = recipe(tmp_path, str(place / "train.jsonl.gz"), validation="0.1")
     parts = [{e.meta["unit"] for e in alone.examples(s)} for s in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [16, 2, 2]
@@ -112,9 +112,32 @@ def test_a_plain_file_is_asked_whole_by_eval(tmp_path: Path) -> None:
     assert [len(made.examples(split)) for split in ("train", "test")] == [0, 10]
 
 
-def test_a_reference_that_cannot_be_read_is_left_to_the_judge(tmp_path: Path) -> None:
-    made = recipe(tmp_path, str(source(tmp_path / "rows", sql="SELECT Age FROM T1 WHERE 'it's'")))
-    assert {example.meta["features"] for example in made.examples("test")} == {()}
+def test_what_is_odd_in_queries_and_databases_is_counted(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows", sql='SELECT "Age" FROM T3 WHERE "Name Of" = "n3"')
+    file = place / "databases" / "all.sqlite"
+    file.write_bytes(gzip.decompress((place / "databases" / "all.sqlite.gz").read_bytes()))
+    made = recipe(tmp_path, str(place))
+    assert [(group.kind.split(";")[0], group.count) for group in made.found().odd] == [
+        ("quote text as names are quoted", 50)
+    ]
+    far = source(tmp_path / "far", sql="SELECT Age FROM T0 WHERE \"Name Of\" = 'n''o'")
+    assert [(group.kind, group.count) for group in recipe(tmp_path, str(far)).found().odd] == [
+        ("ask for a text that is not in the question", 50)
+    ]
+    assert made.examples("train")[0].reference.endswith("WHERE name_of = ' n3'")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DELETE FROM T3")
+        database.commit()
+    assert [group.kind for group in recipe(tmp_path, str(place)).found().odd] == [
+        "quote text as names are quoted; it is taught with apostrophes",
+        "ask a table that is empty: any query that finds nothing is right",
+    ]
+
+
+def test_a_schema_may_stand_in_the_database_alone(tmp_path: Path) -> None:
+    made = recipe(tmp_path, str(source(tmp_path / "rows", schema=None)))
+    shown = made.examples("test")[0].prompt[0]["content"]
+    assert shown.startswith("table t0: name_of text, age real\ntable t1: ")
 
 
 def test_tables_of_sqlite_itself_are_not_shown(tmp_path: Path) -> None:
@@ -130,8 +153,13 @@ def test_tables_of_sqlite_itself_are_not_shown(tmp_path: Path) -> None:
     assert "sqlite_sequence" not in shown
 
 
+T0 = 'CREATE TABLE "T0" ("Name Of" TEXT, "Age" REAL)'
+
+
 def test_one_schema_is_divided_by_question(tmp_path: Path) -> None:
-    place = source(tmp_path / "rows", schema="CREATE TABLE a (b TEXT)", sql="SELECT b FROM a")
+    place = source(
+        tmp_path / "rows", schema=f"CREATE TABLE a (b TEXT); {T0}", sql='SELECT "Age" FROM "T0"'
+    )
     made = recipe(tmp_path, str(place), validation="0.2")
     assert [len(made.examples(split)) for split in ("train", "validation")] == [32, 8]
 
@@ -142,7 +170,7 @@ def test_weights_repeat_or_thin_training_rows_alone(tmp_path: Path) -> None:
     for weight, share in ((2, 2.0), (0.5, 0.5)):
         made = recipe(tmp_path, f"{place}@{weight}")
         assert len(made.examples("train")) == share * len(whole.examples("train"))
-        assert made.examples("validation") == whole.examples("validation")
+        assert list(made.examples("validation")) == list(whole.examples("validation"))
         assert made.examples("test") == whole.examples("test")
 
 
@@ -167,8 +195,11 @@ def test_a_tested_question_is_never_trained_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema": "nonsense"}, "rows/train.jsonl.gz:1: 'schema' is not CREATE TABLE text"),
-        ({"schema": None}, "rows/train.jsonl.gz:1: 'schema' is null; a row has the texts question"),
+        ({"schema": "nonsense"}, "rows/dev.jsonl:1: 'schema' is not CREATE TABLE text"),
+        ({"sql": "SELECT b FROM T0"}, "SQLite does not take 'sql': no such column: b"),
+        ({"sql": "DROP TABLE T0"}, "SQLite does not take 'sql': it does more than read"),
+        ({"schema": None, "db_id": None}, "rows/dev.jsonl:1: 'schema' is null; a row has the "),
+        ({"sql": "SELECT Age FROM T0 WHERE Age = 'var1'"}, "asks for 'var1', which stands where"),
         ({"db_id": "../../etc/passwd"}, "'db_id' is no plain file name"),
         ({"db_id": "other"}, "rows/dev.jsonl:1: no database at .*other.sqlite or other.sqlite.gz"),
     ],
@@ -184,14 +215,14 @@ def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     (place / "databases" / "all.sqlite.gz").write_bytes(b"no gzip")
     with pytest.raises(FtkitError, match="is no whole gzip file"):
         recipe(tmp_path, str(place)).examples("test")
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "cache" / "databases").rglob("*") if path.is_file()]
 
 
 def test_notebooks_come_from_training_rows_alone_and_in_the_prose_form(tmp_path: Path) -> None:
     place = source(tmp_path / "rows")
-    documents = list(notebooks((str(place),), 0.2))
-    whole = "\n".join(documents)
     made = recipe(tmp_path, str(place), validation="0.2")
+    documents = list(made.documents())
+    whole = "\n".join(documents)
     for example in made.examples("train"):
         assert example.meta["question"] in whole
         prose = made.prose(example)

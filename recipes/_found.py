@@ -1,0 +1,115 @@
+"""What reading a recipe's sources met: rows that cannot be used, are odd, or are left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ftkit.errors import FtkitError
+from ftkit.runs import Run, write_whole
+
+NAMED = 5  # places that are kept of each kind of problem
+
+
+@dataclass
+class Group:
+    """Rows with one kind of problem.
+
+    Args:
+        kind: in words.
+        count: how many there are.
+        where: the first places.
+        words: of the first one.
+    """
+
+    kind: str
+    count: int = 0
+    where: list[str] = field(default_factory=list)
+    words: str = ""
+
+    def add(self, where: str, words: str = "") -> None:
+        """Count one more."""
+        self.count += 1
+        self.words = self.words or words
+        if len(self.where) < NAMED and where not in self.where:
+            self.where.append(where)
+
+    def __str__(self) -> str:
+        more = " ..." if self.count > len(self.where) else ""
+        return f"{self.count:,} × {self.kind}: {', '.join(self.where)}{more}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What reading the sources met.
+
+    Args:
+        rows: how many were read.
+        bad: that cannot be used.
+        odd: that are used, but worth a look.
+        left_out: that are not used, and why.
+        unread: files and splits of the sources that are not read.
+        rejected: JSON-lines files of the bad ones, with place, reason and what was read.
+    """
+
+    rows: int
+    bad: tuple[Group, ...]
+    odd: tuple[Group, ...]
+    left_out: tuple[Group, ...]
+    unread: tuple[str, ...]
+    rejected: tuple[Path, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out and what is odd, in words."""
+        gone = sum(group.count for group in self.bad)
+        found = [f"{gone:,} rows cannot be used and are left out"] if gone else []
+        found += [f"{g.count:,} rows that {g.kind} are left out" for g in self.left_out]
+        found += [f"{g.count:,} rows: {g.kind} ({', '.join(g.where[:2])})" for g in self.odd]
+        if self.unread:
+            found.append(f"not read, since others are named by split: {', '.join(self.unread)}")
+        return tuple(found)
+
+    def keep(self, run: Run) -> None:
+        """Write down in a run which rows it did without, and why."""
+        if self.bad:
+            lines = "".join(path.read_text(encoding="utf-8") for path in self.rejected)
+            write_whole(run.inner / "rejected.jsonl", lines)
+        if self.notes:
+            run.log({"event": "rows", "notes": list(self.notes)})
+
+    def refuse(self) -> None:
+        """Stop at rows that cannot be used.
+
+        Raises:
+            FtkitError: naming the place of one, or the kinds, their numbers and first places.
+        """
+        hint = "--on-bad-rows skip leaves such rows out"
+        if sum(group.count for group in self.bad) == 1:
+            raise FtkitError(f"{self.bad[0].where[0]}: {self.bad[0].words}; {hint}")
+        if self.bad:
+            first, count = self.bad[0], sum(group.count for group in self.bad)
+            kinds = "\n  ".join(map(str, self.bad))
+            raise FtkitError(
+                f"{first.where[0]}: {first.words}; {count:,} of {self.rows:,} rows cannot be used:"
+                f"\n  {kinds}\n{hint}"
+            )
+
+
+def joined(parts: Sequence[tuple[str, Found]]) -> Found:
+    """Put together what several recipes met, each kind behind its recipe's name."""
+
+    def named(which: str) -> tuple[Group, ...]:
+        return tuple(
+            replace(group, kind=f"{group.kind} ({name})")
+            for name, found in parts
+            for group in getattr(found, which)
+        )
+
+    return Found(
+        sum(found.rows for _, found in parts),
+        named("bad"),
+        named("odd"),
+        named("left_out"),
+        unread=tuple(file for _, found in parts for file in found.unread),
+        rejected=tuple(path for _, found in parts for path in found.rejected),
+    )
