@@ -73,8 +73,8 @@ def data(
     table recipe.
     """
     if count is not None or out is not None:
-        if count is None or out is None or data or base or prose:
-            raise FtkitError("--generate N and --out FILE.jsonl go together, without other sources")
+        if count is None or out is None or data or base or prose or pairs:
+            raise FtkitError("--generate N and --out FILE.jsonl go together, with --seed alone")
         console().print(_generate(recipe, count, seed, out))
         return
     if prose is not None and prose.exists():

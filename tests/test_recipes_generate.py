@@ -132,7 +132,7 @@ def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
     [
         (["--generate", 5], "--generate N and --out FILE.jsonl go together"),
         (["--out", "x.jsonl"], "--generate N and --out FILE.jsonl go together"),
-        (["--generate", 5, "--out", "x.jsonl", "--data", "y"], "go together, without other source"),
+        (["--generate", 5, "--out", "x.jsonl", "--data", "y"], "go together, with --seed alone"),
         (["--generate", 0, "--out", "x.jsonl"], "--generate must be above 0, not 0"),
         (["--generate", 5, "--out", "x.json"], "a file that ends in .jsonl"),
         (["--generate", 5, "--out", "no/x.jsonl"], "there is no folder no"),
