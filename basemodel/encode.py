@@ -76,7 +76,9 @@ def enough(corpus: Corpus | None, context: int) -> Corpus:
 def _write(documents: Iterable[str], found: Survey, tokenizer: Tokenizer, folder: Path) -> None:
     shards = how_many(found.characters)
     dtype = "<u2" if tokenizer.size <= 2**16 else "<u4"
-    writer, words = Writer(folder, shards, dtype), Words(tokenizer, dtype)
+    writer = Writer(folder, shards, dtype)
+    # Where another's tokenizer may be cut is not known: it gets the texts whole.
+    words = Words(tokenizer.inner, dtype, cut=tokenizer.own)
     held: dict[str, None] = {}  # each once, in the order of the corpus
     opening, closing = map(words.packed, _frame(tokenizer))
     size = SLICE if tokenizer.own else sys.maxsize  # where another may be cut is not known

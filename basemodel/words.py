@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-
-from .tokenizer import Tokenizer
+from tokenizers import Tokenizer
 
 ROOM = 2_000_000  # characters of words that are remembered: about 60 MB
 # A space between two characters that are none begins a piece: only runs of letters and of marks
@@ -24,12 +23,13 @@ class Words:
     """The ids of the words that came before.
 
     Args:
-        tokenizer: whose ids.
+        inner: the library's tokenizer, whose ids they are.
         dtype: numpy's name of an id's type.
+        cut: texts may be cut at single spaces; else each is encoded whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer, dtype: str) -> None:
-        self._inner, self._own, self._dtype = tokenizer.inner, tokenizer.own, dtype
+    def __init__(self, inner: Tokenizer, dtype: str, *, cut: bool) -> None:
+        self._inner, self._cut, self._dtype = inner, cut, dtype
         self._known: dict[str, bytes] = {}
         self._room = ROOM
 
@@ -38,8 +38,7 @@ class Words:
         if self._room < 0:
             self._known.clear()
             self._room = ROOM
-        # Where another's tokenizer may be cut is not known: it gets the texts whole.
-        parts = [SPACE.split(text) if self._own else [text] for text in texts]
+        parts = [SPACE.split(text) if self._cut else [text] for text in texts]
         new = list(set().union(*parts) - self._known.keys())
         self._room -= sum(map(len, new))
         # Without offsets, which nobody asks for here.

@@ -32,7 +32,9 @@ TABLE = re.compile(
     r"(<!-- (results|summary|seeds|bench|worlds):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
 )
 PRESETS_TABLE = re.compile(r"(<!-- presets -->\n).*?(<!-- /presets -->)", re.DOTALL)
-PAGES = ("README.md", "docs/results.md", "docs/worlds.md")  # that have such marks
+PAGES = (  # that have such marks
+    *("README.md", "docs/results.md", "docs/data_defects.md", "docs/worlds.md"),
+)
 
 
 def command_line() -> str:

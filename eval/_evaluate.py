@@ -45,6 +45,7 @@ def evaluate_runs(
     shots: int = 4,
     out: Path,
     seed: int = 0,
+    on_bad_rows: str | None = None,
 ) -> Iterator[Record]:
     """Evaluate runs against their base and the baselines, all on the same items.
 
@@ -59,6 +60,7 @@ def evaluate_runs(
             groups of runs each has a folder of its own there, and index.html, summary.md and
             summary.json set them side by side.
         seed: draws items and examples, and seeds the bootstrap.
+        on_bad_rows: stop or skip at rows that cannot be used; None as each run did.
 
     Yields:
         For a progress bar `{"done", "of"}`, for a line of text `{"event"}`, and for each group of
@@ -72,7 +74,7 @@ def evaluate_runs(
         raise FtkitError(f"--limit takes 1 or more, not {limit}")
     if shots < 0:
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
-    groups = collect(runs, recipe, data, limit, seed)
+    groups = collect(runs, recipe, data, limit, seed, on_bad_rows)
     kept, cards = out.parent / OUTCOMES, list[tuple[Scorecard, Path]]()
     try:
         with Interrupt() as interrupt:

@@ -1,18 +1,26 @@
 """Checks of a recipe's rows before any training: too long, unlabelled, twice, leaked."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from ftkit.errors import FtkitError
 
-from ._recipe import Example, Recipe
-from ._render import Rendered, Renderer
+from ._flat import Flat, Packed, chunks
+from ._lengths import Lengths
+from ._recipe import Example, Recipe, Split
+from ._render import Renderer
 from ._split import digest
+from ._store import Rows
 
 NAMED = 5  # rows that a message names
+MEASURED = 50_000  # rows of a split that are put into tokens to see how long they are
+AT_ONCE = 1024  # rows that are rendered together
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,9 @@ class Part:
         supervised: tokens that have a label.
         longest: tokens of the longest used example.
         overlong: how many examples were left out because they are too long.
+        beyond: tokens of those: the median, the 95th percentile and the longest.
         named: where the first of those stand.
+        lengths: of the examples before any was left out, where `check` measured them.
     """
 
     rows: int
@@ -37,22 +47,30 @@ class Part:
     supervised: int = 0
     longest: int = 0
     overlong: int = 0
+    beyond: tuple[int, ...] = ()
     named: tuple[str, ...] = ()
+    lengths: Lengths = dataclasses.field(default_factory=Lengths)
 
 
 @dataclass(frozen=True)
 class Encoded:
     """A split's examples as tokens, those that fit, and what was found."""
 
-    examples: list[Example]
-    items: list[Rendered]
+    examples: Sequence[Example]
+    items: Flat
     part: Part
+
+    def where(self, item: int) -> str:
+        """Say where an example stands in its file."""
+        return self.examples[item].where
 
 
 def encode(
     examples: Sequence[Example], renderer: Renderer, length: int, max_dropped: float = 1.0
 ) -> Encoded:
     """Render examples, and leave out those that are too long to be trained on whole.
+
+    Only tokens stay in memory, five bytes each.
 
     Args:
         examples: of one split.
@@ -61,79 +79,150 @@ def encode(
         max_dropped: largest share that may be left out.
 
     Raises:
-        FtkitError: when more are too long, or one has no token to learn.
+        FtkitError: when more are too long, or one has no token to learn or none that the template
+            shows as it is.
     """
-    kept: list[tuple[Example, Rendered]] = []
-    overlong: list[str] = []
-    for example in examples:
-        item = renderer.render(example.messages)
-        if not item.supervised:
+    items, places, tally = Flat(), array("q"), _Tally()
+    named: list[str] = []
+    sizes = array("q")  # of those that are too long
+    for place, (example, row) in enumerate(_rendered(examples, renderer)):
+        if not row.supervised:
             raise FtkitError(f"{example.where}: nothing in this row would be learned")
-        if len(item.ids) > length:
-            overlong.append(example.where)
+        if len(row) <= length:
+            items.append(row)
+            places.append(place)
+            tally.add(example)
         else:
-            kept.append((example, item))
-    if len(overlong) > max_dropped * len(examples):
+            sizes.append(len(row))
+            named += [example.where][: NAMED + 1 - len(named)]
+    beyond = tuple(int(size) for size in np.percentile(sizes, [50, 95, 100])) if sizes else ()
+    if len(sizes) > max_dropped * len(examples):
         raise FtkitError(
-            f"{len(overlong)} of {len(examples)} rows are longer than {length} tokens "
-            f"({_some(overlong)}): raise 'recipe.length' or 'recipe.max_dropped'"
+            f"{len(sizes)} of {len(examples)} rows are longer than {length} tokens "
+            f"({_some(named)}): half of them have up to {beyond[0]:,}, 95 % up to {beyond[1]:,}, "
+            f"the longest {beyond[2]:,}; raise 'recipe.length' or 'recipe.max_dropped'"
         )
-    used = [example for example, _ in kept]
-    items = [item for _, item in kept]
     part = dataclasses.replace(
-        count(used),
-        tokens=sum(len(item.ids) for item in items),
-        supervised=sum(item.supervised for item in items),
-        longest=max((len(item.ids) for item in items), default=0),
-        overlong=len(overlong),
-        named=tuple(overlong[:NAMED]),
+        tally.part,
+        tokens=int(items.sizes.sum()),
+        supervised=items.supervised,
+        longest=int(items.sizes.max(initial=0)),
+        overlong=len(sizes),
+        beyond=beyond,
+        named=tuple(named[:NAMED]),
     )
-    return Encoded(used, items, part)
+    return Encoded(Rows(examples, np.array(places, np.int64)), items, part)
 
 
-def count(examples: Sequence[Example]) -> Part:
+def _rendered(examples: Iterable[Example], renderer: Renderer) -> Iterator[tuple[Example, Packed]]:
+    """Render many examples at a time; of those that cannot be, name the first."""
+    for chunk in chunks(examples, AT_ONCE):
+        try:
+            rows = renderer.pack([example.messages for example in chunk])
+        except FtkitError:
+            for example in chunk:
+                try:
+                    renderer.render(example.messages)
+                except FtkitError as problem:
+                    raise FtkitError(f"{example.where}: {problem}") from None
+            raise
+        yield from zip(chunk, rows, strict=True)
+
+
+class _Tally:
+    """What can be counted without a tokenizer, one example after the other."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.seen: set[int] = set()  # hashes: the rows themselves may not fit
+        self.units: set[int] = set()
+
+    def add(self, example: Example) -> None:
+        self.rows += 1
+        self.seen.add(_words(example))
+        self.units.add(digest(str(example.meta.get("unit", example.where))))
+
+    @property
+    def part(self) -> Part:
+        return Part(self.rows, len(self.units), self.rows - len(self.seen))
+
+
+def count(examples: Iterable[Example]) -> Part:
     """Count what can be counted without a tokenizer."""
-    words, units = set[int](), set[int]()  # hashes: the rows themselves may not fit
+    tally = _Tally()
     for example in examples:
-        words.add(_words(example))
-        units.add(digest(str(example.meta.get("unit", example.where))))
-    return Part(len(examples), len(units), len(examples) - len(words))
+        tally.add(example)
+    return tally.part
 
 
-def leaks(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
-    """Name the held-out examples that training shows word for word."""
-    seen = {_words(example) for example in train}
-    return [example.where for example in held_out if _words(example) in seen]
-
-
-def check(recipe: Recipe, tokenizer: Any = None) -> dict[str, Part]:
-    """Check all splits of a recipe.
+def check(recipe: Recipe, tokenizer: Any = None, most: int = MEASURED) -> dict[str, Part]:
+    """Check all splits of a recipe, one row at a time.
 
     Args:
         recipe: with its data.
-        tokenizer: of the base; without one nothing is said about tokens.
+        tokenizer: of the base; without one lengths are in characters.
+        most: rows of a split whose lengths are measured in tokens; of more, some taken evenly.
 
     Returns:
         A part for each of `train`, `validation` and `test`.
 
     Raises:
-        FtkitError: for rows that do not fit, or a test row that training shows.
+        FtkitError: for a row with nothing to learn, or a test row that training shows.
     """
-    splits = {
-        "train": recipe.examples("train"),
-        "validation": recipe.examples("validation"),
-        "test": recipe.examples("test"),
-    }
-    found = leaks(chain(splits["train"], splits["validation"]), splits["test"])
-    if found:
-        raise FtkitError(f"{len(found)} test rows lie in the training rows too: {_some(found)}")
-    if tokenizer is None:
-        return {split: count(examples) for split, examples in splits.items()}
-    renderer = Renderer(tokenizer)
-    return {
-        split: encode(examples, renderer, recipe.length, recipe.max_dropped).part
-        for split, examples in splits.items()
-    }
+    renderer = None if tokenizer is None else Renderer(tokenizer)
+    parts: dict[str, Part] = {}
+    words: dict[str, array[int]] = {}
+    for split in SPLITS:
+        examples = recipe.examples(split)
+        parts[split], words[split] = _part(examples, renderer, recipe.length, most)
+    asked = set(words["test"])
+    taught = {mark for split in ("train", "validation") for mark in words[split] if mark in asked}
+    twice = [place for place, mark in enumerate(words["test"]) if mark in taught]
+    if twice:
+        test = recipe.examples("test")
+        named = _some([test[place].where for place in twice[: NAMED + 1]])
+        raise FtkitError(f"{len(twice)} test rows lie in the training rows too: {named}")
+    return parts
+
+
+def _part(
+    examples: Sequence[Example], renderer: Renderer | None, length: int, most: int
+) -> "tuple[Part, array[int]]":
+    """Count a split in one pass that keeps numbers alone, and the hash of every row."""
+    words, units, sizes = array("Q"), array("Q"), array("q")
+    supervised, overlong = 0, list[str]()
+    every = max(1, -(-len(examples) // most))
+    for place, example in enumerate(examples):
+        words.append(_words(example))
+        units.append(digest(str(example.meta.get("unit", example.where))))
+        if renderer is None:
+            sizes.append(sum(len(message["content"]) for message in example.messages))
+        elif place % every == 0:
+            item = renderer.render(example.messages)
+            if not item.supervised:
+                raise FtkitError(f"{example.where}: nothing in this row would be learned")
+            sizes.append(len(item.ids))
+            if len(item.ids) <= length:
+                supervised += item.supervised
+            elif len(overlong) < NAMED:
+                overlong.append(example.where)
+    found = Lengths(array("q", sorted(sizes)), len(examples))
+    repeated = len(words) - len(set(words))
+    part = Part(len(examples), len(set(units)), repeated, lengths=found)
+    if renderer is None or not sizes:
+        return part, words
+    fit = found.sizes[: len(sizes) - found.over(length)]
+    scale = len(examples) / len(sizes)
+    left = round(found.over(length) * scale)
+    return dataclasses.replace(
+        part,
+        rows=len(examples) - left,
+        tokens=round(sum(fit) * scale),
+        supervised=round(supervised * scale),
+        longest=max(fit, default=0),
+        overlong=left,
+        named=tuple(overlong),
+    ), words
 
 
 def _words(example: Example) -> int:

@@ -8,15 +8,19 @@ comes from the seed and the epoch, so a batch is a pure function of its number.
 
 import bisect
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._render import IGNORE, Rendered
+from ._flat import Flat, Rendered
 
 CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
+STEP = 64  # widths of rows are multiples of it
+WIDER = 8  # steps by which rows are widened at most
+FULL = 0.95  # of a row's places: fuller rows are not looked for
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Batch:
 
     Args:
         ids_BT: token ids, the pad in slots and where nothing lies.
-        positions_BT: from 0 at the first slot or token of each example.
+        positions_BT: from 0 at the first slot or token of each example; 0 where nothing lies, for a
+            row may be wider than the model has positions.
         slots_BT: number of the virtual token in each slot, -1 elsewhere; None without slots.
         where_N: the places, in flattened rows, whose next token has a label.
         targets_N: those next tokens.
@@ -85,6 +90,35 @@ def fit_rows(sizes: Sequence[int], length: int) -> list[list[int]]:
     return rows
 
 
+def row_width(sizes: Sequence[int], least: int, most: int = 4096) -> int:
+    """Choose how wide packed rows are: the narrowest that are nearly full.
+
+    An example of 100 tokens leaves a fifth of a row of 128 empty, five nearly fill one of 512.
+
+    Args:
+        sizes: tokens of each example, slots included, in any order.
+        least: tokens that a row has at least.
+        most: tokens that a row is widened to at most.
+
+    Returns:
+        A multiple of STEP; where none of the widths is nearly full, the fullest.
+
+    >>> row_width([100] * 50, 128), row_width([125] * 50, 128)
+    (512, 128)
+    """
+    first = -(-max(least, *sizes) // STEP) * STEP
+    widths = range(first, max(first, min(most, first + WIDER * STEP)) + 1, STEP)
+    some = sizes[:: -(-len(sizes) // CHUNK)]
+    best, fullest = first, 0.0
+    for width in widths:
+        full = sum(some) / (width * len(fit_rows(some, width)))
+        if full > fullest:
+            best, fullest = width, full
+        if fullest >= FULL:
+            break
+    return best
+
+
 class Packer:
     """The batches of a training, by number.
 
@@ -97,7 +131,7 @@ class Packer:
         pad: the id for places that hold no token.
         seed: of the order.
         packable: put several examples into a row; else each has a row of its own.
-        where: the examples' places in their files.
+        where: gives an example's place in its file.
     """
 
     def __init__(
@@ -111,9 +145,10 @@ class Packer:
         pad: int = 0,
         seed: int = 0,
         packable: bool = True,
-        where: Sequence[str] = (),
+        where: Callable[[int], str] | None = None,
     ) -> None:
-        self.items, self.length, self.batch, self.parts = items, length, batch, parts
+        self.items, self.length, self.batch, self.parts = Flat.of(items), length, batch, parts
+        self._sizes: list[int] = (self.items.sizes + slots).tolist()
         self.slots, self.pad, self.seed, self.packable = slots, pad, seed, packable
         self.where = where
         self._firsts = [0]  # the number of each epoch's first update, as far as they are known
@@ -138,7 +173,7 @@ class Packer:
     @property
     def efficiency(self) -> float:
         """Share of the first epoch's places that hold a token or a slot."""
-        used = sum(len(item.ids) + self.slots for item in self.items)
+        used = sum(self._sizes)
         rows = self.rows(0)
         if self.packable:
             return used / max(1, self.length * len(rows))
@@ -158,7 +193,7 @@ class Packer:
         for first in range(0, len(items), CHUNK):
             chunk = items[first : first + CHUNK]
             if self.packable:
-                sizes = [len(self.items[item].ids) + self.slots for item in chunk]
+                sizes = [self._sizes[item] for item in chunk]
                 fitted = [[chunk[place] for place in row] for row in fit_rows(sizes, self.length)]
             else:  # neighbours of like length make narrow batches
                 fitted = [[item] for item in sorted(chunk, key=lambda item: self._size([item]))]
@@ -172,7 +207,7 @@ class Packer:
         return rows
 
     def _size(self, row: Sequence[int]) -> int:
-        return sum(len(self.items[item].ids) + self.slots for item in row)
+        return sum(self._sizes[item] for item in row)
 
     def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
         """Lay rows of examples into tensors: as wide as a row, or unpacked, as the longest."""
@@ -181,32 +216,33 @@ class Packer:
         widest = max((self._size(row) for row in rows), default=1)
         wide = self.length if self.packable else widest
         rows = rows or [[]]  # an update's last parts may be empty
-        ids, positions, slots, labels = [], [], [], []
-        for row in rows:
-            empty = wide - self._size(row)
-            parts = [self.items[item] for item in row]
-            gap = [self.pad] * self.slots
-            ids.append([i for part in parts for i in (*gap, *part.ids)] + [self.pad] * empty)
-            sizes = [len(part.ids) + self.slots for part in parts] + [empty]
-            positions.append([place for size in sizes for place in range(size)])
-            marks = [(*range(self.slots), *[-1] * len(part.ids)) for part in parts]
-            slots.append([mark for part in marks for mark in part] + [-1] * empty)
-            none = [IGNORE] * self.slots
-            labels.append(
-                [i for part in parts for i in (*none, *self._labels(part))] + [IGNORE] * empty
-            )
-        labels_BT = torch.tensor(labels)
-        labelled_N = (labels_BT.flatten() != IGNORE).nonzero()[:, 0]
-        named = [self.where[item] for row in rows for item in row] if self.where else []
+        ids_BT = np.full((len(rows), wide), self.pad, np.int64)
+        positions_BT, slots_BT = np.zeros_like(ids_BT), np.full_like(ids_BT, -1)
+        learned_BT = np.zeros(ids_BT.shape, bool)
+        for row, items in enumerate(rows):
+            start = 0
+            for item in items:
+                ids_T, learned_T = self.items.part(item)
+                first, end = start + self.slots, start + self.slots + len(ids_T)
+                ids_BT[row, first:end], learned_BT[row, first:end] = ids_T, learned_T
+                # Nothing stands before the first token of all, which could foretell it.
+                learned_BT[row, start] &= self.slots > 0
+                positions_BT[row, start:end] = np.arange(end - start)
+                slots_BT[row, start:first] = np.arange(self.slots)
+                start = end
+        labelled_N = torch.from_numpy(learned_BT.reshape(-1).nonzero()[0])
+        ids = torch.from_numpy(ids_BT)
         return Batch(
-            torch.tensor(ids),
-            torch.tensor(positions),
-            torch.tensor(slots) if self.slots else None,
+            ids,
+            torch.from_numpy(positions_BT),
+            torch.from_numpy(slots_BT) if self.slots else None,
             labelled_N - 1,
-            labels_BT.flatten()[labelled_N],
-            ", ".join(named[:8]) + (" ..." if len(named) > 8 else ""),
+            ids.flatten()[labelled_N],
+            self._named([item for items in rows for item in items]),
         )
 
-    def _labels(self, part: Rendered) -> list[int]:
-        """Leave out a label on the first token: nothing stands before it."""
-        return part.labels if self.slots else [IGNORE, *part.labels[1:]]
+    def _named(self, items: Sequence[int]) -> str:
+        """Say where examples stand, the first of them by name."""
+        if self.where is None:
+            return ""
+        return ", ".join(map(self.where, items[:8])) + (" ..." if len(items) > 8 else "")

@@ -1,8 +1,8 @@
 """Chat template to token ids and labels: loss on the answers and on the token that ends a turn.
 
-The template is rendered once for each pattern of roles with marks where contents go. What lies
-between the marks is encoded with special tokens on, contents with special tokens off: a row that
-holds `<|end|>` as text cannot forge a turn, in training or in use.
+What the template puts around contents is encoded with special tokens on, contents with special
+tokens off: a row that holds `<|end|>` as text cannot forge a turn, in training or in use. Text is
+cut where an answer begins and nowhere else, so a prompt has the ids that any tool would give it.
 """
 
 import re
@@ -10,48 +10,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-from tokenizers import Tokenizer
+import numpy as np
 
 from ftkit.errors import FtkitError
 
-IGNORE = -100
-# For a base without a template: plain text that needs no new token. A turn ends in the base's own
-# end of text; the answer begins a line, because a space would melt into its first word's token.
-PLAIN = (
-    "{{ start }}{% for message in messages %}"
-    "{{ message['role'].capitalize() + ':\n' + message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:\n' }}{% endif %}"
-)
+from ._flat import IGNORE, Packed, Rendered
+from ._ids import ID, Behind, Ids
+from ._template import Messages, Template
 
-Messages = Sequence[dict[str, str]]
+__all__ = ["IGNORE", "Messages", "Rendered", "Renderer"]
+DOCUMENT = ("assistant",)  # the roles of a text to go on with pretraining on
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """Token ids and labels of a dialogue: a label is the id at its place, or -100."""
-
-    ids: list[int]
-    labels: list[int]
-
-    @property
-    def supervised(self) -> int:
-        """How many tokens have a label."""
-        return sum(label != IGNORE for label in self.labels)
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """What a template puts around the contents of one pattern of roles.
+class _Piece:
+    """What is encoded in one go: a control token, or text between two of them.
 
     Args:
-        before: text before each content; the last entry closes the dialogue.
-        prompt: how much of the text before the last content belongs to the prompt.
+        learned: its tokens have labels.
+        token: the control token's id, or None.
+        parts: strings of the template, and places of contents.
+        behind: what stands before it.
     """
 
-    before: tuple[str, ...]
-    prompt: int
+    learned: bool
+    token: int | None = None
+    parts: tuple[str | int, ...] = ()
+    behind: Behind = "nothing"
 
 
 class Renderer:
@@ -60,163 +45,200 @@ class Renderer:
     Args:
         tokenizer: of the base; without a template it is given the plain one.
         name: the base's name, for messages.
+
+    Raises:
+        FtkitError: when nothing would end an answer, or the template takes no user and assistant.
     """
 
     def __init__(self, tokenizer: Any, name: str = "the base") -> None:
         self.tokenizer, self.name = tokenizer, name
-        if not tokenizer.chat_template:
-            tokenizer.chat_template = self._plain()
-        self._content = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._content.encode_special_tokens = True
-        for encoder in (self._content, tokenizer.backend_tokenizer):
-            encoder.no_truncation()
-            encoder.no_padding()
-        self._frames: dict[tuple[str, ...], _Frame] = {}
-        self._controls: dict[str, list[int]] = {}
-        self._special = set(tokenizer.all_special_ids)
-        self.end = self._turn_end()
+        self._template = Template(tokenizer, name)
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        self._control = self._controls()
+        self._tokens = re.compile("|".join(map(self._blanks, self._longest_first())))
+        self._ids = Ids(tokenizer, self._control)
+        self._turn, self.end = self._turn_end()
+        self._plans: dict[tuple[tuple[str, ...], bool], tuple[_Piece, ...]] = {}
 
     @property
     def stops(self) -> tuple[int, ...]:
         """The token that ends an answer, and the tokenizer's end of text."""
         return tuple(sorted({self.end, self.tokenizer.eos_token_id} - {None}))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was done to rows for this template's sake."""
+        return self._template.notes
+
     def render(self, messages: Messages) -> Rendered:
         """Encode a dialogue that ends in an answer.
 
         Args:
             messages: roles and contents; every assistant's content is labelled and so is the token
-                that ends its turn.
+                that ends its turn. One answer alone is a document: it stands in no template, only
+                between the tokens that begin and end a text, and is labelled whole.
 
         Returns:
             Ids up to the end of the last turn, and labels. The ids of `prompt` are their prefix.
 
         Raises:
-            FtkitError: when the template changes a content or cannot render these roles.
+            FtkitError: when the template changes an answer or cannot render these roles.
         """
-        frame = self._frame(tuple(message["role"] for message in messages))
-        self._check(messages, frame)
-        contents = self._contents(messages)
-        ids, labels = self._opening(messages, frame, contents[:-1])
-        skipped = frame.before[len(messages) - 1][frame.prompt :]
-        answer = [*self._control(skipped), *contents[-1], self.end]
-        return Rendered(ids + answer, labels + answer)
+        return self.pack([messages])[0].open()
+
+    def pack(self, dialogues: Sequence[Messages]) -> list[Packed]:
+        """Encode many dialogues at once, as `render` does one."""
+        return self._encode([self._filled(messages) for messages in dialogues])
 
     def prompt(self, messages: Messages) -> list[int]:
         """Encode the messages before an answer, up to where the answer begins.
 
         Args:
-            messages: the dialogue so far, the last message being the user's.
+            messages: the dialogue so far, the last message being the user's; none for a document.
         """
-        dialogue = [*messages, {"role": "assistant", "content": ""}]
-        frame = self._frame(tuple(message["role"] for message in dialogue))
-        return self._opening(dialogue, frame, self._contents(messages))[0]
+        return self._encode([self._filled(messages, ask=True)])[0].open().ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn an answer's tokens into text, without special tokens."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def _opening(
-        self, messages: Messages, frame: _Frame, contents: list[list[int]]
-    ) -> tuple[list[int], list[int]]:
-        """Put together all that stands before the last content."""
-        ids: list[int] = []
-        labels: list[int] = []
-        answered = False
-        for place, content in enumerate([*contents, None]):
-            last = content is None
-            text = frame.before[place][: frame.prompt] if last else frame.before[place]
-            control = self._control(text)
-            ids += control
-            labels += [IGNORE] * len(control)
-            if answered:  # the turn's end follows its content
-                where = len(ids) - len(control) + control.index(self.end)
-                labels[where] = self.end
-            if content is not None:
-                ids += content
-                answered = messages[place]["role"] == "assistant"
-                labels += content if answered else [IGNORE] * len(content)
-        return ids, labels
+    def _filled(
+        self, messages: Messages, *, ask: bool = False
+    ) -> tuple[tuple[_Piece, ...], list[str]]:
+        """Find the pieces of a dialogue and the contents that go into them."""
+        roles = tuple(message["role"] for message in messages)
+        full = (*roles, "assistant") if ask else roles
+        if full == DOCUMENT:
+            contents = [message["content"] for message in messages]
+        else:
+            contents = self._template.contents(messages, ask=ask)
+        if (full, ask) not in self._plans:
+            pieces = self._document(ask) if full == DOCUMENT else self._dialogue(full, ask)
+            self._plans[full, ask] = pieces
+        return self._plans[full, ask], contents
 
-    def _contents(self, messages: Messages) -> list[list[int]]:
-        """Encode contents with special tokens off."""
-        texts = [message["content"] for message in messages]
-        return [
-            list(encoding.ids)
-            for encoding in self._content.encode_batch(texts, add_special_tokens=False)
+    def _encode(self, rows: Sequence[tuple[tuple[_Piece, ...], list[str]]]) -> list[Packed]:
+        """Encode the texts of all rows together and put each row's tokens one behind the other."""
+        texts: list[tuple[str, Behind]] = [
+            (_text(piece, contents), piece.behind)
+            for pieces, contents in rows
+            for piece in pieces
+            if piece.token is None
         ]
-
-    def _control(self, text: str) -> list[int]:
-        """Encode what the template puts between contents."""
-        if text not in self._controls:
-            self._controls[text] = self.tokenizer.encode(text, add_special_tokens=False)
-        return self._controls[text]
-
-    def _frame(self, roles: tuple[str, ...]) -> _Frame:
-        """Render a pattern of roles with marks for contents, and cut at the marks."""
-        if roles in self._frames:
-            return self._frames[roles]
-        assert roles[-1] == "assistant", roles
-        marks = [f"\ue000{place}\ue001" for place in range(len(roles))]
-        messages = [
-            {"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)
-        ]
-        whole, opening = self._text(messages), self._text(messages[:-1], ask=True)
-        pieces = re.split("\ue000[0-9]+\ue001", whole)
-        if re.findall("\ue000[0-9]+\ue001", whole) != marks:
-            raise FtkitError(f"the chat template of {self.name} changes or repeats contents")
-        start = whole.index(marks[-1]) - len(pieces[-2])
-        if not whole.startswith(opening) or len(opening) < start:
-            raise FtkitError(
-                f"the chat template of {self.name} asks for an answer in other words than it shows "
-                "one: the prompt would not be a prefix of the training text"
+        encoded = iter(self._ids.encode(texts))
+        found = []
+        for pieces, _ in rows:
+            ids = [
+                next(encoded) if piece.token is None else np.array(piece.token, ID).tobytes()
+                for piece in pieces
+            ]
+            learned = (
+                (b"\1" if piece.learned else b"\0") * (len(part) // 4)
+                for piece, part in zip(pieces, ids, strict=True)
             )
-        prompt = len(opening) - start
-        if prompt > len(pieces[-2]):
-            raise FtkitError(f"the chat template of {self.name} begins the answer itself")
-        self._frames[roles] = _Frame(tuple(pieces), prompt)
-        return self._frames[roles]
+            found.append(Packed(b"".join(ids), b"".join(learned)))
+        return found
 
-    def _text(self, messages: Messages, *, ask: bool = False) -> str:
-        """Render with the template, as text."""
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=ask, enable_thinking=False
-            )
-        except (TemplateError, ValueError, TypeError, KeyError) as problem:
-            roles = ", ".join(message["role"] for message in messages)
-            raise FtkitError(
-                f"the chat template of {self.name} does not take the roles {roles}: {problem}"
-            ) from None
-        return text
+    def _dialogue(self, roles: tuple[str, ...], ask: bool) -> tuple[_Piece, ...]:
+        """Cut a pattern of roles into pieces; an answer is learned up to the end of its turn."""
+        frame = self._template.frame(roles)
+        roles = roles[1:] if frame.folded else roles
+        spans: list[tuple[str | int, bool]] = []
+        for place, role in enumerate(roles):
+            before = frame.before[place]
+            closes = self._closes(before) if place and roles[place - 1] == "assistant" else 0
+            opens = max(closes, frame.opens.get(place, len(before)))
+            spans += [(before[:closes], True), (before[closes:opens], False)]
+            if ask and place == len(roles) - 1:
+                return self._pieces(spans)
+            spans += [(before[opens:], True), (place, role == "assistant")]
+        spans.append((frame.before[-1][: self._closes(frame.before[-1])], True))
+        ending = () if self._turn else (_Piece(True, self.end),)
+        return (*self._pieces(spans), *ending)
 
-    def _check(self, messages: Messages, frame: _Frame) -> None:
-        """Refuse contents that the template would change: it would say one thing and we another."""
-        contents = [message["content"] for message in messages]
-        if all(text and text == text.strip() and "<" not in text for text in contents):
-            return
-        ours = frame.before[0] + "".join(
-            content + after for content, after in zip(contents, frame.before[1:], strict=True)
-        )
-        if self._text(messages) != ours:
-            raise FtkitError(f"the chat template of {self.name} changes the text {contents!r:.200}")
+    def _closes(self, text: str) -> int:
+        """Count the characters behind an answer that belong to it: up to the end of its turn."""
+        for match in self._tokens.finditer(text):
+            if self._turn and self._turn in match.group():
+                return match.end()
+        return 0
 
-    def _turn_end(self) -> int:
-        """Find the special token that closes an answer."""
-        closing = self._control(self._frame(("user", "assistant")).before[-1])
+    def _pieces(self, spans: Sequence[tuple[str | int, bool]]) -> tuple[_Piece, ...]:
+        """Join what is encoded in one go; control tokens stand for themselves."""
+        pieces: list[_Piece] = []
+        for span, learned in spans:
+            for part in [span] if isinstance(span, int) else self._split(span):
+                if isinstance(part, str) and part in self._control:
+                    pieces.append(_Piece(learned, self._control[part]))
+                    continue
+                last = pieces[-1] if pieces else None
+                if last and last.token is None and last.learned == learned:
+                    pieces[-1] = _Piece(learned, None, (*last.parts, part), last.behind)
+                else:
+                    behind: Behind = "text" if last else "nothing"
+                    behind = "control" if last and last.token is not None else behind
+                    pieces.append(_Piece(learned, None, (part,), behind))
+        return tuple(pieces)
+
+    def _split(self, text: str) -> list[str]:
+        """Cut a template's text at its control tokens, with the blanks that these swallow."""
+        found, start = [], 0
+        for match in self._tokens.finditer(text):
+            token = match.group()
+            found += [
+                text[start : match.start()],
+                token if token in self._control else token.strip(),
+            ]
+            start = match.end()
+        return [part for part in (*found, text[start:]) if part]
+
+    def _document(self, ask: bool) -> tuple[_Piece, ...]:
+        """Frame a text as pretraining does."""
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        opening = () if begin is None or begin == end else (_Piece(False, begin),)
+        if ask:
+            return opening
+        text = _Piece(True, None, (0,), "control" if opening else "nothing")
+        return (*opening, text, _Piece(True, self.end if end is None else end))
+
+    def _controls(self) -> dict[str, int]:
+        """List the tokens that steer: the special ones, and those that this template writes."""
+        frame = self._template.frame(("user", "assistant"))
+        found = {token: self.tokenizer.convert_tokens_to_ids(token) for token in self._named()}
+        for number, token in self.tokenizer.added_tokens_decoder.items():
+            if token.special or any(token.content in text for text in frame.before):
+                found[token.content] = number
+        return found
+
+    def _named(self) -> list[str]:
+        """List the tokens that the tokenizer gives a name, as its end of text."""
+        return [str(token) for token in self.tokenizer.all_special_tokens]
+
+    def _longest_first(self) -> list[str]:
+        return sorted(self._control, key=len, reverse=True)
+
+    def _blanks(self, token: str) -> str:
+        """Make a pattern of a token and of the blanks that it swallows."""
+        number = self._control[token]
+        added = self.tokenizer.added_tokens_decoder.get(number)
+        left, right = (getattr(added, side, False) for side in ("lstrip", "rstrip"))
+        return (r"\s*" if left else "") + re.escape(token) + (r"\s*" if right else "")
+
+    def _turn_end(self) -> tuple[str, int]:
+        """Find the token that closes an answer: in the template's text, or the end of text."""
+        closing = self._split(self._template.frame(("user", "assistant")).before[-1])
         for token in closing:
-            if token in self._special:
-                return token
-        raise FtkitError(
-            f"the chat template of {self.name} closes an answer without a special token, "
-            "so a tuned model could not stop"
-        )
+            if token in self._control:
+                return token, self._control[token]
+        if self.tokenizer.eos_token_id is None:
+            raise FtkitError(
+                f"the chat template of {self.name} closes an answer without a special token, and "
+                "no token ends a text, so a tuned model could not stop"
+            )
+        return "", int(self.tokenizer.eos_token_id)
 
-    def _plain(self) -> str:
-        """Make the plain-text template for this tokenizer."""
-        if self.tokenizer.eos_token is None:
-            raise FtkitError(f"{self.name} has no chat template and no token that ends a text")
-        bos = self.tokenizer.bos_token
-        begins = bos and self.tokenizer.encode("a")[:1] == [self.tokenizer.bos_token_id]
-        return PLAIN.replace("{{ start }}", "{{ bos_token }}" if begins else "")
+
+def _text(piece: _Piece, contents: Sequence[str]) -> str:
+    return "".join(part if isinstance(part, str) else contents[part] for part in piece.parts)

@@ -3,7 +3,6 @@
 # N labelled places, V vocabulary
 
 import dataclasses
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from ..basemodel.device import Device, decide
 from ..basemodel.fit import Plan
 from ..basemodel.optim import Optimizer
 from ._check import Encoded, encode
-from ._pack import Batch, Packer
+from ._pack import Batch, Packer, row_width
 from ._recipe import Example, Recipe
 from ._render import Renderer
 
@@ -143,7 +142,7 @@ def prepare(
     forward = Forward.of(model, method)
     packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
     train_packer, held_out_packer = _packers(
-        train, held_out, tokenizer, recipe, method, tuning, seed, packable
+        train, held_out, tokenizer, method, tuning, seed, packable
     )
     decided = run.settings.get("decided") or _device(size, model)
     device = Device.read(decided)
@@ -160,7 +159,7 @@ def prepare(
         run.update(run.settings | {"decided": decided})
     plan = Plan(decided["steps"], tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
     weights = trainable(model)
-    notes = _notes(train, held_out, train_packer, plan, device, weights)
+    notes = _notes(train, held_out, train_packer, plan, device, weights, renderer.notes)
     optimizer = Optimizer(method.groups(model))
     return Work(
         model.train(), tokenizer, forward, train_packer, held_out_packer, device, plan, optimizer,
@@ -172,15 +171,15 @@ def _packers(
     train: Encoded,
     held_out: Encoded,
     tokenizer: Any,
-    recipe: Recipe,
     method: Method,
     tuning: Tuning,
     seed: int,
     packable: bool,
 ) -> tuple[Packer, Packer]:
     """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
-    longest = max(train.part.longest, held_out.part.longest) + method.virtual_tokens
-    width = min(recipe.length, max(ROW, -(-longest // 64) * 64))
+    slots, most = method.virtual_tokens, tuning.batch if packable else 0
+    sizes = train.items.sizes + slots
+    width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), most)
     known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     first, second = (
         Packer(
@@ -188,11 +187,11 @@ def _packers(
             width,
             max(1, tuning.batch // width),
             parts=parts,
-            slots=method.virtual_tokens,
+            slots=slots,
             pad=next(int(token) for token in known if token is not None),
             seed=seed,
             packable=packable,
-            where=[example.where for example in part.examples],
+            where=part.where,
         )
         for part, parts in ((train, tuning.accumulate), (held_out, 1))
     )
@@ -234,7 +233,7 @@ def _same_base(run: Run, base: str) -> None:
 
 def _same_rows(run: Run, train: Encoded) -> None:
     """Write down which tokens are trained on; a resumed run must find the same."""
-    mark = hashlib.sha256(str([item.ids for item in train.items]).encode()).hexdigest()
+    mark = train.items.digest
     known = run.settings["base"]
     if "rows" not in known:
         run.update(run.settings | {"base": known | {"rows": mark}})
@@ -285,6 +284,7 @@ def _notes(
     plan: Plan,
     device: Device,
     weights: dict[str, torch.nn.Parameter],
+    template: tuple[str, ...],
 ) -> dict[str, Any]:
     """Say what will be done, as the first log record."""
     return {
@@ -295,6 +295,7 @@ def _notes(
         "overlong": {"count": train.part.overlong, "where": list(train.part.named)},
         "duplicates": train.part.duplicates,
         "packing_efficiency": round(packer.efficiency, 3),
+        "template": list(template),
         "device": device.device,
         "dtype": device.dtype,
     }

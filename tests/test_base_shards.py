@@ -245,7 +245,7 @@ def test_parts_have_the_ids_of_the_whole(kind: str, text: str):
     for parts in (slices(text, 1), SPACE.split(text)):
         assert list(chain.from_iterable(map(tokenizer.encode, parts))) == whole
     assert "".join(slices(text, 1)) == text
-    memory = Words(tokenizer, "<u2")
+    memory = Words(tokenizer.inner, "<u2", cut=tokenizer.own)
     for _ in range(2):
         assert np.frombuffer(memory.encode([text])[0], "<u2").tolist() == whole
 
@@ -265,7 +265,7 @@ def test_prose_is_cut_and_a_text_without_a_place_stays_whole():
 
 def test_what_is_remembered_is_bounded(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(words, "ROOM", 500)
-    memory, most = Words(tokenizer, "<u2"), 0
+    memory, most = Words(tokenizer.inner, "<u2", cut=tokenizer.own), 0
     for n in range(200):
         memory.encode([f"{n} words {n * 7} and {n * 13}"])
         most = max(most, sum(map(len, memory._known)))

@@ -83,7 +83,7 @@ def test_what_a_benchmark_kept_is_shown(path: Path, write):
     assert figures["hardware"]["processor"]
     assert figures["hardware"]["threads"] >= 1
     assert all(len(row) == len(figures["columns"]) for row in figures["rows"])
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    page = "".join((ROOT / name).read_text(encoding="utf-8") for name in write.PAGES)
     assert f"<!-- bench:{path.stem} -->" in page
     assert write.measured(figures) in page
 

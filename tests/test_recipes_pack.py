@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ftkit.errors import FtkitError
-from ftkit.recipes._check import check, encode, leaks
+from ftkit.recipes._check import check, encode
 from ftkit.recipes._pack import Packer, fit_rows
 from ftkit.recipes._recipe import Example
 from ftkit.recipes._render import IGNORE, Rendered, Renderer
@@ -109,11 +109,6 @@ def test_overlong_examples_are_counted_named_and_limited() -> None:
     assert found.part.duplicates == 8
     with pytest.raises(FtkitError, match=r"1 of 10 rows are longer than 40 tokens \(f:10\)"):
         encode(rows, renderer, 40, 0.05)
-
-
-def test_leaks_are_named() -> None:
-    train, test = [chat("a", "b"), chat("c", "d")], [chat("c", "d", "t:1"), chat("c", "e", "t:2")]
-    assert leaks(train, test) == ["t:1"]
 
 
 def test_a_recipe_is_checked_whole() -> None:

@@ -125,32 +125,20 @@ def test_the_tokenizer_itself_stays_as_it_was() -> None:
     assert tokenizer.encode("<|end|>") == [6], "special tokens are still on for others"
 
 
-def test_a_template_that_trims_is_held_to_the_text_it_shows() -> None:
-    made = renderer("trimming")
-    made.render(TURNS)
-    with pytest.raises(FtkitError, match="changes the text"):
-        made.render([{"role": "user", "content": " padded "}, TURNS[1]])
-
-
 def broken(template: str) -> Any:
     return Renderer(small.tokenizer(template), "that base")
 
 
 def test_templates_that_cannot_be_trained_on_are_refused() -> None:
-    endless = CHATML.replace("<|end|>", "")
-    with pytest.raises(
-        FtkitError, match="without a special token, so a tuned model could not stop"
-    ):
-        broken(endless)
     other = CHATML.replace("{{ '<|user|>assistant\n' }}", "{{ 'Answer:' }}")
     with pytest.raises(FtkitError, match="would not be a prefix of the training text"):
         broken(other)
     with pytest.raises(FtkitError, match="changes or repeats contents"):
         broken(CHATML.replace("m['content']", "m['content'] | upper | replace('\ue000', '')"))
-    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    strict = "{% if messages[0]['role'] != 'user' %}{{ raise_exception('first') }}{% endif %}"
     made = broken(strict + CHATML)
-    with pytest.raises(FtkitError, match="does not take the roles system, user, assistant"):
-        made.render([{"role": "system", "content": "Be brief."}, *TURNS[:2]])
+    with pytest.raises(FtkitError, match="does not take the roles assistant, user, assistant"):
+        made.render([TURNS[1], *TURNS[:2]])
 
 
 def test_a_base_without_template_or_end_is_refused() -> None:
