@@ -64,10 +64,7 @@ def reject(found: Sequence[Any], skip: bool, place: Path) -> str:
     if not count:
         return ""
     if not skip:
-        raise FtkitError(
-            f"{count:,} of {sum(each.rows for each in found):,} rows cannot be used: mend them, or "
-            "go on without them by --on-bad-rows skip"
-        )
+        raise FtkitError(next(each.refusal for each in found if each.refusal))
     with whole(place) as file:
         for path in (path for each in found for path in each.rejected):
             with path.open("rb") as lines:

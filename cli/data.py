@@ -56,6 +56,20 @@ from ._preview import Preview, lines, page, preview
     type=click.Path(path_type=Path),
     help="Write the training rows as plain text there, for `ftkit pretrain --data`.",
 )
+@click.option(
+    "--generate",
+    "count",
+    metavar="N",
+    type=int,
+    callback=_options.above_zero,
+    help="Write N different rows of the recipe's own world, drawn from --seed, and end.",
+)
+@click.option(
+    "--out",
+    metavar="FILE.jsonl",
+    type=click.Path(path_type=Path),
+    help="Where --generate writes them; databases go beside it.",
+)
 @_options.common
 def data(
     recipe: str,
@@ -65,6 +79,8 @@ def data(
     base: str | None,
     html: Path | None,
     prose: Path | None,
+    count: int | None,
+    out: Path | None,
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
@@ -76,6 +92,11 @@ def data(
     """
     from ..recipes._mix import load
 
+    if count is not None or out is not None:
+        if count is None or out is None or data or base or html or prose or pairs:
+            raise FtkitError("--generate N and --out FILE.jsonl go together, with --seed alone")
+        console().print(_generate(load(recipe, {}), count, seed, out))
+        return
     _refuse_taken({"--html": html, "--prose": prose})
     sets = _options.settings(pairs, ["recipe"])
     _options.rows(sets["recipe"], data, on_bad_rows)
@@ -101,6 +122,15 @@ def data(
     if said := reject([view.found for view in views if view.found], skip, rejected):
         screen.print(f"\n{said}")
     _refuse_overlong(taught, views)
+
+
+def _generate(taught: Any, count: int, seed: int, out: Path) -> str:
+    """Write rows of a recipe's world, and say what was written."""
+    from ..recipes._generate import generate
+
+    made = generate(taught, count, seed, out)
+    beside = f", {made.databases:,} databases beside them" if made.databases else ""
+    return f"{out}: {made.rows:,} rows for --data {out}{beside}"
 
 
 def _refuse_taken(places: dict[str, Path | None]) -> None:

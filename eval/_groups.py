@@ -114,7 +114,8 @@ def collect(
             if teaches not in asked:
                 asked[teaches] = _items(teaches, limit, seed)
             items, available = asked[teaches]
-            content = digest(json.dumps([item.messages for item in items]))
+            asks = [(item.messages, item.meta.get("labels")) for item in items]
+            content = digest(json.dumps(asks))
             key = (teaches.name, mark or base, content)
             group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
             if tuned is not None:

@@ -170,6 +170,18 @@ class Recipe:
 
         return gather(self).found if self.data else None
 
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield rows of the embedded world as `data` has them; the same one may come again.
+
+        Args:
+            seed: what they are drawn from.
+            folder: where the databases go that the rows name.
+
+        Raises:
+            FtkitError: when the recipe has no world.
+        """
+        raise FtkitError(f"the recipe {self.name} has no world of its own to draw rows from")
+
     def notes(self) -> tuple[str, ...]:
         """Say in sentences which rows of the sources are not used, and why."""
         found = self.found()

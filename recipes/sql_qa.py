@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlglot.errors import SqlglotError
 
@@ -62,6 +62,12 @@ class SqlQa(Recipe):
         """Give a split; schemas of the embedded world never lie in two of them."""
         found = super().examples(split)
         return [self._asked(row) for row in found] if self.data and split == "test" else found
+
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield rows of the embedded world's training domains, each database written when drawn."""
+        for item in _sql_world.drawn(seed, folder):
+            names_of = ("question", "schema", "sql", "db_id")
+            yield {name: getattr(item, name) for name in names_of}
 
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: notebooks and other plain text, never the chat form."""

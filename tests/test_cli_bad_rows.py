@@ -43,9 +43,9 @@ def test_all_that_is_wrong_is_told_by_kind_and_place_and_the_rest_is_shown():
     source = rows(Path("set"))
     result = go("data", "--recipe", "medical", "--data", source, "--html", "page.html")
     assert result.exit_code == 2
-    assert result.stderr == (
-        "Error: 4 of 51 rows cannot be used: mend them, or go on without them by "
-        "--on-bad-rows skip\n"
+    assert result.stderr.startswith("Error: set/train.jsonl:4: 'answer' is empty; ")
+    assert result.stderr.endswith(
+        "; 4 of 51 rows cannot be used; --on-bad-rows skip leaves such rows out\n"
     )
     said = result.stdout
     assert "\n4 of 51 rows cannot be used:\n" in said
