@@ -112,7 +112,8 @@ def _template(renderer: Any, own: bool) -> Template:
     name = "the base's own" if own else "ftkit's plain text, as the base has none"
     stops = [str(renderer.tokenizer.convert_ids_to_tokens(stop)) for stop in renderer.stops]
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Template(name, mark, tokens(renderer, exchange), stops, renderer.notes)
+    notes = tuple(f"Note: {note}." for note in renderer.notes)
+    return Template(name, mark, tokens(renderer, exchange), stops, notes)
 
 
 def counts(part: Any, split: str) -> str:
