@@ -106,7 +106,7 @@ class Template:
         text = self._text(messages, ask=ask)
         given = [message["content"] for message in messages]
         trimmed = [content.strip() for content in given]
-        for found in (given, trimmed):
+        for found in (given, trimmed):  # what nearly all templates show, found at once
             if frame.around(found) == text:
                 return found
         shown = [self._shown(messages, place, frame, ask) for place in range(len(messages))]

@@ -95,6 +95,12 @@ def test_efficiency_counts_gaps() -> None:
     assert narrow(0).ids_BT.shape == (2, 40)
 
 
+def test_a_first_token_is_learned_only_behind_slots() -> None:
+    whole = [Rendered([7, 8, 9], [7, 8, 9])] * 2
+    assert Packer(whole, 8, 1)(0).targets_N.tolist() == [8, 9, 8, 9]
+    assert Packer(whole, 10, 1, slots=2)(0).targets_N.tolist() == [7, 8, 9, 7, 8, 9]
+
+
 def chat(question: str, answer: str, where: str = "here") -> Example:
     return Example(
         ({"role": "user", "content": question}, {"role": "assistant", "content": answer}), {}, where

@@ -141,6 +141,20 @@ def test_what_was_thought_before_is_shown_as_the_template_shows_it() -> None:
         made.render([TURNS[0], thought])
 
 
+def test_an_answer_has_to_be_shown_whole_and_what_is_asked_as_the_template_shows_it() -> None:
+    tokenizer = foreign.tokenizer("chatml")
+    loud = "message.content | upper if message.role == 'ROLE' else message.content"
+    given = tokenizer.chat_template
+    tokenizer.chat_template = given.replace("message.content", f"({loud.replace('ROLE', 'user')})")
+    shown = tokenizer.decode(Renderer(tokenizer).render(TURNS[:2]).ids)
+    assert "HOW MANY SINGERS?" in shown
+    tokenizer.chat_template = given.replace(
+        "message.content", f"({loud.replace('ROLE', 'assistant')})"
+    )
+    with pytest.raises(FtkitError, match=r"changes the text \['SELECT count"):
+        Renderer(tokenizer).render([TURNS[0], TURNS[1]])
+
+
 @pytest.mark.parametrize("kind", ["bytes", "first"])
 @pytest.mark.parametrize("name", foreign.CONTROL)
 def test_control_tokens_in_a_text_are_text(name: str, kind: str) -> None:
