@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Whatever a row says: read, rendered, masked, packed, unpacked, it teaches the text it holds."""
-=======
 """Whatever a row says: read, rendered, masked, packed and unpacked, it teaches what it answers."""
->>>>>>> c0f6d1d535c44857b656442d1f52bba604749ff3
 
 import gzip
 import json
