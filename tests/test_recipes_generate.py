@@ -1,6 +1,7 @@
 """Rows of the worlds in any number: distinct, checked, loadable again, and all or nothing."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -56,6 +57,8 @@ def test_every_gold_query_gives_rows_of_its_own_database(tmp_path: Path) -> None
             tables = database.execute("SELECT sql FROM sqlite_master").fetchall()
             assert [f"{sql};" for (sql,) in tables] == row["schema"].split("\n")
             full += bool(database.execute(row["sql"]).fetchall())
+            there = "\n".join(database.iterdump())  # what is asked for was drawn from these rows
+            assert all(value in there for value in re.findall(r" = ('[^']*')", row["sql"]))
     assert full > COUNT * 0.9
 
 
@@ -69,7 +72,7 @@ def test_a_world_that_runs_out_says_so_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = load("recipes", "medical")
-    rows = [{"question": f"{n}?", "answer": "a", "focus": "b"} for n in range(7)] * 3
+    rows = [{"question": f"{n % 7}?", "answer": "a", "db_id": f"{n}"} for n in range(21)]
     monkeypatch.setattr(type(recipe), "generate", lambda self, seed, folder: iter(rows))
     out = tmp_path / "mine.jsonl"
     with pytest.raises(FtkitError, match="medical gives 7 different rows from seed 3, not 8: ask"):
