@@ -9,6 +9,10 @@ after the other on the same threads. Both losses are taken here, on the whole va
 windows of the context, in float32. Where one of ftkit's is above nanoGPT's the script says so and
 fails. The number of tokens was chosen on this split; ftkit's runs differ in the seed, nanoGPT's
 seed is fixed.
+
+    python bench/shakespeare.py --data FOLDER --best MINUTES [--out F]
+
+Instead: the loss that the smallest preset reaches in so many minutes on one thread, at context 256.
 """
 
 import argparse
@@ -16,6 +20,7 @@ import gzip
 import math
 import os
 import pickle
+import resource
 import statistics
 import subprocess
 import sys
@@ -32,6 +37,7 @@ from _figures import kept
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 CONTEXT = 64
+LONG_CONTEXT = 256
 RECIPE = (
     "train.py config/train_shakespeare_char.py --device=cpu --compile=False --eval_iters=20 "
     "--log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 "
@@ -42,7 +48,8 @@ RECIPE = (
 def main() -> int:
     """Run both, print both commands, times, losses and the ratio; 1 when the loss is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of nanoGPT")
+    parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
+    parser.add_argument("--best", type=float, help="train ftkit alone for so many CPU minutes")
     parser.add_argument("--data", type=Path, required=True, help="train.txt.gz and valid.txt.gz")
     parser.add_argument("--tokens", type=int, default=430_000, help="what ftkit trains on")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, in turn")
@@ -53,10 +60,14 @@ def main() -> int:
         split: gzip.decompress((asked.data / f"{split}.txt.gz").read_bytes()).decode()
         for split in ("train", "valid")
     }
+    if asked.best is not None:
+        return best(asked.best, texts, asked.out, asked.notes)
+    if asked.nanogpt is None:
+        parser.error("the race needs --nanogpt")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         theirs = NanoGPT(asked.nanogpt, place, texts)
-        ours = Ftkit(asked.tokens, place, texts)
+        ours = Ftkit(f"--tokens {asked.tokens}", place, texts)
         print(f"nanoGPT: {theirs.words}\nftkit:   {ours.words}", flush=True)
         runs: dict[str, list[tuple[float, float]]] = {"nanogpt": [], "ftkit": []}
         for number in range(asked.repeats):
@@ -105,11 +116,39 @@ def summary(runs: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     return figures
 
 
-def windows(ids: list[int], logits: Callable[[torch.Tensor], torch.Tensor]) -> float:
+def best(minutes: float, texts: dict[str, str], out: Path | None, notes: str) -> int:
+    """Train for so many minutes of one thread, start and all included in what is counted."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with tempfile.TemporaryDirectory() as folder:
+        # Reading, learning the letters and saving take some seconds of their own.
+        ours = Ftkit(f"--minutes {minutes - 0.5:g}", Path(folder), texts, LONG_CONTEXT)
+        print(f"ftkit: {ours.words}", flush=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ours.run(0)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        loss = ours.loss(texts["valid"])
+    print(f"{used / 60:.2f} CPU minutes, validation loss {loss:.4f}")
+    kept(
+        out,
+        f"Tiny Shakespeare: the loss after {minutes:g} CPU minutes",
+        ["command", "CPU minutes, all included", "loss on the whole validation split"],
+        [[f"`{ours.words}`", f"{used / 60:.1f}", f"{loss:.4f}"]],
+        notes=f"One thread. {notes}",
+        commands={"ftkit": ours.words},
+        cpu_minutes=round(used / 60, 2),
+        loss=round(loss, 4),
+    )
+    return 0
+
+
+def windows(
+    ids: list[int], logits: Callable[[torch.Tensor], torch.Tensor], context: int = CONTEXT
+) -> float:
     """Return the mean loss in nats over all ids but the first, in windows of the context."""
     row, total, last = torch.tensor(ids), 0.0, len(ids) - 1
-    whole = last // CONTEXT * CONTEXT
-    for first, end, size in ((0, whole, CONTEXT), (whole, last, last - whole)):
+    whole = last // context * context
+    for first, end, size in ((0, whole, context), (whole, last, last - whole)):
         for start in range(first, end, 64 * size):
             stop = min(end, start + 64 * size)
             with torch.no_grad():
@@ -175,13 +214,16 @@ class NanoGPT:
 class Ftkit:
     """`ftkit pretrain` with its smallest preset over characters."""
 
-    def __init__(self, tokens: int, place: Path, texts: dict[str, str]) -> None:
+    def __init__(
+        self, budget: str, place: Path, texts: dict[str, str], context: int = CONTEXT
+    ) -> None:
+        self.context = context
         self.folder = place / "ftkit"
         self.folder.mkdir()
         (self.folder / "train.txt").write_text(texts["train"], encoding="utf-8")
         self.arguments = (
-            f"pretrain --data train.txt --preset pico --tokenizer char --tokens {tokens} "
-            f"--set plan.context={CONTEXT}"
+            f"pretrain --data train.txt --preset pico --tokenizer char {budget} "
+            f"--set plan.context={context}"
         )
         self.words = f"python -m ftkit {self.arguments}"
         self.out = self.folder / "base"
@@ -200,7 +242,7 @@ class Ftkit:
         model = AutoModelForCausalLM.from_pretrained(self.out).eval()
         ids = AutoTokenizer.from_pretrained(self.out)(text, add_special_tokens=False)["input_ids"]
         assert len(ids) == len(text), "a character is a token"
-        found = windows(ids, lambda row: model(row).logits)
+        found = windows(ids, lambda row: model(row).logits, self.context)
         assert math.isfinite(found)
         return found
 

@@ -4,7 +4,10 @@ Commands are imported when they are named, and their heavy imports stand in thei
 `ftkit --help` answers without loading torch.
 """
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -13,6 +16,7 @@ from ftkit import __version__, catalog
 from ftkit.errors import FtkitError
 
 DEBUG = "ftkit.debug"  # the key under which --debug is kept while a command runs
+NO_READER = 141  # what a shell reports of a program that SIGPIPE ended: 128 + 13
 
 
 class Commands(click.Group):
@@ -28,10 +32,16 @@ class Commands(click.Group):
         assert isinstance(command, click.Command), cmd_name
         return command
 
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        """Read the command line; --help prints here."""
+        with _while_read():
+            return super().make_context(*words, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one sentence and an exit code."""
         try:
-            return super().invoke(ctx)
+            with _while_read():
+                return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, SystemExit):
             raise
         except BaseException as problem:
@@ -39,6 +49,20 @@ class Commands(click.Group):
                 raise
             click.echo(f"Error: {_sentence(problem)}", err=True)
             ctx.exit(_code(problem))
+
+
+@contextmanager
+def _while_read() -> Iterator[None]:
+    """End without a word when nobody reads on, as in `ftkit data ... | head`."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as end:
+        # rich leaves by SystemExit from within the error. SIGPIPE itself stays off, or a child
+        # that ends early would take this process with it.
+        if not isinstance(end if isinstance(end, OSError) else end.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(NO_READER) from None
 
 
 def _sentence(problem: BaseException) -> str:

@@ -149,6 +149,16 @@ def debug(command: F) -> F:
     )(command)
 
 
+def on_bad_rows(command: F) -> F:
+    """Add --on-bad-rows: what becomes of rows of a source that cannot be used."""
+    return click.option(
+        "--on-bad-rows",
+        type=click.Choice(["stop", "skip"]),
+        help="At rows that cannot be used: name them and stop, or go on without them "
+        "[default: stop].",
+    )(command)
+
+
 def dry_run(command: F) -> F:
     """Add --dry-run: print the plan with its estimates, train nothing, write nothing."""
     return click.option(
@@ -185,6 +195,14 @@ def settings(pairs: Iterable[str], known: Iterable[str]) -> dict[str, dict[str, 
                 raise FtkitError(f"unknown settings '{owner}' in `ftkit {context.info_name}`{near}")
             merged[owner] |= values
     return merged
+
+
+def rows(table: dict[str, Any], data: tuple[str, ...], on_bad_rows: str | None) -> None:
+    """Put --data and --on-bad-rows into the settings of a recipe."""
+    if data:
+        table["data"] = list(data)
+    if on_bad_rows is not None:
+        table["on_bad_rows"] = on_bad_rows
 
 
 def given(*aside: str) -> list[str]:

@@ -12,7 +12,6 @@ from ftkit import catalog
 from ftkit.errors import FtkitError
 from ftkit.runs import Run
 
-ROWS = 20  # of a query's result, at most
 LONGEST = 256  # new tokens of raw text
 KEPT = "\n\t\u200c\u200d"  # characters that command nothing: the last two join letters and emoji
 
@@ -76,7 +75,7 @@ class Session:
         notice = taught.notice if taught else ""  # raw text too comes with it
         if settings.get("command") == "pretrain" and not settings["options"].get("data"):
             notice = load(",".join(catalog.names("recipes")), {}).notice  # it has read all worlds
-        if database is not None and (raw or taught is None or not taught.databases):
+        if database is not None and (raw or taught is None or not taught.queries):
             raise FtkitError(f"--db needs a variant that was tuned to query: {folder} was not")
         if raw or taught is None:
             return Session(variant, None, None, notice=notice, **options)
@@ -106,7 +105,7 @@ class Session:
         self.history, self.forgotten = [], 0
 
     def reply(self, text: str) -> Generator[str, None, None]:
-        """Answer a text piece by piece; a query's rows follow it when there is a database.
+        """Answer a text piece by piece; where there is a database, a query's rows follow in words.
 
         An answer that is not read to its end stays in the conversation as far as it was read.
 
@@ -194,25 +193,26 @@ class Session:
                 asked = [message for message in example.prompt if message["role"] != "system"]
                 self.history.append((*asked, {"role": "assistant", "content": answer}))
         if self.database is not None and answer:
-            yield f"\n{self._rows(answer)}"
+            yield f"\n{self._rows(example.meta['question'], answer)}"
 
-    def _rows(self, sql: str) -> str:
-        """Run a query where it can only read, and lay out its rows."""
+    def _rows(self, question: str, sql: str) -> str:
+        """Run a query where it can only read, lay out its rows and say them in words."""
         from ..eval._sql import Sql
+        from ._in_words import told
 
         assert self.database is not None
-        worker = Sql(seconds=10.0)
+        worker, database = Sql(seconds=10.0), self.database
         try:
-            result = worker.query(self.database, sql)
+            result = worker.query(database, sql)
+            if result.failure:
+                return f"({result.failure})"
+            return printable(
+                told(question, sql, result.rows, lambda other: worker.query(database, other).rows)
+            )
         except ValueError as problem:
             raise FtkitError(str(problem)) from None
         finally:
             worker.close()
-        if result.failure:
-            return f"({result.failure})"
-        shown = [" | ".join(printable(str(value)) for value in row) for row in result.rows[:ROWS]]
-        more = len(result.rows) - len(shown)
-        return "\n".join([*shown, f"({more:,} more)"] if more else shown) or "(no rows)"
 
 
 def growing(tokenizer: Any, tokens: Iterable[int]) -> Iterator[str]:

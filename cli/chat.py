@@ -21,7 +21,8 @@ from . import _options
     "--db",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A SQLite file: its schema stands before the question, the query is run on it, reading.",
+    help="A SQLite file: its schema stands before the question, the query is run on it, reading; "
+    "the sentence below its rows is made of them by program, not by the model.",
 )
 @click.option(
     "--raw",

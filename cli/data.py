@@ -1,35 +1,43 @@
 """`ftkit data`: look at a recipe's rows before training on them; no model is loaded."""
 
 import json
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.text import Text
 
-from ftkit import catalog
-from ftkit.config import override
 from ftkit.errors import FtkitError
-from ftkit.runs import write_whole
+from ftkit.runs import whole, write_whole
 
 from . import _options
 from ._bar import console
-from ._session import printable
-
-SHOWN = 3  # examples
-IGNORE = -100  # the label of a token that is not learned
-LEARNED = "bold green"
+from ._findings import reject
+from ._preview import Preview, lines, page, preview
 
 
 @click.command()
-@click.option("--recipe", type=_options.Word("recipes"), required=True, help="Whose rows.")
+@click.option(
+    "--recipe",
+    type=_options.Words("recipes"),
+    required=True,
+    help="Whose rows; several with commas between are shown one after the other.",
+)
 @click.option(
     "--data",
     metavar="SOURCE",
     multiple=True,
     help="Rows, PATH[@WEIGHT]; again for more [default: the embedded world].",
+)
+@_options.on_bad_rows
+@click.option(
+    "--rejected",
+    metavar="FILE.jsonl",
+    type=click.Path(path_type=Path),
+    default=Path("rejected.jsonl"),
+    show_default=True,
+    help="Where --on-bad-rows skip writes the rows that cannot be used.",
 )
 @click.option(
     "--base",
@@ -37,112 +45,141 @@ LEARNED = "bold green"
     help="Show the tokens of this base's tokenizer, and count them [default: plain text].",
 )
 @click.option(
+    "--html",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path),
+    help="Write the same as a page there: one file that needs no network.",
+)
+@click.option(
     "--prose",
     metavar="FILE.jsonl",
     type=click.Path(path_type=Path),
     help="Write the training rows as plain text there, for `ftkit pretrain --data`.",
 )
+@click.option(
+    "--generate",
+    "count",
+    metavar="N",
+    type=int,
+    callback=_options.above_zero,
+    help="Write N different rows of the recipe's own world, drawn from --seed, and end.",
+)
+@click.option(
+    "--out",
+    metavar="FILE.jsonl",
+    type=click.Path(path_type=Path),
+    help="Where --generate writes them; databases go beside it.",
+)
 @_options.common
 def data(
     recipe: str,
     data: tuple[str, ...],
+    on_bad_rows: str | None,
+    rejected: Path,
     base: str | None,
+    html: Path | None,
     prose: Path | None,
+    count: int | None,
+    out: Path | None,
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
     """Check, count and preview a recipe's rows.
 
-    Three examples are shown with the part marked on which the loss falls. --set reaches the
-    table recipe.
+    Shows what is wrong with rows and which are left out, how long they are, the chat template and
+    three examples (others by another --seed), with the part marked on which the loss falls.
+    --set reaches the table recipe.
     """
-    if prose is not None and prose.exists():
-        raise FtkitError(f"{prose} exists: choose another name for --prose")
-    if prose is not None and not prose.parent.is_dir():
-        raise FtkitError(f"--prose {prose}: there is no folder {prose.parent}")
+    from ..recipes._mix import load
+
+    if count is not None or out is not None:
+        if count is None or out is None or data or base or html or prose or pairs:
+            raise FtkitError("--generate N and --out FILE.jsonl go together, with --seed alone")
+        console().print(_generate(load(recipe, {}), count, seed, out))
+        return
+    _refuse_taken({"--html": html, "--prose": prose})
     sets = _options.settings(pairs, ["recipe"])
-    if data:
-        sets["recipe"]["data"] = list(data)
-    taught = override(catalog.load("recipes", recipe), sets["recipe"], "recipe")
-    from ..recipes._check import check
-
-    screen = console()
-    render = _renderer(base) if base is not None else None
-    for split, part in check(taught, render.tokenizer if render else None).items():
-        screen.print(f"{split:10} {_counts(part)}")
-    for note in taught.notes():
-        screen.print(f"{note}.")
-    if taught.notice:
-        screen.print(taught.notice)
-    rows = taught.examples("train")
-    for example in rows[:SHOWN]:
-        screen.print(f"\n{example.where or 'example'}: the loss falls on the marked part")
-        screen.print(_tokens(example, render) if render else _plain(example))
+    _options.rows(sets["recipe"], data, on_bad_rows)
+    taught = load(recipe, sets["recipe"])
+    parts = list(getattr(taught, "parts", [taught]))
+    skip = all(part.on_bad_rows == "skip" for part in parts)
+    _refuse_taken({"--rejected": rejected if skip else None})
+    # All is shown at once, whatever becomes of the bad rows in the end.
+    parts = [replace(part, length=taught.length, on_bad_rows="skip") for part in parts]
+    renderer, own = _renderer(base) if base is not None else (None, False)
+    screen, views = console(), []
+    for part in parts:
+        views.append(preview(part, renderer, own, seed))
+        if len(parts) > 1:
+            screen.print(f"{'' if part is parts[0] else chr(10)}--- {part.name} ---")
+        for line in lines(views[-1], colour=screen.is_terminal):
+            screen.print(line)
+    if html is not None:
+        write_whole(html, page(views))
+        screen.print(f"\n{html}: the same as a page")
     if prose is not None:
-        screen.print(f"\n{_write(prose, taught)}")
+        screen.print(f"\n{_write(prose, parts)}")
+    if said := reject([view.found for view in views if view.found], skip, rejected):
+        screen.print(f"\n{said}")
+    _refuse_overlong(taught, views)
 
 
-def _renderer(base: str) -> Any:
-    """Open a base's tokenizer alone."""
+def _generate(taught: Any, count: int, seed: int, out: Path) -> str:
+    """Write rows of a recipe's world, and say what was written."""
+    from ..recipes._generate import generate
+
+    made = generate(taught, count, seed, out)
+    beside = f", {made.databases:,} databases beside them" if made.databases else ""
+    return f"{out}: {made.rows:,} rows for --data {out}{beside}"
+
+
+def _refuse_taken(places: dict[str, Path | None]) -> None:
+    """Refuse to write over a file, or into a folder that is not there, before any work."""
+    for option, path in places.items():
+        if path is not None and path.exists():
+            raise FtkitError(f"{path} exists: choose another name for {option}")
+        if path is not None and not path.parent.is_dir():
+            raise FtkitError(f"{option} {path}: there is no folder {path.parent}")
+
+
+def _renderer(base: str) -> tuple[Any, bool]:
+    """Open a base's tokenizer alone; say too whether it has a template of its own."""
     from transformers import AutoTokenizer
 
     from ..recipes._render import Renderer
 
     try:
-        return Renderer(AutoTokenizer.from_pretrained(base), base)
+        tokenizer = AutoTokenizer.from_pretrained(base)
     except (OSError, ValueError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"--base {base} has no tokenizer to open: {reason}") from None
+    own = bool(tokenizer.chat_template)
+    return Renderer(tokenizer, base), own
 
 
-def _counts(part: Any) -> str:
-    """Put what a split holds into a line."""
-    words = [f"{part.rows:,} rows from {part.units:,} units"]
-    if part.duplicates:
-        words.append(f"{part.duplicates:,} of them repeated")
-    if part.tokens:
-        words.append(f"{part.tokens:,} tokens, {part.supervised:,} learned")
-        words.append(f"{part.longest} in the longest row")
-    if part.overlong:
-        words.append(f"{part.overlong:,} rows too long and left out ({', '.join(part.named)})")
-    return "; ".join(words)
+def _refuse_overlong(recipe: Any, views: Sequence[Preview]) -> None:
+    """End as `ftkit tune` would where too many rows do not fit."""
+    parts = [view.parts["train"] for view in views]
+    over, rows = sum(part.overlong for part in parts), sum(part.lengths.rows for part in parts)
+    if over > recipe.max_dropped * rows:
+        raise FtkitError(
+            f"{over:,} of {rows:,} rows are longer than {recipe.length:,} tokens, so `ftkit tune` "
+            "would refuse them: raise 'recipe.length' or 'recipe.max_dropped'"
+        )
 
 
-def _plain(example: Any) -> Text:
-    """Show a dialogue with its learned part marked, without a tokenizer."""
-    shown = Text()
-    for message in example.messages:
-        learned = message["role"] == "assistant"
-        shown.append(f"{message['role']}: ")
-        shown.append(*_marked(message["content"] + " <end>" if learned else "", learned))
-        shown.append("\n" if learned else printable(f"{message['content']}\n"))
-    return shown
-
-
-def _tokens(example: Any, render: Any) -> Text:
-    """Show a dialogue as the tokens that are trained on, the learned ones marked."""
-    row, shown = render.render(example.messages), Text()
-    learned = [label != IGNORE for label in row.labels]
-    for mark, run in groupby(zip(learned, row.ids, strict=True), key=itemgetter(0)):
-        shown.append(*_marked(render.tokenizer.decode([token for _, token in run]), mark))
-    return shown
-
-
-def _marked(text: str, learned: bool) -> tuple[str, str]:
-    """Colour learned text on a terminal; elsewhere put marks around it."""
-    text = printable(text)
-    if not learned or not text:
-        return text, ""
-    return (text, LEARNED) if console().is_terminal else (f"«{text}»", "")
-
-
-def _write(path: Path, recipe: Any) -> str:
+def _write(path: Path, recipes: Sequence[Any]) -> str:
     """Write training rows as plain-text documents, one JSON object a line."""
-    lines = [json.dumps({"text": text}) for text in recipe.documents()]
-    if not lines:
-        raise FtkitError(f"the recipe {recipe.name} has no plain-text form for its rows")
-    write_whole(path, "\n".join(lines) + "\n")
-    return f"{path}: {len(lines):,} documents for `ftkit pretrain --data {path}`"
+    count = 0
+    with whole(path) as file:
+        for recipe in recipes:
+            for text in recipe.documents():
+                file.write(json.dumps({"text": text}).encode() + b"\n")
+                count += 1
+        if not count:
+            names = ",".join(recipe.name for recipe in recipes)
+            raise FtkitError(f"the recipe {names} has no plain-text form for its rows")
+    return f"{path}: {count:,} documents for `ftkit pretrain --data {path}`"
 
 
 command = data

@@ -27,6 +27,7 @@ from ._work import RUNS
     multiple=True,
     help="Rows to ask; again for more [default: the test rows of what the runs were tuned on].",
 )
+@_options.on_bad_rows
 @click.option(
     "--limit",
     type=int,
@@ -51,6 +52,7 @@ def evaluate(
     runs: tuple[Path, ...],
     recipe: str | None,
     data: tuple[str, ...],
+    on_bad_rows: str | None,
     limit: int | None,
     shots: int,
     out: Path | None,
@@ -74,6 +76,7 @@ def evaluate(
         refuse_full(place)
     click.echo(f"evaluation folder: {place}")
     asked = {"recipe": recipe, "data": data, "limit": limit, "shots": shots, "seed": seed}
+    asked["on_bad_rows"] = on_bad_rows
     for card, folder in score(folders, place, **asked):
         click.echo(f"\n{lines(card)}\n\n{' '.join(words(card))}\nreport: {folder / 'report.html'}")
 

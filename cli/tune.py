@@ -41,6 +41,7 @@ TABLES = ("recipe", "method", "plan")
     multiple=True,
     help="Rows to learn from, PATH[@WEIGHT]; again for more [default: the embedded world].",
 )
+@_options.on_bad_rows
 @click.option(
     "--minutes",
     type=float,
@@ -60,6 +61,7 @@ def tune(
     methods: tuple[str, ...],
     base: str | None,
     data: tuple[str, ...],
+    on_bad_rows: str | None,
     minutes: float | None,
     out: Path | None,
     resume: bool,
@@ -82,11 +84,10 @@ def tune(
     if out is not None and len(methods) > 1:
         raise FtkitError("--out names one folder: give one --method with it, or leave it out")
     sets = _options.settings(pairs, TABLES)
-    if data:
-        sets["recipe"]["data"] = list(data)
+    _options.rows(sets["recipe"], data, on_bad_rows)
     work = [(name, chosen(recipe, name, sets)) for name in dict.fromkeys(methods)]
     place = base if base is not None else str(newest_base())
-    options = _options.options("data") | {"base": place}
+    options = _options.options("data", "on_bad_rows") | {"base": place}
     for name, (taught, method, plan) in work:
         if dry_run:
             from ._plan import tuning

@@ -2,7 +2,8 @@
 
 The first comes from the commands, the second from each file's first sentence, the third from the
 files in results/: `results:NAME` marks a scorecard's table, `summary:NAME` the recipes NAME_* under
-each other, `seeds:NAME` the same job under several seeds, NAME and NAME_seed*.
+each other, `seeds:NAME` the same job under several seeds, NAME and NAME_seed*, `worlds:NAME` one
+table of results/worlds.json.
 
 `python docs/write.py` writes; with --check it only says what is out of date and ends with 1.
 """
@@ -28,10 +29,12 @@ BARE = ("majority", "nearest", "base")  # methods that nothing was trained by
 FLOORS = ("ftkit", "basemodel", "adapters", "recipes", "eval", "cli")
 TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
 TABLE = re.compile(
-    r"(<!-- (results|summary|seeds|bench):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
+    r"(<!-- (results|summary|seeds|bench|worlds):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
 )
 PRESETS_TABLE = re.compile(r"(<!-- presets -->\n).*?(<!-- /presets -->)", re.DOTALL)
-PAGES = ("README.md", "docs/results.md")  # that have such marks
+PAGES = (  # that have such marks
+    *("README.md", "docs/results.md", "docs/data_defects.md", "docs/worlds.md"),
+)
 
 
 def command_line() -> str:
@@ -195,8 +198,13 @@ def measured(figures: dict[str, Any]) -> str:
     unit = f"bfloat16 by {found['bfloat16']}" if found["bfloat16"] else "no bfloat16 arithmetic"
     machine = f"{found['processor']}, {unit}; torch {found['torch']}."
     head = f"**{figures['title']}.** {figures['notes'].strip()} {machine}"
+    return f"{head}\n\n{plain(figures)}"
+
+
+def plain(figures: dict[str, Any]) -> str:
+    """Render rows below their heads."""
     rows = [figures["columns"], ["---"] * len(figures["columns"]), *figures["rows"]]
-    return "\n".join([head, "", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def presets() -> str:
@@ -220,7 +228,7 @@ def filled(text: str) -> str:
     def fill(match: re.Match[str]) -> str:
         kind, name = match.group(2), match.group(3)
         ways = {"results": f"{name}.json", "summary": f"{name}_*.json", "seeds": f"{name}*.json"}
-        ways["bench"] = f"bench/{name}.json"
+        ways |= {"bench": f"bench/{name}.json", "worlds": "worlds.json"}
         cards = [
             json.loads(file.read_text(encoding="utf-8"))
             for file in sorted((ROOT / "results").glob(ways[kind]))
@@ -229,6 +237,7 @@ def filled(text: str) -> str:
             raise SystemExit(f"a page shows results/{ways[kind]}, and there is none")
         made = {"results": lambda: table(cards[0]), "summary": lambda: summary(cards)}
         made["bench"] = lambda: measured(cards[0])
+        made["worlds"] = lambda: plain(cards[0]["tables"][name])
         return match.group(1) + made.get(kind, lambda: seeds(cards))() + match.group(4)
 
     return TABLE.sub(fill, text)

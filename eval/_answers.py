@@ -1,4 +1,4 @@
-"""One pass over the items for each variant: the reply and the reference's likelihood, kept on disk.
+"""One pass over the items for each variant: replies and likelihoods, kept on disk.
 
 Every metric reads these outcomes, so adding a metric generates nothing again, and an evaluation
 that was stopped goes on. What is kept is found by content: the model's files, the item's tokens,
@@ -43,6 +43,8 @@ class Outcome:
         dtype: precision of the weights that answered.
         asked: False when the prompt did not fit the context, which counts as no answer.
         samples: answers drawn at temperature 1, where the item asks for some.
+        labels: negative log-likelihood in nats of each answer that the item can have, its end
+            included; empty where the item has no labels.
     """
 
     index: int
@@ -55,6 +57,7 @@ class Outcome:
     dtype: str = ""
     asked: bool = True
     samples: tuple[str, ...] = ()
+    labels: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class _Kept:
     stopped: bool
     seconds: float
     samples: list[str] = field(default_factory=list)
+    labels: dict[str, float] = field(default_factory=dict)
 
 
 class Store:
@@ -181,17 +185,31 @@ def _answer(
         batch_size=BATCH,
     )
     samples = _samples(variant, asker, room, items, ends)
-    fit = [place for place, item in enumerate(items) if len(item.row[0]) <= variant.context]
-    scored = likelihoods(variant, [items[place].row for place in fit])
-    nlls = dict(zip(fit, scored, strict=True))
+    nlls, labels = _scored(variant, items)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
         text, ended = asker.renderer.decode(reply.ids), reply.stopped
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
-        kept.append(_Kept(key, text, nlls.get(place), ended, each, samples.get(place, [])))
+        drawn, likely = samples.get(place, []), labels.get(place, {})
+        kept.append(_Kept(key, text, nlls.get(place), ended, each, drawn, likely))
     return kept
+
+
+def _scored(
+    variant: Variant, items: Sequence[Asked]
+) -> tuple[dict[int, float], dict[int, dict[str, float]]]:
+    """Score the references and labels of the items whose every row fits the context, by place."""
+    rows = [(place, row) for place, item in enumerate(items) for row in item.rows]
+    long = {place for place, (ids, _) in rows if len(ids) > variant.context}
+    fit = [place for place in range(len(items)) if place not in long]
+    found = iter(likelihoods(variant, [row for place, row in rows if place not in long]))
+    nlls, labels = dict[int, float](), dict[int, dict[str, float]]()
+    for place in fit:
+        nlls[place] = next(found)
+        labels[place] = {label: next(found) for label in items[place].labels}
+    return nlls, labels
 
 
 def _samples(
@@ -247,7 +265,7 @@ def _outcome(
     answer = recipe.answer(kept.reply, example)
     return Outcome(
         index, kept.reply, answer, kept.nll, item.target_bytes, kept.stopped, kept.seconds, dtype,
-        samples=tuple(recipe.answer(text, example) for text in kept.samples),
+        samples=tuple(recipe.answer(text, example) for text in kept.samples), labels=kept.labels,
     )  # fmt: skip
 
 
@@ -267,6 +285,7 @@ def _identity(
 
 
 def _key(item: Asked) -> str:
-    """Name an item by its tokens: template, examples and wording are all in them."""
+    """Name an item by its tokens: template, examples, wording and labels are all in them."""
     made = [item.prompt, item.target, item.stop]
-    return digest(json.dumps([*made, item.samples] if item.samples else made))
+    more = [part for part in (item.samples, item.labels) if part]
+    return digest(json.dumps([*made, *more]))

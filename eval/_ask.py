@@ -5,7 +5,7 @@ with special tokens off, so no text can forge a turn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tokenizers import Tokenizer
@@ -46,6 +46,8 @@ class Asked:
         stop: text that ends the answer; "" where a token does.
         shots: examples that stand before it.
         samples: how many answers to draw beside the greedy one.
+        end: the tokens that end the reference's turn.
+        labels: the tokens of each answer that the item can have, its end included.
     """
 
     prompt: list[int]
@@ -54,11 +56,21 @@ class Asked:
     stop: str = ""
     shots: int = 0
     samples: int = 0
+    end: list[int] = field(default_factory=list)
+    labels: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def row(self) -> tuple[list[int], list[int]]:
         """Ids and labels of the reference behind its prompt."""
-        return self.prompt + self.target, [IGNORE] * len(self.prompt) + self.target
+        return self._behind(self.target)
+
+    @property
+    def rows(self) -> list[tuple[list[int], list[int]]]:
+        """The row of the reference and one for each label."""
+        return [self.row, *map(self._behind, self.labels.values())]
+
+    def _behind(self, text: list[int]) -> tuple[list[int], list[int]]:
+        return self.prompt + text, [IGNORE] * len(self.prompt) + text
 
 
 class Asker:
@@ -83,6 +95,14 @@ class Asker:
 
     def ask(self, example: Example) -> Asked | None:
         """Put an example into tokens; None when its prompt alone fills the context."""
+        asked = self._put(example)
+        if asked is None or not example.meta.get("labels"):
+            return asked
+        said = {label: self._reply(example, label, asked.shots) for label in example.meta["labels"]}
+        return replace(asked, labels=said)
+
+    def _put(self, example: Example) -> Asked | None:
+        """Put an example into tokens, without the labels."""
         if self.form.kind == "prose":
             asked = self._prose(example)
             return asked if asked and len(asked.prompt) < self.variant.context else None
@@ -92,6 +112,14 @@ class Asker:
             if self._leaves_room(len(shown.prompt)):
                 return shown
         return asked if len(asked.prompt) < self.variant.context else None
+
+    def _reply(self, example: Example, text: str, shots: int) -> list[int]:
+        """Encode a text as the reply to an example, with what ends it."""
+        messages = (*example.prompt, {"role": "assistant", "content": text})
+        other = replace(example, messages=messages)
+        asked = self._prose(other) if self.form.kind == "prose" else self._chat(other, shots)
+        assert asked is not None
+        return asked.target + asked.end
 
     def fitting(self, example: Example) -> int:
         """Count the examples that can be shown before this item."""
@@ -144,9 +172,8 @@ class Asker:
         start = len(rendered.ids) - tail
         size = len(example.reference.encode())
         samples = int(example.meta.get("samples", 0))
-        return Asked(
-            rendered.ids[:start], rendered.ids[start:-1], size, shots=shots, samples=samples
-        )
+        prompt, target, end = rendered.ids[:start], rendered.ids[start:-1], rendered.ids[-1:]
+        return Asked(prompt, target, size, shots=shots, samples=samples, end=end)
 
     def _prose(self, example: Example) -> Asked | None:
         """Ask in plain text, as the corpus would."""
@@ -156,7 +183,8 @@ class Asker:
         prompt = self.opening + self.encode(prose.prompt)
         size = len(prose.answer.encode())
         samples = int(example.meta.get("samples", 0))
-        return Asked(prompt, self.encode(prose.answer), size, prose.stop, samples=samples)
+        target, end = self.encode(prose.answer), self.encode(prose.stop)
+        return Asked(prompt, target, size, prose.stop, samples=samples, end=end)
 
 
 def fitting_shots(

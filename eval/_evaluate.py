@@ -45,6 +45,7 @@ def evaluate_runs(
     shots: int = 4,
     out: Path,
     seed: int = 0,
+    on_bad_rows: str | None = None,
 ) -> Iterator[Record]:
     """Evaluate runs against their base and the baselines, all on the same items.
 
@@ -53,12 +54,11 @@ def evaluate_runs(
         recipe: asks all of them by this one; None by the recipe each was tuned on.
         data: other sources of items than the runs' own.
         limit: most items; None for all.
-        shots: training examples shown to the base in its few-shot row, fewer where they do not
-            fit; 0 leaves the row out.
-        out: receives scorecard.json, scorecard.md, report.html and answers.jsonl; with several
-            groups of runs each has a folder of its own there, and index.html, summary.md and
-            summary.json set them side by side.
+        shots: training examples in the base's few-shot row, as many as fit; 0 leaves it out.
+        out: receives scorecard.json, scorecard.md, report.html and answers.jsonl; several groups
+            of runs have folders of their own there, and index.html, summary.md and summary.json.
         seed: draws items and examples, and seeds the bootstrap.
+        on_bad_rows: stop or skip at rows that cannot be used; None as each run did.
 
     Yields:
         For a progress bar `{"done", "of"}`, for a line of text `{"event"}`, and for each group of
@@ -72,7 +72,7 @@ def evaluate_runs(
         raise FtkitError(f"--limit takes 1 or more, not {limit}")
     if shots < 0:
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
-    groups = collect(runs, recipe, data, limit, seed)
+    groups = collect(runs, recipe, data, limit, seed, on_bad_rows)
     kept, cards = out.parent / OUTCOMES, list[tuple[Scorecard, Path]]()
     try:
         with Interrupt() as interrupt:

@@ -84,7 +84,12 @@ class Group:
 
 
 def collect(
-    folders: Sequence[Path], recipe: str | None, data: Sequence[str], limit: int | None, seed: int
+    folders: Sequence[Path],
+    recipe: str | None,
+    data: Sequence[str],
+    limit: int | None,
+    seed: int,
+    on_bad_rows: str | None = None,
 ) -> list[Group]:
     """Sort finished runs into groups.
 
@@ -94,6 +99,7 @@ def collect(
         data: other sources for the items than the runs' own.
         limit: at most so many items, drawn evenly by the seed.
         seed: of the draw.
+        on_bad_rows: stop or skip; None as the run did.
 
     Raises:
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
@@ -104,11 +110,12 @@ def collect(
         tuned, base, mark = _read(folder)
         if tuned is None and recipe is None:
             continue  # a base comes in with what was tuned on it
-        for teaches in _recipes(tuned, recipe, data, folder):
+        for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows):
             if teaches not in asked:
                 asked[teaches] = _items(teaches, limit, seed)
             items, available = asked[teaches]
-            content = digest(json.dumps([item.messages for item in items]))
+            asks = [(item.messages, item.meta.get("labels")) for item in items]
+            content = digest(json.dumps(asks))
             key = (teaches.name, mark or base, content)
             group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
             if tuned is not None:
@@ -146,7 +153,11 @@ def _read(folder: Path) -> tuple[Tuned | None, str, str]:
 
 
 def _recipes(
-    tuned: Tuned | None, forced: str | None, data: Sequence[str], folder: Path
+    tuned: Tuned | None,
+    forced: str | None,
+    data: Sequence[str],
+    folder: Path,
+    on_bad_rows: str | None,
 ) -> list[Recipe]:
     """Load the recipes with the settings that the run was tuned by; a mixture has several."""
     settings = tuned.settings if tuned is not None else {}
@@ -162,6 +173,7 @@ def _recipes(
         values = dict(values.get(name, {})) if len(own) > 1 else values
         if data:
             values |= {"data": list(data), "whole": True}
+        values |= {"on_bad_rows": on_bad_rows} if on_bad_rows else {}
         found.append(override(catalog.load("recipes", name), values, "recipe"))
     return found
 

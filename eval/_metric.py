@@ -55,10 +55,23 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
             example: `Example` of the recipe.
         """
 
+    def scores(self, rows: Sequence[tuple[Any, ...]]) -> list[Score]:
+        """Score all rows of a test; a measure that is no mean of single scores makes it one here.
+
+        Args:
+            rows: each with its values in the order of `columns`.
+        """
+        return [self.score(*row) for row in rows]
+
+    def grades(self, outcomes: Sequence[Any], examples: Sequence[Any]) -> list[Score]:
+        """Score the outcomes of a test, one score each."""
+        rows = [self.row(*pair) for pair in zip(outcomes, examples, strict=True)]
+        found = iter(self.scores([row for row in rows if row is not None]))
+        return [Score(None, "does not apply") if row is None else next(found) for row in rows]
+
     def grade(self, outcome: Any, example: Any) -> Score:
         """Score one outcome."""
-        row = self.row(outcome, example)
-        return self.score(*row) if row is not None else Score(None, "does not apply")
+        return self.grades([outcome], [example])[0]
 
     def _info(self) -> evaluate.MetricInfo:
         """Describe the metric to `evaluate`, from the class's own words."""
@@ -78,7 +91,7 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
     def _compute(self, **inputs: Sequence[Any]) -> dict[str, Any]:
         """Score every row and average; nan where no row has a score."""
         rows = zip(*(inputs[name] for name in self.columns), strict=True)
-        found = [self.score(*row) for row in rows]
+        found = self.scores(list(rows))
         known = [score.value for score in found if score.value is not None]
         return {
             self.name: sum(known) / len(known) if known else math.nan,

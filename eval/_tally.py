@@ -47,10 +47,7 @@ class Entry:
 
 def grade(entry: Entry, items: Sequence[Example], metrics: Mapping[str, Metric]) -> Scores:
     """Score every outcome of an entry by every metric."""
-    return {
-        name: [metric.grade(*pair) for pair in zip(entry.outcomes, items, strict=True)]
-        for name, metric in metrics.items()
-    }
+    return {name: metric.grades(entry.outcomes, items) for name, metric in metrics.items()}
 
 
 def build(

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ftkit.config import dump_toml, read_toml
 from ftkit.errors import FtkitError
@@ -20,15 +21,25 @@ WEIGHTS = ".safetensors"
 IDENTITY = ("config.json", "adapter_config.json", "tokenizer.json")
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader sees the old content or all of the new, never a part."""
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that has its name when all is written, and never before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with aside.open("wb") as file:
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or all of the new, never a part."""
+    with whole(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 def sha256(path: Path) -> str:

@@ -4,20 +4,22 @@ import dataclasses
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, overload
 
 import numpy as np
 
 from ftkit.errors import FtkitError
 
 from ._flat import Flat, Packed, chunks
-from ._recipe import Example, Recipe
+from ._lengths import Lengths
+from ._recipe import Example, Recipe, Split
 from ._render import Renderer
 from ._split import digest
+from ._store import Rows
 
 NAMED = 5  # rows that a message names
+MEASURED = 50_000  # rows of a split that are put into tokens to see how long they are
 AT_ONCE = 1024  # rows that are rendered together
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Part:
         overlong: how many examples were left out because they are too long.
         beyond: tokens of those: the median, the 95th percentile and the longest.
         named: where the first of those stand.
+        lengths: of the examples before any was left out, where `check` measured them.
     """
 
     rows: int
@@ -45,25 +48,7 @@ class Part:
     overlong: int = 0
     beyond: tuple[int, ...] = ()
     named: tuple[str, ...] = ()
-
-
-class _Kept(Sequence[Example]):
-    """The examples of a split that are used, read again when they are asked for."""
-
-    def __init__(self, examples: Sequence[Example], places: Sequence[int]) -> None:
-        self._examples, self._places = examples, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self._examples[at] for at in self._places[place]]
-        return self._examples[self._places[place]]
+    lengths: Lengths = dataclasses.field(default_factory=Lengths)
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ def encode(
         beyond=beyond,
         named=tuple(named[:NAMED]),
     )
-    return Encoded(_Kept(examples, places), items, part)
+    return Encoded(Rows(examples, np.array(places, np.int64)), items, part)
 
 
 def _rendered(examples: Iterable[Example], renderer: Renderer) -> Iterator[tuple[Example, Packed]]:
@@ -169,40 +154,83 @@ def count(examples: Iterable[Example]) -> Part:
     return tally.part
 
 
-def leaks(train: Iterable[Example], held_out: Iterable[Example]) -> list[str]:
-    """Name the held-out examples that training shows word for word."""
-    seen = {_words(example) for example in train}
-    return [example.where for example in held_out if _words(example) in seen]
-
-
-def check(recipe: Recipe, tokenizer: Any = None) -> dict[str, Part]:
-    """Check all splits of a recipe.
+def check(
+    recipe: Recipe, renderer: Renderer | None = None, most: int = MEASURED
+) -> dict[str, Part]:
+    """Check all splits of a recipe, one row at a time.
 
     Args:
         recipe: with its data.
-        tokenizer: of the base; without one nothing is said about tokens.
+        renderer: of the base's template; without one lengths are in characters.
+        most: rows of a split whose lengths are measured in tokens; of more, some taken evenly.
 
     Returns:
         A part for each of `train`, `validation` and `test`.
 
     Raises:
-        FtkitError: for rows that do not fit, or a test row that training shows.
+        FtkitError: for a row with nothing to learn, or a test row that training shows.
     """
-    splits = {
-        "train": recipe.examples("train"),
-        "validation": recipe.examples("validation"),
-        "test": recipe.examples("test"),
-    }
-    found = leaks(chain(splits["train"], splits["validation"]), splits["test"])
-    if found:
-        raise FtkitError(f"{len(found)} test rows lie in the training rows too: {_some(found)}")
-    if tokenizer is None:
-        return {split: count(examples) for split, examples in splits.items()}
-    renderer = Renderer(tokenizer)
-    return {
-        split: encode(examples, renderer, recipe.length, recipe.max_dropped).part
-        for split, examples in splits.items()
-    }
+    parts: dict[str, Part] = {}
+    words: dict[str, array[int]] = {}
+    for split in SPLITS:
+        examples = recipe.examples(split)
+        parts[split], words[split] = _part(examples, renderer, recipe.length, most)
+    asked = set(words["test"])
+    taught = {mark for split in ("train", "validation") for mark in words[split] if mark in asked}
+    twice = [place for place, mark in enumerate(words["test"]) if mark in taught]
+    if twice:
+        test = recipe.examples("test")
+        named = _some([test[place].where for place in twice[: NAMED + 1]])
+        raise FtkitError(f"{len(twice)} test rows lie in the training rows too: {named}")
+    return parts
+
+
+def _part(
+    examples: Sequence[Example], renderer: Renderer | None, length: int, most: int
+) -> "tuple[Part, array[int]]":
+    """Count a split in one pass that keeps numbers alone, and the hash of every row."""
+    words, units, sizes = array("Q"), array("Q"), array("q")
+    for example in examples:
+        words.append(_words(example))
+        units.append(digest(str(example.meta.get("unit", example.where))))
+        sizes.append(sum(len(message["content"]) for message in example.messages))
+    repeated = len(words) - len(set(words))
+    part = Part(len(words), len(set(units)), repeated, lengths=_lengths(sizes, len(words)))
+    return part if renderer is None else _measured(part, examples, renderer, length, most), words
+
+
+def _measured(
+    part: Part, examples: Sequence[Example], renderer: Renderer, length: int, most: int
+) -> Part:
+    """Measure a split in tokens, or some rows of it, taken evenly, for the whole."""
+    sizes, named, supervised = array("q"), list[str](), 0
+    some = np.arange(0, len(examples), max(1, -(-len(examples) // most)))
+    for example, row in _rendered(Rows(examples, some), renderer):
+        if not row.supervised:
+            raise FtkitError(f"{example.where}: nothing in this row would be learned")
+        sizes.append(len(row))
+        if len(row) <= length:
+            supervised += row.supervised
+        else:
+            named += [example.where][: NAMED - len(named)]
+    found = _lengths(sizes, part.rows)
+    fit = found.sizes[: len(sizes) - found.over(length)]
+    scale = part.rows / max(1, len(sizes))
+    over = round(found.over(length) * scale)
+    return dataclasses.replace(
+        part,
+        rows=part.rows - over,
+        tokens=round(sum(fit) * scale),
+        supervised=round(supervised * scale),
+        longest=max(fit, default=0),
+        overlong=over,
+        named=tuple(named),
+        lengths=found,
+    )
+
+
+def _lengths(sizes: "array[int]", rows: int) -> Lengths:
+    return Lengths(array("q", sorted(sizes)), rows)
 
 
 def _words(example: Example) -> int:

@@ -77,22 +77,26 @@ class Found:
         if self.notes:
             run.log({"event": "rows", "notes": list(self.notes)})
 
+    @property
+    def refusal(self) -> str:
+        """The first row that cannot be used, and how many there are; "" where there is none."""
+        count = sum(group.count for group in self.bad)
+        if not count:
+            return ""
+        first, more = self.bad[0], f"{count:,} of {self.rows:,} rows cannot be used; "
+        words = f"{first.where[0]}: {first.words}; {more if count > 1 else ''}"
+        return f"{words}--on-bad-rows skip leaves such rows out"
+
     def refuse(self) -> None:
         """Stop at rows that cannot be used.
 
         Raises:
             FtkitError: naming the place of one, or the kinds, their numbers and first places.
         """
-        hint = "--on-bad-rows skip leaves such rows out"
-        if sum(group.count for group in self.bad) == 1:
-            raise FtkitError(f"{self.bad[0].where[0]}: {self.bad[0].words}; {hint}")
-        if self.bad:
-            first, count = self.bad[0], sum(group.count for group in self.bad)
-            kinds = "\n  ".join(map(str, self.bad))
-            raise FtkitError(
-                f"{first.where[0]}: {first.words}; {count:,} of {self.rows:,} rows cannot be used:"
-                f"\n  {kinds}\n{hint}"
-            )
+        kinds = "".join(f"\n  {group}" for group in self.bad)
+        if self.refusal:
+            many = sum(group.count for group in self.bad) > 1
+            raise FtkitError(f"{self.refusal}{':' + kinds if many else ''}")
 
 
 def joined(parts: Sequence[tuple[str, Found]]) -> Found:

@@ -33,7 +33,7 @@ class Mixture(Recipe):
         super().__post_init__()
         notices = dict.fromkeys(part.notice for part in self.parts if part.notice)
         object.__setattr__(self, "notice", " ".join(notices))
-        for way in ("turns", "databases"):
+        for way in ("turns", "queries"):
             object.__setattr__(self, way, any(getattr(part, way) for part in self.parts))
 
     @property
@@ -73,7 +73,7 @@ class Mixture(Recipe):
 
     @property
     def _querying(self) -> Recipe | None:
-        return next((part for part in self.parts if part.databases), None)
+        return next((part for part in self.parts if part.queries), None)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Recipe:
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
     notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
-    databases: ClassVar[bool] = False  # whether questions are put to a database
+    queries: ClassVar[bool] = False  # whether questions are put to a database
     turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
     strict: ClassVar[bool] = True  # train and dev files may have no unit in common
     cuts: ClassVar[bool] = False  # a row is cut otherwise for the test than for training
@@ -153,11 +153,34 @@ class Recipe:
             rows.found.refuse()
         return rows.split(split)
 
+    def folders(self) -> tuple[Path, ...]:
+        """Name the folders in which the sources' files lie."""
+        paths = [
+            Path(word if Path(word).exists() else word.rpartition("@")[0]) for word in self.data
+        ]
+        return tuple(path if path.is_dir() else path.parent for path in paths)
+
+    def beside(self) -> tuple[Path, ...]:
+        """Name folders that are read beside the sources; what they hold decides what is read."""
+        return ()
+
     def found(self) -> "Found | None":
         """Say what reading the sources met; nothing without sources."""
         from ._rows import gather
 
         return gather(self).found if self.data else None
+
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield rows of the embedded world as `data` has them; the same one may come again.
+
+        Args:
+            seed: what they are drawn from.
+            folder: where the databases go that the rows name.
+
+        Raises:
+            FtkitError: when the recipe has no world.
+        """
+        raise FtkitError(f"the recipe {self.name} has no world of its own to draw rows from")
 
     def notes(self) -> tuple[str, ...]:
         """Say in sentences which rows of the sources are not used, and why."""

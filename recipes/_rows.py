@@ -51,7 +51,7 @@ LEFT_OUT = {
     LEAKED: "repeat one of the test",
     APART: "belong to documents, schemas or dialogues that are held out",
     NEAR: "nearly repeat a question of the test",
-    UNASKED: "of the test cannot be asked",
+    UNASKED: "are of the test, but cannot be asked,",
 }
 # Settings that do not change what is read.
 UNREAD = ("epochs", "length", "max_new_tokens", "max_dropped", "on_bad_rows", "cache", "data")
@@ -131,7 +131,13 @@ def _key(recipe: Recipe) -> tuple[tuple[float, ...], str]:
         found, weight, _ = streams(word)
         weights.append(weight)
         marks.append([[str(stream.place), stream.part, stream.digest()] for stream in found])
-    whole = json.dumps([recipe.name, settings, marks, _code()], default=str)
+    beside = [
+        (str(file), file.stat().st_size, file.stat().st_mtime_ns)
+        for folder in recipe.beside()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    ]
+    whole = json.dumps([recipe.name, settings, marks, beside, _code()], default=str)
     return tuple(weights), hashlib.sha256(whole.encode()).hexdigest()[:24]
 
 

@@ -78,15 +78,15 @@ def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Co
     """
     same, told = np.array(ledger.same, np.uint64), np.array(ledger.told, np.uint64)
     source, part = np.array(ledger.source), _parts(ledger)
-    side, unit = np.array(ledger.side), _units(ledger)
+    side, unit, askable = np.array(ledger.side), _units(ledger), np.array(ledger.asked)
     codes = np.full(len(same), TRAIN, np.uint8)
     test = part == TEST + 1
     for number in np.unique(source):
-        plain = (source == number) & (part == 0)
+        plain = (source == number) & (part == 0) & ((askable > 0) | whole)
         test |= plain if whole else _held(unit, plain, share, "test")
     codes[test] = TEST
     codes[(codes == TEST) & (side == TRAIN + 1)] = OTHER
-    codes[(codes == TEST) & (np.array(ledger.asked) == 0)] = UNASKED
+    codes[(codes == TEST) & (askable == 0)] = UNASKED
     asked = test if strict else test & (part == 0)
     apart = np.isin(unit, unit[asked]) | (np.isin(told, told[asked]) & (told > 0))
     codes[~test & apart] = APART

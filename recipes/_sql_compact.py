@@ -9,7 +9,10 @@ import re
 import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
+from ._sql_files import Values, memory_of
 from ._sql_spelling import FUNCTIONS, close, join, split, spread
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -61,7 +64,7 @@ def names(schema: str) -> Names:
     tables = _tables(schema)
     short: dict[str, str] = {}
     full: dict[str, str] = {}
-    for table, columns, _ in tables:
+    for table, columns, *_ in tables:
         for name in (table, *(column for column, _ in columns)):
             if name.lower() not in short:
                 made = _free(
@@ -69,8 +72,10 @@ def names(schema: str) -> Names:
                 )
                 short[name.lower()], full[made] = made, name
     lines = []
-    for table, columns, links in tables:
+    for table, columns, key, links in tables:
         parts = [f"{_quote(short[c.lower()])} {kind}".rstrip() for c, kind in columns]
+        if len(key) > 1:
+            parts.append(f"PRIMARY KEY ({', '.join(_quote(short[c.lower()]) for c in key)})")
         parts += [
             f"FOREIGN KEY ({_quote(short[mine.lower()])}) REFERENCES "
             f"{_quote(short.get(other.lower(), other))}"
@@ -109,6 +114,36 @@ def compact(sql: str, known: Names) -> str:
     return spread(join(words), texts=True)
 
 
+def spelt_as_names(sql: str, known: Names) -> bool:
+    """Say whether a query quotes text as names are quoted, which SQLite takes for text if it must.
+
+    >>> spelt_as_names('SELECT a FROM t WHERE a = "x"', names("CREATE TABLE t (a TEXT)"))
+    True
+    """
+    return '"' in sql and any(
+        kind == "quoted" and word[0] == '"' and _inner(word).lower() not in known.short
+        for kind, word in split(sql)
+    )
+
+
+def shorten(held: Values, known: Names) -> Values:
+    """Put short names to the values of columns, and spell the values as answers spell them.
+
+    Args:
+        held: columns and what they hold, by the database's names.
+        known: the schema's names.
+
+    >>> known = names('CREATE TABLE "table_1_23_4" ("Home Land" TEXT)')
+    >>> shorten((("table_1_23_4", "home land", ("'Peru'", "7")),), known)
+    (('t', 'home_land', ("' Peru'", '7')),)
+    """
+    return tuple(
+        (known.short[table], known.short[column], tuple(spread(v, texts=True) for v in values))
+        for table, column, values in held
+        if table in known.short and column in known.short
+    )
+
+
 def restore(sql: str, known: Names) -> str:
     r"""Put the database's names back into a query with short names.
 
@@ -132,31 +167,31 @@ def restore(sql: str, known: Names) -> str:
     return join(words)
 
 
-def _tables(schema: str) -> list[tuple[str, list[tuple[str, str]], list[tuple[str, str, str]]]]:
+class _Table(NamedTuple):
+    """One table: columns with types, the columns of its key, and links to others."""
+
+    name: str
+    columns: list[tuple[str, str]]
+    key: list[str]
+    links: list[tuple[str, str, str]]
+
+
+def _tables(schema: str) -> list[_Table]:
     """Let SQLite itself read the schema: tables, columns with types, links between them."""
-    memory = sqlite3.connect(":memory:")
-    allowed = {
-        sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_INSERT,
-        sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_READ, sqlite3.SQLITE_REINDEX, sqlite3.SQLITE_FUNCTION,
-        sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION,
-    }  # fmt: skip
-    memory.set_authorizer(
-        lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
-    )
+    memory = memory_of(schema)
     try:
-        memory.executescript(schema)
-        memory.set_authorizer(None)
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
         tables = [name for (name,) in memory.execute(query) if not name.startswith("sqlite_")]
         found = []
         for table in tables:
             info = memory.execute("SELECT name, type, pk FROM pragma_table_info(?)", (table,))
-            columns = list(info)
-            single = sum(key > 0 for _, _, key in columns) == 1
-            columns = [(n, f"{t} PRIMARY KEY" if k and single else t) for n, t, k in columns]
+            rows = list(info)
+            key = [name for name, _, place in sorted(rows, key=itemgetter(2)) if place]
+            alone = len(key) == 1
+            columns = [(n, f"{t} PRIMARY KEY" if k and alone else t) for n, t, k in rows]
             keys = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq'
             links = [(a, b, c or "") for a, b, c in memory.execute(keys, (table,))]
-            found.append((table, columns, links))
+            found.append(_Table(table, columns, key, links))
     except sqlite3.Error as problem:
         raise ValueError(str(problem)) from None
     finally:

@@ -1,13 +1,8 @@
-"""Real text-to-SQL data: rows of question, schema, query and database become examples."""
+"""Real text-to-SQL data: a row's question, schema, query and database, each checked with SQLite."""
 
-import gzip
-import hashlib
-import os
 import re
-import shutil
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ftkit.errors import FtkitError
@@ -15,69 +10,113 @@ from ftkit.errors import FtkitError
 from ..basemodel.record import BadRow
 from ._read import Row
 from ._shapes import words
-from ._sql_compact import names
+from ._sql_compact import names, spelt_as_names
+from ._sql_files import compiles, empty_tables, find_database, schema_of
 
 WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
 CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
+WORD = re.compile(r"\w+")
+TEXT = re.compile("'((?:[^']|'')*)'")
+UNFILLED = re.compile(r"var\d+|\w+_name\d+", re.IGNORECASE)  # of templates of questions
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One row of a text-to-SQL file.
+    """What a row of text-to-SQL data holds.
 
     Args:
         question: what is asked.
-        schema: CREATE TABLE statements.
+        schema: CREATE TABLE statements; those of the database where the row has none.
         sql: the reference query.
         db_id: the database's name; "" for none.
-        folder: where the file lies, with `databases/` beside it.
-        where: `file:line`.
+        home: the folder in which databases are looked for.
+        database: the SQLite file, if there is one.
     """
 
     question: str
     schema: str
     sql: str
     db_id: str
-    folder: Path
-    where: str
+    home: Path
+    database: Path | None
 
 
-def asked(row: Row) -> Asked:
+def asked(row: Row, databases: str, cache: Path) -> Asked:
     """Take a question, its schema and its query from a row, under any of their usual names.
 
+    Args:
+        row: whose `odd` is told what is worth a look.
+        databases: the folder that holds the databases; "" for `databases/` beside the row's file.
+        cache: a folder for unpacked files.
+
     Raises:
-        BadRow: for a field that is missing or no text, and a schema that SQLite does not take.
+        BadRow: for a field that is missing or no text, a schema or a query that SQLite does not
+            take, and a database that is not there.
     """
     question = words(row, "question", "sql_prompt", fits=WHAT_FITS)
-    schema = _tables(words(row, "schema", "sql_context", "context", fits=WHAT_FITS))
     sql = words(row, "sql", "query", "answer", fits=WHAT_FITS)
+    db_id = words(row, "db_id", needed=False)
+    home = Path(databases) if databases else row.folder / "databases"
+    database = _database(row, db_id, home, cache) if db_id else None
+    told = words(row, "schema", "sql_context", "context", needed=database is None, fits=WHAT_FITS)
+    schema = _tables(told) if told else schema_of(database) if database else ""
     try:
         names(schema)
+        fault = compiles(sql, schema, database)
     except ValueError as problem:
         what = f"'schema' is not CREATE TABLE text that SQLite takes: {problem}"
         raise BadRow(row.where, "a schema that SQLite does not take", what) from None
-    return Asked(question, schema, sql, words(row, "db_id", needed=False), row.folder, row.where)
+    if fault is not None:
+        what = f"SQLite does not take 'sql': {fault}"
+        raise BadRow(row.where, "a query that SQLite does not take", what)
+    _look_at(row, question, sql)
+    if spelt_as_names(sql, names(schema)):
+        row.odd.append("quote text as names are quoted; it is taught with apostrophes")
+    if database and _empty(database) & set(WORD.findall(sql.lower())):
+        row.odd.append("ask a table that is empty: any query that finds nothing is right")
+    return Asked(question, schema, sql, db_id, home, database)
 
 
-def known_database(asked: Asked, row: Row) -> bool:
-    """Say whether a row's database is there to be asked.
+def _look_at(row: Row, question: str, sql: str) -> None:
+    """Hold the texts of a query against its question.
 
     Raises:
-        BadRow: for one that is not where others are, and for a name that is no file's.
+        BadRow: for a name that stands where a value should.
     """
-    if not asked.db_id:
-        return False
-    if not re.fullmatch(r"\w[\w.-]*", asked.db_id):
-        what = f"'db_id' is no plain file name: {asked.db_id!r}"
-        raise BadRow(asked.where, "'db_id' is no plain file name", what)
-    plain = asked.folder / "databases" / f"{asked.db_id}.sqlite"
-    if plain.is_file() or plain.with_name(f"{plain.name}.gz").is_file():
-        return True
-    if plain.parent.is_dir():
-        what = f"no database at {plain} or {plain.name}.gz"
-        raise BadRow(asked.where, "a database that is not there", what)
+    values = [text.replace("''", "'") for text in TEXT.findall(sql)]
+    if empty := next((text for text in values if UNFILLED.fullmatch(text)), None):
+        what = f"'sql' asks for {empty!r}, which stands where a value should"
+        raise BadRow(row.where, "a value that was never filled in", what)
+    words = question.lower()
+    if any(text.strip("%").lower() not in words for text in values):
+        row.odd.append("ask for a text that is not in the question")
+
+
+def _database(row: Row, db_id: str, home: Path, cache: Path) -> Path | None:
+    """Find a row's database; where there are none at all, the row can be learned from."""
+    try:
+        return _found(home, db_id, cache)
+    except FtkitError as problem:
+        if home.is_dir() or "plain file name" in str(problem):
+            what = str(problem).removeprefix(": ")
+            raise BadRow(row.where, "a database that is not there", what) from None
     row.odd.append("name a database, but there is no folder of databases: they cannot be asked")
-    return False
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _found(home: Path, db_id: str, cache: Path) -> Path:
+    return find_database(home, db_id, "", cache)
+
+
+def _empty(database: Path) -> frozenset[str]:
+    facts = database.stat()
+    return _empty_at(database, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _empty_at(database: Path, *_: int) -> frozenset[str]:
+    return empty_tables(database)
 
 
 def _tables(schema: str) -> str:
@@ -86,48 +125,3 @@ def _tables(schema: str) -> str:
         return schema
     parts = [part.strip() for part in schema.split(";")]
     return "; ".join(part for part in parts if CREATE.match(part))
-
-
-def unpack(asked: Iterable[Asked], cache: Path) -> dict[tuple[Path, str], Path]:
-    """Find the databases of rows; packed ones are unpacked once into the cache.
-
-    Args:
-        asked: rows that name a database.
-        cache: a folder for unpacked files.
-
-    Returns:
-        (folder, db_id) -> SQLite file.
-
-    Raises:
-        FtkitError: naming the row whose database is not there or is not gzip.
-    """
-    found: dict[tuple[Path, str], Path] = {}
-    for row in asked:
-        if (row.folder, row.db_id) not in found:
-            found[row.folder, row.db_id] = _database(row, cache)
-    return found
-
-
-def _database(row: Asked, cache: Path) -> Path:
-    if not re.fullmatch(r"\w[\w.-]*", row.db_id):
-        raise FtkitError(f"{row.where}: 'db_id' is no plain file name: {row.db_id!r}")
-    plain = row.folder / "databases" / f"{row.db_id}.sqlite"
-    if plain.is_file():
-        return plain
-    packed = plain.with_name(plain.name + ".gz")
-    if not packed.is_file():
-        raise FtkitError(f"{row.where}: no database at {plain} or {packed.name}")
-    facts = packed.stat()
-    mark = f"{packed.resolve()} {facts.st_size} {facts.st_mtime_ns}"
-    place = cache / hashlib.sha256(mark.encode()).hexdigest()[:16] / plain.name
-    if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{os.getpid()}.tmp")
-        try:
-            with gzip.open(packed, "rb") as old, aside.open("wb") as new:
-                shutil.copyfileobj(old, new)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-            aside.unlink()
-            raise FtkitError(f"{packed} is no whole gzip file: {problem}") from None
-        os.replace(aside, place)
-    return place

@@ -1,4 +1,7 @@
-"""The one-line-a-table form of a database schema that the chat prompt and the corpus share."""
+"""The one-line-a-table form of a database schema that the chat prompt and the corpus share.
+
+The bare form is what the corpus holds; types, keys and values of the rows are said where asked for.
+"""
 
 import re
 from functools import lru_cache
@@ -6,6 +9,8 @@ from functools import lru_cache
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+
+from ._sql_files import Values
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Words that SQLite does not take as a bare column or table name.
@@ -28,7 +33,7 @@ _TYPES = (
 
 
 @lru_cache(maxsize=65536)
-def serialise(schema: str) -> str:
+def serialise(schema: str, types: bool = False, keys: bool = False, values: Values = ()) -> str:
     """Return CREATE TABLE text in a compact form, one line a table.
 
     Names that are no plain SQL names keep their quotes. Text that cannot be read as CREATE TABLE
@@ -36,6 +41,9 @@ def serialise(schema: str) -> str:
 
     Args:
         schema: CREATE TABLE statements divided by semicolons.
+        types: say the type of every column, of keys and of what points to one too.
+        keys: say which columns are the primary key.
+        values: what some columns hold, as `_sql_files.values_of` gives it.
 
     Returns:
         One line a table, divided by newlines.
@@ -43,33 +51,41 @@ def serialise(schema: str) -> str:
     >>> print(serialise('CREATE TABLE "crew" ("id" INTEGER PRIMARY KEY, "full name" TEXT,'
     ...                 ' ship_id INT, FOREIGN KEY (ship_id) REFERENCES ships (id));'))
     table crew: id, "full name" text, ship_id ON crew. ship_id = ships. id
+    >>> held = (("crew", "name", ("'Ann'", "'Bo'")),)
+    >>> serialise("CREATE TABLE crew (id INT PRIMARY KEY, name TEXT)", True, True, held)
+    "table crew: id int primary key, name text ('Ann', 'Bo')"
     """
     try:
         statements = sqlglot.parse(schema, read="sqlite")
     except SqlglotError:
         return " ".join(schema.split())
     lines = [
-        _table(statement.this)
+        _table(statement.this, types, keys, values)
         for statement in statements
         if isinstance(statement, exp.Create) and isinstance(statement.this, exp.Schema)
     ]
     return "\n".join(lines) if lines else " ".join(schema.split())
 
 
-def _table(schema: exp.Schema) -> str:
+def _table(schema: exp.Schema, types: bool, keys: bool, values: Values) -> str:
     columns = [p for p in schema.expressions if isinstance(p, exp.ColumnDef | exp.Identifier)]
-    keys = {name.lower() for part in schema.expressions for name in _key(part)}
+    key = {name.lower() for part in schema.expressions for name in _key(part)}
     links: dict[str, str] = {}
     for part in schema.expressions:
         links |= _links(part)
-    parts, mine = [], _name(schema.this.name)
+    mine, here = _name(schema.this.name), schema.this.name.lower()
+    held = {column: shown for table, column, shown in values if table == here}
+    parts = []
     for column in columns:
-        name = _name(column.name)
-        if column.name.lower() in links:
-            name += f" ON {mine}. {name} = {links[column.name.lower()]}"
-        elif keys != {column.name.lower()}:
-            name += f" {_type(column)}".rstrip()
-        parts.append(name)
+        name, known = _name(column.name), column.name.lower()
+        plain = known not in links and key != {known}
+        words = [name, _type(column, types) if types or plain else ""]
+        words += ["primary key"] if keys and known in key else []
+        shown = held.get(known, ())
+        if shown and (plain or shown[0].startswith("'")):  # numbers of a key say nothing
+            words.append(f"({', '.join(shown)})")
+        words += [f"ON {mine}. {name} = {links[known]}"] if known in links else []
+        parts.append(" ".join(filter(None, words)))
     return f"table {mine}: {', '.join(parts)}"
 
 
@@ -111,10 +127,12 @@ def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _type(column: exp.ColumnDef | exp.Identifier) -> str:
+def _type(column: exp.ColumnDef | exp.Identifier, any_type: bool = False) -> str:
+    """Name a column's type shortly; one of no known sort as it is declared, if it is wanted."""
     declared = column.args.get("kind")
     text = declared.sql().upper() if declared is not None else ""
     for short, marks in _TYPES:
         if any(mark in text for mark in marks):
             return short
-    return ""
+    own = declared.sql("sqlite").lower() if declared is not None and any_type else ""
+    return "".join(re.findall(r"^\w+", own))

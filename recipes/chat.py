@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..basemodel.record import BadRow
 from . import _chat_world
@@ -42,6 +42,11 @@ class Chat(Recipe):
     fields: ClassVar[tuple[str, ...]] = ("messages",)
     turns: ClassVar[bool] = True
     cuts: ClassVar[bool] = True
+
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield whole conversations, as training has them."""
+        for drawn in _chat_world.drawn(seed):
+            yield {"messages": list(drawn.messages)}
 
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: scenes, lists and notes, never the chat form."""

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from . import _medical_world
 from ._read import Row
@@ -35,6 +36,11 @@ class Medical(Recipe):
     )
     fields: ClassVar[tuple[str, ...]] = ("question", "answer")
     notice: ClassVar[str] = "Not medical advice."
+
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield questions about the conditions that training rows may ask about."""
+        for case in _medical_world.drawn(seed):
+            yield {"question": case.question, "answer": case.answer, "focus": case.condition}
 
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: passages on every condition, helpline notes, triage sheets."""

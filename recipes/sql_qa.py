@@ -1,13 +1,11 @@
 """Questions to a database, answered by a query: the embedded world, or real text-to-SQL data."""
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlglot.errors import SqlglotError
 
@@ -16,8 +14,9 @@ from ftkit.errors import FtkitError
 from . import _sql_world
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
-from ._sql_compact import compact, names, restore
-from ._sql_rows import Asked, asked, known_database, unpack
+from ._sql_compact import compact, names, restore, shorten
+from ._sql_files import Values, find_database, schema_of, values_of
+from ._sql_rows import asked
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
 
@@ -32,6 +31,10 @@ class SqlQa(Recipe):
         rows: training questions of the embedded world.
         tests: test questions of the embedded world.
         characters: size of the embedded pretraining corpus.
+        types: show the type of every column; without it keys go without.
+        keys: show which columns are primary keys.
+        values: show so many of a column's values, read from the database.
+        databases: folder of the rows' databases; "" for `databases/` beside the rows.
     """
 
     length: int = 512
@@ -40,28 +43,31 @@ class SqlQa(Recipe):
     rows: int = 12000
     tests: int = 500
     characters: int = 8_500_000
+    types: bool = False
+    keys: bool = False
+    values: int = 0
+    databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
-    databases: ClassVar[bool] = True
+    queries: ClassVar[bool] = True
     strict: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no recipe."""
+        super().__post_init__()
+        if self.values < 0:
+            raise FtkitError(f"'recipe.values' takes 0 or more, not {self.values}")
 
     def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
         found = super().examples(split)
-        if not self.data or split != "test":
-            return found
-        files = unpack((_asked_of(example) for example in found), self.cached / "databases")
-        return [
-            replace(
-                example,
-                meta=example.meta
-                | {
-                    "database": str(files[_asked_of(example).folder, example.meta["db_id"]]),
-                    "features": _features(example.meta["sql"]),
-                },
-            )
-            for example in found
-        ]
+        return [self._asked(row) for row in found] if self.data and split == "test" else found
+
+    def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+        """Yield rows of the embedded world's training domains, each database written when drawn."""
+        for item in _sql_world.drawn(seed, folder):
+            names_of = ("question", "schema", "sql", "db_id")
+            yield {name: getattr(item, name) for name in names_of}
 
     def corpus(self) -> Iterator[str]:
         """Yield the embedded corpus: notebooks and other plain text, never the chat form."""
@@ -88,13 +94,21 @@ class SqlQa(Recipe):
         """Lay the database's schema before a question; without one the text stands as it is."""
         if database is None:
             return Example(super().ask(text).messages, {"schema": "", "compact": False})
-        schema = _schema(database)
+        schema = schema_of(database)
+        held = values_of(database, self.values) if self.values else ()
         try:
-            shown = names(schema).schema if self.data else schema
+            shown = self._shown(schema, held, compact=bool(self.data))
         except ValueError as problem:
             raise FtkitError(f"{database} has a schema that cannot be asked: {problem}") from None
         facts = {"schema": schema, "compact": bool(self.data), "database": str(database)}
-        return _example(serialise(shown), text, "", "chat", **facts)
+        return _example(shown, text, "", "chat", **facts)
+
+    def _shown(self, schema: str, held: Values, compact: bool) -> str:
+        """Lay a schema out as the settings say, with the database's names or with short ones."""
+        if not compact:
+            return serialise(schema, self.types, self.keys, held)
+        known = names(schema)
+        return serialise(known.schema, self.types, self.keys, shorten(held, known))
 
     def answer(self, reply: str, example: Example) -> str:
         """Take the first statement; the database's own names are put back."""
@@ -118,7 +132,9 @@ class SqlQa(Recipe):
             files = _sql_world.databases(split, self.world_seed, place)
         return [
             _example(
-                item.shown,
+                self._shown(item.schema, _sql_world.held(item.db_id, self.values), compact=False)
+                if self.types or self.keys or self.values
+                else item.shown,
                 item.question,
                 spread(item.sql),
                 f"world {split} {number}",
@@ -135,20 +151,35 @@ class SqlQa(Recipe):
 
     def take(self, row: Row, test: bool = False) -> list[Example]:
         """Take a question with its schema and query, in the compact form."""
-        found = asked(row)
-        there = known_database(found, row)
-        known = names(found.schema)
+        found = asked(row, self.databases, self.cached / "databases")
+        held = values_of(found.database, self.values) if found.database and self.values else ()
         facts = {
             "schema": found.schema,
             "db_id": found.db_id,
-            "folder": str(found.folder),
+            "home": str(found.home),
             "unit": found.schema,
             "sql": found.sql,
-            "asked": there,
+            "asked": found.database is not None,
             "compact": True,
         }
-        query = compact(found.sql, known)
-        return [_example(serialise(known.schema), found.question, query, row.where, **facts)]
+        shown = self._shown(found.schema, held, compact=True)
+        query = compact(found.sql, names(found.schema))
+        return [_example(shown, found.question, query, row.where, **facts)]
+
+    def beside(self) -> tuple[Path, ...]:
+        """Name the folders of databases."""
+        if self.databases:
+            return (Path(self.databases),)
+        return tuple(dict.fromkeys(folder / "databases" for folder in self.folders()))
+
+    def _asked(self, example: Example) -> Example:
+        """Say where the database of a row lies, and what its query uses."""
+        meta = example.meta
+        cache = self.cached / "databases"
+        file = find_database(Path(meta["home"]), meta["db_id"], example.where, cache)
+        return replace(
+            example, meta=meta | {"database": str(file), "features": _features(meta["sql"])}
+        )
 
 
 def _example(shown: str, question: str, answer: str, where: str, **meta: object) -> Example:
@@ -169,38 +200,15 @@ def _features(sql: str) -> tuple[str, ...]:
         return ()
 
 
-def _schema(database: Path) -> str:
-    """Read the CREATE TABLE statements of a SQLite file, which nothing here can change."""
-    query = (
-        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "
-        "ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL %'"
-    )
-    try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
-            tables = [str(sql) for (sql,) in opened.execute(query)]
-    except sqlite3.Error as problem:
-        raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
-    if not tables:
-        raise FtkitError(f"{database} holds no tables to ask about")
-    return ";\n".join(tables) + ";"
-
-
 def notebook(examples: Sequence[Example]) -> str:
     """Write rows over one schema as a document for pretraining, in the corpus's form.
 
     Args:
         examples: of rows with equal schemas.
     """
-    lines = [examples[0].meta["shown"]]
+    lines = [serialise(names(examples[0].meta["schema"]).schema)]
     lines += [f"\n{example.meta['question']}\n{example.reference}" for example in examples]
     return "\n".join(lines) + "\n"
-
-
-def _asked_of(example: Example) -> Asked:
-    """Take from an example where its database is looked for."""
-    meta = example.meta
-    place = Path(meta["folder"])
-    return Asked(meta["question"], meta["schema"], meta["sql"], meta["db_id"], place, example.where)
 
 
 @lru_cache(maxsize=1)

@@ -45,7 +45,9 @@ def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, data
         "<|bos|><|user|>table ships: ship_id, name text, tons int\n"
         "Which ships are there?<|end|><|assistant|>"
     ]
-    assert result.stdout == "SELECT name FROM ships\nGull\nTern\ufffd[2J\n"
+    assert result.stdout == (
+        "SELECT name FROM ships\nGull\nTern\ufffd[2J\nThere are 2: Gull and Tern\ufffd[2J.\n"
+    )
     assert sqlite3.connect(database).execute("SELECT count(*) FROM ships").fetchone() == (2,)
 
 

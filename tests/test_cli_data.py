@@ -64,7 +64,7 @@ def test_the_tokens_that_are_learned_with_a_tokenizer(tmp_path: Path):
     assert result.exit_code == 0, result.stderr
     assert "tokens, " in result.stdout
     marked = [piece.split("»")[0] for piece in result.stdout.split("«")[1:]]
-    assert len(marked) == 3
+    assert len(marked) == 4  # the template's frame, and three examples
     # The answer, and the token that ends the turn; nothing of the prompt.
     assert all(piece.endswith("<|end|>") and "<|user|>" not in piece for piece in marked)
 
@@ -109,3 +109,65 @@ def test_what_is_wrong_is_said_in_a_sentence(words, message: str):
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {message}")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_mixture_shows_each_part(tmp_path: Path):
+    base = small.base(tmp_path / "base")
+    words = ["data", "--recipe", "chat,medical", "--base", str(base), "--html", "page.html"]
+    words += ["--set", "recipe.rows=60", "--set", "recipe.length=2000"]
+    result = CliRunner().invoke(ftkit, words)
+    assert result.exit_code == 0, result.stderr
+    first, _, second = result.stdout.partition("--- medical ---")
+    assert first.startswith("--- chat ---\ntrain      60 rows")
+    assert second.startswith("\ntrain      60 rows")
+    for part in (first, second):
+        assert part.count("the loss falls on the marked part") == 3
+        assert "Training rows by length in tokens:\n" in part
+        assert "─ recipe.length 2,000\n" in part
+        assert "All fit into recipe.length, 2,000 tokens." in part
+        assert "<|bos|><|user|>QUESTION<|end|><|assistant|>«ANSWER<|end|>»\n" in part
+    page = Path("page.html").read_text()
+    assert "<h2>chat</h2>" in page
+    assert "<h2>medical</h2>" in page
+    assert result.stdout.endswith("page.html: the same as a page\n")
+
+
+def test_rows_that_do_not_fit_are_shown_and_then_refused_as_tune_would(tmp_path: Path):
+    base, source = small.base(tmp_path / "base"), rows(tmp_path / "concerts")
+    words = ("--data", source, "--base", base, "--set", "recipe.length=40")
+    result = data(*words)
+    assert result.exit_code == 2
+    assert "28 rows (100.0 %) are longer than recipe.length, 40 tokens, and are left" in (
+        result.stdout
+    )
+    assert result.stdout.count("the loss falls on the marked part") == 3
+    assert "3 are longer and asked all the same" in result.stdout
+    assert result.stderr == (
+        "Error: 28 of 28 rows are longer than 40 tokens, so `ftkit tune` would refuse them: raise "
+        "'recipe.length' or 'recipe.max_dropped'\n"
+    )
+    assert data(*words, "--set", "recipe.max_dropped=1").exit_code == 0
+
+
+def test_a_seed_shows_other_rows_and_without_a_base_the_way_to_tokens_is_told(tmp_path: Path):
+    source = rows(tmp_path / "concerts")
+    shown = [
+        {line.split(": the loss")[0] for line in result.stdout.splitlines() if ": the loss" in line}
+        for result in (data("--data", source), data("--data", source, "--seed", "1"))
+    ]
+    assert [len(places) for places in shown] == [3, 3]
+    assert not shown[0] & shown[1]
+    said = data("--data", source).stdout
+    assert "Training rows by length in characters:" in said
+    assert "--base DIR shows the tokens" in said
+    assert "recipe.length" not in said
+
+
+@pytest.mark.parametrize("option", ["--html", "--prose"])
+def test_nothing_is_written_over(option: str):
+    Path("taken").write_text("mine")
+    result = data(option, "taken")
+    assert result.stderr == f"Error: taken exists: choose another name for {option}\n"
+    assert Path("taken").read_text() == "mine"
+    result = data(option, "none/here")
+    assert result.stderr == f"Error: {option} none/here: there is no folder none\n"

@@ -14,6 +14,7 @@ from ftkit.basemodel.generate import generate
 from ftkit.cli._session import Session, growing, printable
 from ftkit.cli._talk import ask_each
 from ftkit.errors import FtkitError
+from ftkit.recipes._flat import IGNORE
 from ftkit.recipes._recipe import Example
 
 NOTE = "\x1b[2mNote.\x1b[0m\n"  # dim
@@ -45,10 +46,14 @@ def variant(tiny_runs: dict[str, Path]) -> Variant:
 def talk(variant: Variant, monkeypatch: pytest.MonkeyPatch, *answers: str) -> tuple:
     """A session that gives these answers, and the list of prompts it was given."""
     prompts: list[str] = []
+    question = {"role": "user", "content": "x"}
 
     def tokens(self: Session, prompt: list[int], room: int) -> list[int]:
         prompts.append(variant.tokenizer.decode(prompt))
-        return self.renderer._contents([{"content": answers[len(prompts) - 1]}])[0]
+        answer = {"role": "assistant", "content": answers[len(prompts) - 1]}
+        learned = self.renderer.render([question, answer]).labels
+        *said, _end = [token for token in learned if token != IGNORE]
+        return said
 
     monkeypatch.setattr(Session, "_tokens", tokens)
     return Session(variant, Talking()), prompts

@@ -115,7 +115,8 @@ def test_wrong_data_is_refused_before_a_model_is_opened(content, message: str, t
 
 def test_tune_needs_a_recipe_and_a_method():
     result = CliRunner().invoke(ftkit, ["tune", "--method", "lora"])
-    assert result.stderr == "Error: tune needs --recipe: there are chat, medical, sql_qa\n"
+    known = "chat, instruct, medical, sql_qa"
+    assert result.stderr == f"Error: tune needs --recipe: there are {known}\n"
     result = CliRunner().invoke(ftkit, ["tune", "--recipe", "sql_qa"])
     assert result.stderr.startswith("Error: tune needs --method: there are full, lora")
 

@@ -28,6 +28,7 @@ def database(tmp_path_factory):
 
 def outcome(**facts):
     known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True, "samples": ()}
+    known |= {"labels": {}}
     return SimpleNamespace(**({"reply": facts.get("answer", "")} | known | facts))
 
 
@@ -44,6 +45,7 @@ CHECK = {"check": '{"rule": "contains", "words": "Lena"}', "kind": "recall"}
 HELP, NO, REST = (
     {"answer": "Call the emergency number."}, {"answer": "I cannot say."}, {"answer": "Rest."},
 )  # fmt: skip
+LABELS, RIGHT = {"labels": ("a cold", "fever and rest")}, {"answer": "fever and rest"}
 PAIRS = {
     "key_fact_recall": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
     "key_fact_precision": (FACTS, {"answer": "fever"}, {"answer": "fever, rash"}),
@@ -54,6 +56,17 @@ PAIRS = {
     "turns_right": (CHECK, {"answer": "Lena"}, {"answer": "Emma"}),
     "context_recall": (CHECK, {"answer": "Lena"}, {"answer": "Emma"}),
     "repetition": ({}, {"answer": "a b c d e"}, {"answer": "a b c a b c"}),
+    "label_accuracy": (LABELS, RIGHT, {"answer": "a cold"}),
+    "label_lenient": (LABELS, {"answer": "It is fever and rest."}, {"answer": "a cold"}),
+    "label_format": (LABELS, {"answer": "a cold"}, {"answer": "A cold!"}),
+    "label_likelihood": (
+        LABELS,
+        {"labels": {"a cold": 2.0, "fever and rest": 1.0}},
+        {"labels": {"a cold": 1.0}},
+    ),
+    "macro_f1": (LABELS, RIGHT, {"answer": "a cold"}),
+    "answer_match": ({}, {"answer": "Fever and  rest."}, {"answer": "fever or rest"}),
+    "word_overlap": ({}, {"answer": "fever, and rest"}, {"answer": "rest"}),
     "variety": ({}, {"samples": ("a", "b")}, {"samples": ("a", "a")}),
 }
 
@@ -75,7 +88,7 @@ def test_computing_equals_averaging_single_scores(name, database):
     outcomes = [outcome(**found) for found in facts]
     examples = [example(database=database, **meta)] * 2
     rows = [metric.row(*pair) for pair in zip(outcomes, examples, strict=True)]
-    scores = [metric.grade(*pair) for pair in zip(outcomes, examples, strict=True)]
+    scores = metric.grades(outcomes, examples)
     inputs = dict(zip(metric.columns, map(list, zip(*rows, strict=True)), strict=True))
     found = metric.compute(**inputs)
     assert found["scores"] == [score.value for score in scores]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ftkit.errors import FtkitError
-from ftkit.recipes._check import check, encode, leaks
+from ftkit.recipes._check import check, encode
 from ftkit.recipes._pack import Packer, fit_rows
 from ftkit.recipes._recipe import Example
 from ftkit.recipes._render import IGNORE, Rendered, Renderer
@@ -117,13 +117,8 @@ def test_overlong_examples_are_counted_named_and_limited() -> None:
         encode(rows, renderer, 40, 0.05)
 
 
-def test_leaks_are_named() -> None:
-    train, test = [chat("a", "b"), chat("c", "d")], [chat("c", "d", "t:1"), chat("c", "e", "t:2")]
-    assert leaks(train, test) == ["t:1"]
-
-
 def test_a_recipe_is_checked_whole() -> None:
-    parts = check(small.Unleaked(), small.tokenizer())
+    parts = check(small.Unleaked(), Renderer(small.tokenizer()))
     assert {split: part.rows for split, part in parts.items()} == {
         "train": 30, "validation": 10, "test": 10,
     }  # fmt: skip

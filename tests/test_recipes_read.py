@@ -180,7 +180,7 @@ def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
         recipe.examples("train")
     said = str(refusal.value).splitlines()
     assert said[0].startswith(f"{path}:21: not valid JSON")
-    assert said[0].endswith("4 of 34 rows cannot be used:")
+    assert said[0].endswith("4 of 34 rows cannot be used; --on-bad-rows skip leaves such rows out:")
     assert f"  2 × 'answer' is missing: {path}:22, {path}:23" in said
     skipping = override(recipe, {"on_bad_rows": "skip"}, "recipe")
     assert sum(len(skipping.examples(s)) for s in ("train", "validation", "test")) == 30

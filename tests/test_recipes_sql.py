@@ -112,9 +112,32 @@ def test_a_plain_file_is_asked_whole_by_eval(tmp_path: Path) -> None:
     assert [len(made.examples(split)) for split in ("train", "test")] == [0, 10]
 
 
-def test_a_reference_that_cannot_be_read_is_left_to_the_judge(tmp_path: Path) -> None:
-    made = recipe(tmp_path, str(source(tmp_path / "rows", sql="SELECT Age FROM T1 WHERE 'it's'")))
-    assert {example.meta["features"] for example in made.examples("test")} == {()}
+def test_what_is_odd_in_queries_and_databases_is_counted(tmp_path: Path) -> None:
+    place = source(tmp_path / "rows", sql='SELECT "Age" FROM T3 WHERE "Name Of" = "n3"')
+    file = place / "databases" / "all.sqlite"
+    file.write_bytes(gzip.decompress((place / "databases" / "all.sqlite.gz").read_bytes()))
+    made = recipe(tmp_path, str(place))
+    assert [(group.kind.split(";")[0], group.count) for group in made.found().odd] == [
+        ("quote text as names are quoted", 50)
+    ]
+    far = source(tmp_path / "far", sql="SELECT Age FROM T0 WHERE \"Name Of\" = 'n''o'")
+    assert [(group.kind, group.count) for group in recipe(tmp_path, str(far)).found().odd] == [
+        ("ask for a text that is not in the question", 50)
+    ]
+    assert made.examples("train")[0].reference.endswith("WHERE name_of = ' n3'")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DELETE FROM T3")
+        database.commit()
+    assert [group.kind for group in recipe(tmp_path, str(place)).found().odd] == [
+        "quote text as names are quoted; it is taught with apostrophes",
+        "ask a table that is empty: any query that finds nothing is right",
+    ]
+
+
+def test_a_schema_may_stand_in_the_database_alone(tmp_path: Path) -> None:
+    made = recipe(tmp_path, str(source(tmp_path / "rows", schema=None)))
+    shown = made.examples("test")[0].prompt[0]["content"]
+    assert shown.startswith("table t0: name_of text, age real\ntable t1: ")
 
 
 def test_tables_of_sqlite_itself_are_not_shown(tmp_path: Path) -> None:
@@ -130,8 +153,13 @@ def test_tables_of_sqlite_itself_are_not_shown(tmp_path: Path) -> None:
     assert "sqlite_sequence" not in shown
 
 
+T0 = 'CREATE TABLE "T0" ("Name Of" TEXT, "Age" REAL)'
+
+
 def test_one_schema_is_divided_by_question(tmp_path: Path) -> None:
-    place = source(tmp_path / "rows", schema="CREATE TABLE a (b TEXT)", sql="SELECT b FROM a")
+    place = source(
+        tmp_path / "rows", schema=f"CREATE TABLE a (b TEXT); {T0}", sql='SELECT "Age" FROM "T0"'
+    )
     made = recipe(tmp_path, str(place), validation="0.2")
     assert [len(made.examples(split)) for split in ("train", "validation")] == [32, 8]
 
@@ -168,7 +196,10 @@ def test_a_tested_question_is_never_trained_on(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"schema": "nonsense"}, "rows/dev.jsonl:1: 'schema' is not CREATE TABLE text"),
-        ({"schema": None}, "rows/dev.jsonl:1: 'schema' is null; a row has the texts question"),
+        ({"sql": "SELECT b FROM T0"}, "SQLite does not take 'sql': no such column: b"),
+        ({"sql": "DROP TABLE T0"}, "SQLite does not take 'sql': it does more than read"),
+        ({"schema": None, "db_id": None}, "rows/dev.jsonl:1: 'schema' is null; a row has the "),
+        ({"sql": "SELECT Age FROM T0 WHERE Age = 'var1'"}, "asks for 'var1', which stands where"),
         ({"db_id": "../../etc/passwd"}, "'db_id' is no plain file name"),
         ({"db_id": "other"}, "rows/dev.jsonl:1: no database at .*other.sqlite or other.sqlite.gz"),
     ],

@@ -6,8 +6,8 @@ the corpus holds all values, in random combinations, but no wording of validatio
 """
 
 from .corpus import corpus
-from .items import Talk, items
+from .items import Talk, drawn, items
 from .lexicon import pools
 from .prose import prose
 
-__all__ = ["Talk", "corpus", "items", "pools", "prose"]
+__all__ = ["Talk", "corpus", "drawn", "items", "pools", "prose"]

@@ -1,7 +1,9 @@
 """Talks: whole conversations to learn from, and conversations cut where the answer is graded."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import count as endless
 from random import Random
 
 from .plans import build
@@ -61,6 +63,12 @@ def items(split: str, seed: int, count: int) -> tuple[Talk, ...]:
         )
         found[_words(talk)] = talk
     return tuple(found.values())
+
+
+def drawn(seed: int) -> Iterator[Talk]:
+    """Yield talks of the training split without end; now and then one comes twice."""
+    for index in endless():
+        yield _talk("train", seed, index, 0)
 
 
 def _words(talk: Talk) -> tuple[str, ...]:

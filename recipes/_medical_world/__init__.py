@@ -6,8 +6,8 @@ question can only come from what pretraining read. It is for research on languag
 medical advice.
 """
 
-from .cases import Case, cases
+from .cases import Case, cases, drawn
 from .conditions import vocabulary
 from .passages import corpus, helpline, opening
 
-__all__ = ["Case", "cases", "corpus", "helpline", "opening", "vocabulary"]
+__all__ = ["Case", "cases", "corpus", "drawn", "helpline", "opening", "vocabulary"]

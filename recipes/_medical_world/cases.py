@@ -68,23 +68,35 @@ def cases(split: str, seed: int, count: int) -> tuple[Case, ...]:
     return tuple(islice(_draws(split, seed), count))
 
 
+def drawn(seed: int) -> Iterator[Case]:
+    """Yield cases of the training split without end; they come again and again."""
+    for found in _endless("train", seed):
+        yield from found
+
+
 def _draws(split: str, seed: int) -> Iterator[Case]:
-    """Draw cases without end, until nothing new comes."""
-    rng, seen, idle = Random(f"medical {split} {seed}"), set[str](), 0
-    among = conditions(split, seed)
-    while idle < DRAWS:
+    """Draw cases, until nothing new comes."""
+    seen, idle = set[str](), 0
+    for found in _endless(split, seed):
         idle += 1
+        if not any(case.question in seen for case in found):
+            seen |= {case.question for case in found}
+            idle = 0
+            yield from found
+        if idle >= DRAWS:
+            return
+
+
+def _endless(split: str, seed: int) -> Iterator[list[Case]]:
+    """Draw without end: a question for facts, or one that calls for care beside its twin."""
+    rng, among = Random(f"medical {split} {seed}"), conditions(split, seed)
+    while True:
         condition = rng.choice(among)
         if rng.random() < PLAIN[split]:
-            drawn = [_facts("facts", rng.choice(condition.aspects), condition, split, rng)]
+            yield [_facts("facts", rng.choice(condition.aspects), condition, split, rng)]
         else:
             kind = "emergency" if condition.urgent else rng.choice(TWINS)
-            drawn = _twins(kind, condition, split, rng)
-        if any(case.question in seen for case in drawn):
-            continue
-        seen |= {case.question for case in drawn}
-        idle = 0
-        yield from drawn
+            yield _twins(kind, condition, split, rng)
 
 
 def _facts(

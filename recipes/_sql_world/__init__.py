@@ -6,6 +6,6 @@ the corpus or in tuning rows.
 """
 
 from .corpus import corpus
-from .items import Item, databases, features, items
+from .items import Item, databases, drawn, features, held, items
 
-__all__ = ["Item", "corpus", "databases", "features", "items"]
+__all__ = ["Item", "corpus", "databases", "drawn", "features", "held", "items"]

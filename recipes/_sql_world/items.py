@@ -1,16 +1,20 @@
 """Items: questions with gold SQL over filled databases, each checked by running it."""
 
+import math
 import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count as endless
+from itertools import islice
 from pathlib import Path
 from random import Random
 
 import sqlglot
 from sqlglot import exp
 
+from .._sql_files import Values, literals
 from . import mix, schemas
 from .databases import Rows, Samples, fill, load, write
 from .domains import domains
@@ -25,9 +29,11 @@ SCHEMAS = {
     "test": 72,
 }  # databases of a split; items are dealt to them in turn
 INVENTED = {"train": 0.65, "validation": 0.0, "test": 0.0}  # share of made-up names
+QUESTIONS = 20  # to a database, where items are drawn without end
+PATIENCE = 1000  # asks in turn without a new item, after which a database is asked no more
 EMPTY = 0.15  # share of asks with an empty answer that are kept
 
-_FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
+FEATURES: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("join", (exp.Join,)),
     ("set", (exp.SetOperation,)),
     ("group", (exp.Group,)),
@@ -54,6 +60,7 @@ class Item:
         db_id: the database's name, unique over splits and seeds.
         features: what the gold query uses, see `features`.
         remark: the same ask in the wording of the corpus.
+        intent: what sort of ask it is, a section of heads.toml.
     """
 
     question: str
@@ -63,6 +70,7 @@ class Item:
     db_id: str
     features: tuple[str, ...]
     remark: str
+    intent: str
 
 
 @lru_cache(maxsize=8)
@@ -97,12 +105,46 @@ def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for index in range(SCHEMAS[split]):
-        name, schema = _schema(split, seed, index)
+        name, schema = schema_at(split, seed, index)
         path = folder / (f"{name}.sqlite" if filling == 0 else f"{name}-{filling}.sqlite")
         if not path.exists():
             write(schema, _rows(split, seed, index, filling), path)
         found[name] = path
     return found
+
+
+def drawn(seed: int, folder: Path) -> Iterator[Item]:
+    """Yield items of the training domains without end, QUESTIONS to a database.
+
+    The first items of a database are those of `items`.
+
+    Args:
+        seed: the world's seed.
+        folder: where the databases go, each when its first item is drawn.
+    """
+    for index in endless():
+        name, schema = schema_at("train", seed, index)
+        rows = _rows("train", seed, index, 0)
+        write(schema, rows, folder / f"{name}.sqlite")
+        yield from _asked("train", seed, index, QUESTIONS, patience=PATIENCE)
+
+
+@lru_cache(maxsize=4096)  # items are dealt to their databases in turn
+def held(db_id: str, count: int) -> Values:
+    """Return a few values of each column, as `recipes._sql_files.values_of` reads them.
+
+    Args:
+        db_id: as an item gives it.
+        count: values of a column, at most.
+    """
+    *_, split, seed, index = db_id.split("_")
+    schema = schema_at(split, int(seed), int(index))[1]
+    rows = _rows(split, int(seed), int(index), 0)
+    return tuple(
+        (table.name, name, literals(column, count))
+        for table in schema.tables
+        for name, column in zip(table.columns, zip(*rows[table.name], strict=True), strict=True)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -116,7 +158,7 @@ def features(sql: str) -> tuple[str, ...]:
     selects = list(tree.find_all(exp.Select))
     branches = 1 + sum(1 for _ in tree.find_all(exp.SetOperation))
     found = ["nesting"] if len(selects) > branches else []
-    return tuple(found + [name for name, kinds in _FEATURES if tree.find(*kinds) is not None])
+    return tuple(found + [name for name, kinds in FEATURES if tree.find(*kinds) is not None])
 
 
 def shape(sql: str) -> str:
@@ -125,7 +167,8 @@ def shape(sql: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _schema(split: str, seed: int, index: int) -> tuple[str, Schema]:
+def schema_at(split: str, seed: int, index: int) -> tuple[str, Schema]:
+    """Return the name and the schema of one database of a split."""
     rng = Random(f"schema {split} {seed} {index}")
     found = domains(split)
     schema = schemas.draw(found[index % len(found)], split, rng, INVENTED[split])
@@ -133,30 +176,35 @@ def _schema(split: str, seed: int, index: int) -> tuple[str, Schema]:
 
 
 def _rows(split: str, seed: int, index: int, filling: int) -> Rows:
-    return fill(_schema(split, seed, index)[1], Random(f"rows {split} {seed} {index} {filling}"))
+    return fill(schema_at(split, seed, index)[1], Random(f"rows {split} {seed} {index} {filling}"))
 
 
-def _asked(split: str, seed: int, index: int, count: int) -> list[Item]:
+def _asked(split: str, seed: int, index: int, count: int, patience: float = math.inf) -> list[Item]:
     """Return items over one database; no question and no query comes twice."""
-    name, schema = _schema(split, seed, index)
+    name, schema = schema_at(split, seed, index)
     rows = _rows(split, seed, index, 0)
     connection = sqlite3.connect(":memory:")
     load(schema, rows, connection)
     try:
-        return list(
-            _draw(name, schema, rows, connection, count, Random(f"items {split} {seed} {index}"))
-        )
+        rng = Random(f"items {split} {seed} {index}")
+        return list(islice(_draw(name, schema, rows, connection, rng, patience), count))
     finally:
         connection.close()
 
 
 def _draw(
-    name: str, schema: Schema, rows: Rows, connection: sqlite3.Connection, count: int, rng: Random
+    name: str,
+    schema: Schema,
+    rows: Rows,
+    connection: sqlite3.Connection,
+    rng: Random,
+    patience: float,
 ) -> Iterator[Item]:
     scene = Scene(schema, Samples(rows, rng), rng)
     seen: set[str] = set()
-    made = 0
-    while made < count:
+    idle = 0
+    while idle < patience:
+        idle += 1
         ask = mix.draw(scene, rng)
         if ask.sql in seen or not _clear(ask, connection, rng):
             continue
@@ -164,9 +212,9 @@ def _draw(
         if asked in seen:
             continue
         seen |= {ask.sql, asked}
-        made += 1
+        idle = 0
         used = features(shape(ask.sql))
-        yield Item(asked, schema.ddl, schema.compact, ask.sql, name, used, noted)
+        yield Item(asked, schema.ddl, schema.compact, ask.sql, name, used, noted, ask.head)
 
 
 def _others(ask: Ask) -> Iterator[str]:

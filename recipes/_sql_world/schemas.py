@@ -98,6 +98,11 @@ class Table:
     label: Field | None
 
     @property
+    def columns(self) -> list[str]:
+        """Return the names of all columns, in the order of the table."""
+        return [self.key, *(field.name for field in self.fields), *(k.name for k in self.links)]
+
+    @property
     def compact(self) -> str:
         """Return the line that `recipes._sql_schema.serialise` makes of the CREATE TABLE text."""
         names = {
