@@ -51,7 +51,7 @@ LEFT_OUT = {
     LEAKED: "repeat one of the test",
     APART: "belong to documents, schemas or dialogues that are held out",
     NEAR: "nearly repeat a question of the test",
-    UNASKED: "are of the test, but cannot be asked,",
+    UNASKED: "are of the test, but cannot be asked",
 }
 # Settings that do not change what is read.
 UNREAD = ("epochs", "length", "max_new_tokens", "max_dropped", "on_bad_rows", "cache", "data")
