@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.catalog import load
+from ftkit.catalog import load, names
 from ftkit.config import override
 from ftkit.recipes._check import Encoded, encode
 from ftkit.recipes._pack import Packer
@@ -116,7 +116,7 @@ def unpacked(made: Renderer, found: Encoded) -> list[list[str]]:
 @pytest.mark.parametrize("container", CONTAINERS)
 @settings(max_examples=12, deadline=None)
 @given(
-    recipe=st.sampled_from(["chat", "medical", "sql_qa"]),
+    recipe=st.sampled_from(names("recipes")),
     template=st.sampled_from(sorted(foreign.CONTROL)),
     talks=st.lists(TALK, min_size=4, max_size=6),
 )
