@@ -1,13 +1,13 @@
-"""Rows that nearly repeat a question of the test: most runs of three words are the same.
+"""Rows that nearly repeat a question of the test: most of their runs of three words are the same.
 
-Two hashes of a question's runs of words find what may be near (Broder 1997, resemblance); the
-words themselves then decide.
+Runs that many questions of the test share, such as an instruction before each, say nothing and are
+not counted (after the overlap by which GPT-3's training text was cleaned, arXiv:2005.14165).
 """
 
-import re
 from array import array
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -15,26 +15,16 @@ import numpy.typing as npt
 
 from ._recipe import Example
 
-WORD = re.compile(r"\w+")
-LEAST = 6  # words of a question; shorter ones are like others by chance
+LEAST = 4  # runs that say something; with fewer, questions are like others by chance
 ALIKE = 0.8  # share of runs in common, of those of both
-TRIED = 20  # test questions that one row is held against
+COMMON = 0.02  # share of the test's questions, from which on a run is common,
+OFTEN = 20  # and the least number of them
+TRIED = 20  # test questions that one row is held against, those with most runs in common first
+AT_ONCE = 2**16  # rows
 # Bytes with those of ASCII that are in no word as spaces: faster than to find words.
 SPACED = bytes(byte if byte > 127 or chr(byte).isalnum() else 32 for byte in range(256))
-ODD_ONE, ODD_TWO = 0x9E3779B1, 0x85EBCA77  # so that the order of words counts
-
-
-def near_marks(text: str) -> tuple[int, int]:
-    """Hash a question so that equal hashes are likely for two that are near; (0, 0) if short."""
-    words = text.lower().encode().translate(SPACED).split()
-    if len(words) < LEAST:
-        return 0, 0
-    marks = list(map(crc32, words))
-    runs = [
-        (one + two * ODD_ONE + three * ODD_TWO) & 0xFFFFFFFF
-        for one, two, three in zip(marks, marks[1:], marks[2:], strict=False)
-    ]
-    return min(runs), max(runs)
+Numbers = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint32]
 
 
 def asked_words(example: Example) -> str:
@@ -45,51 +35,114 @@ def asked_words(example: Example) -> str:
     return "\n".join(m["content"] for m in example.messages if m["role"] == "user")
 
 
+def runs_of(text: str) -> list[int]:
+    """Hash each run of three words, whatever their case and the signs between them.
+
+    >>> len(runs_of("What is it, then?")), runs_of("what IS it: then") == runs_of("What is it then")
+    (2, True)
+    """
+    marks = list(map(crc32, text.lower().encode().translate(SPACED).split()))
+    return [
+        (one + 3 * two + 7 * three) & 0xFFFFFFFF  # so that the order of words counts
+        for one, two, three in zip(marks, marks[1:], marks[2:], strict=False)
+    ]
+
+
+class Runs:
+    """The runs of every row's question, in a file.
+
+    Args:
+        file: to write, which `near` reads again.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.path = file
+        self._file = file.open("wb")
+        self._ends, self._place = array("Q", [0]), 0
+
+    def add(self, example: Example) -> None:
+        """Write the runs of the next row."""
+        runs = runs_of(asked_words(example))
+        self._file.write(array("I", runs).tobytes())
+        self._place += len(runs)
+        self._ends.append(self._place)
+
+    def __enter__(self) -> "Runs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self) -> tuple[Hashes, Numbers]:
+        """Give all runs, and where each row's begin and end."""
+        held = np.memmap(self.path, np.uint32, "r") if self._place else np.empty(0, np.uint32)
+        return held, np.array(self._ends, np.int64)
+
+
 def near(
-    example: Callable[[int], Example],
-    marks: "tuple[array[int], array[int]]",
-    test: npt.NDArray[np.int64],
-    rest: npt.NDArray[np.int64],
-) -> list[tuple[int, int]]:
+    runs: Runs, test: Numbers, rest: Numbers, example: Callable[[int], Example]
+) -> Iterator[tuple[int, int]]:
     """Find rows that nearly repeat a test question about the same schema or without one.
 
     Args:
-        example: gives one by its number.
-        marks: of each, what `near_marks` gives.
+        runs: of all rows.
         test: numbers of the test rows.
         rest: numbers of the rows that are held against them.
+        example: gives one by its number.
 
-    Returns:
-        Pairs of a row and the test row that it is near to.
+    Yields:
+        A row and the test row that it is near to.
     """
-    known: dict[tuple[int, int], list[int]] = defaultdict(list)
-    likely = np.zeros(len(rest), np.bool_)
-    for which, hashes in enumerate(np.array(mark, np.uint32) for mark in marks):
-        for number in test:
-            if hashes[number]:
-                known[which, int(hashes[number])].append(int(number))
-        likely |= (hashes[rest] > 0) & np.isin(hashes[rest], hashes[test])
-    found = []
-    runs: dict[int, tuple[frozenset[str], str]] = {}
-    for number in rest[likely].tolist():
-        tried = [t for which in (0, 1) for t in known[which, marks[which][number]]]
-        mine = _runs(example(number))
-        for other in dict.fromkeys(tried[:TRIED]):
-            if other not in runs:
-                runs[other] = _runs(example(other))
-            if mine[1] == runs[other][1] and _alike(mine[0], runs[other][0]) >= ALIKE:
-                found.append((number, other))
-                break
-    return found
+    held, ends = runs.read()
+    known = _Known(held, ends, test)
+    for first in range(0, len(rest) if known.runs.size else 0, AT_ONCE):
+        for number in known.likely(held, ends, rest[first : first + AT_ONCE]).tolist():
+            mine = set(held[ends[number] : ends[number + 1]].tolist()) - known.common
+            for other in known.closest(mine):
+                theirs = set(held[ends[other] : ends[other + 1]].tolist()) - known.common
+                alike = len(mine & theirs) / len(mine | theirs)
+                if alike >= ALIKE and _schema(example(number)) == _schema(example(other)):
+                    yield number, other
+                    break
 
 
-def _runs(example: Example) -> tuple[frozenset[str], str]:
-    """Take a question's runs of words, and the schema it is put to."""
-    words = WORD.findall(asked_words(example).lower())
-    runs = zip(words, words[1:], words[2:], strict=False)
-    return frozenset(map(" ".join, runs)), str(example.meta.get("schema", ""))
+class _Known:
+    """Which runs say something, and which test questions have them."""
+
+    def __init__(self, held: Hashes, ends: Numbers, test: Numbers) -> None:
+        flat, self.rows = _flat(held, ends, test)
+        found, counts = np.unique(flat, return_counts=True)
+        often = counts > max(OFTEN, COMMON * len(test))
+        self.common = set(found[often].tolist())
+        self._common = found[often]
+        order = np.argsort(flat, kind="stable")
+        self.runs, self.rows = flat[order], test[self.rows[order]] if len(test) else test
+        kept = ~np.isin(self.runs, self._common)
+        self.runs, self.rows = self.runs[kept], self.rows[kept]
+
+    def likely(self, held: Hashes, ends: Numbers, rows: Numbers) -> Numbers:
+        """Choose rows most of whose runs are in the test; no other can be near to a question."""
+        flat, owner = _flat(held, ends, rows)
+        own = np.bincount(owner[~np.isin(flat, self._common)], minlength=len(rows))
+        hits = np.bincount(owner[np.isin(flat, self.runs)], minlength=len(rows))
+        return rows[(own >= LEAST) & (hits >= ALIKE * own)]
+
+    def closest(self, mine: set[int]) -> list[int]:
+        """List the test rows with most of these runs."""
+        wanted = np.array(sorted(mine), np.uint32)
+        begin, end = (np.searchsorted(self.runs, wanted, side) for side in ("left", "right"))
+        spans = zip(begin.tolist(), end.tolist(), strict=True)
+        count = Counter(int(row) for one, two in spans for row in self.rows[one:two])
+        return [row for row, _ in count.most_common(TRIED)]
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> float:
-    """Jaccard's index."""
-    return len(one & other) / max(1, len(one | other))
+def _flat(held: Hashes, ends: Numbers, rows: Numbers) -> tuple[Hashes, Numbers]:
+    """Take the runs of some rows, and for each the place of its row among them."""
+    sizes = ends[rows + 1] - ends[rows]
+    owner = np.repeat(np.arange(len(rows)), sizes)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.asarray(held[ends[rows][owner] + within]), owner
+
+
+def _schema(example: Example) -> str:
+    return str(example.meta.get("schema", ""))

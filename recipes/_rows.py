@@ -6,7 +6,6 @@ What was read is found again by what the sources hold, the recipe's settings and
 import hashlib
 import json
 import re
-from array import array
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from ftkit.config import table
 
 from ..basemodel.record import BadRow
 from ._found import NAMED, Found, Group
-from ._near import asked_words, near, near_marks
+from ._near import Runs, near
 from ._read import Row, streams
 from ._recipe import Example, Recipe, Split
 from ._split import (
@@ -51,7 +50,7 @@ LEFT_OUT = {
     LEAKED: "repeat one of the test",
     APART: "belong to documents, schemas or dialogues that are held out",
     NEAR: "nearly repeat a question of the test",
-    UNASKED: "are of the test, but cannot be asked,",
+    UNASKED: "are of the test, but cannot be asked",
 }
 # Settings that do not change what is read.
 UNREAD = ("epochs", "length", "max_new_tokens", "max_dropped", "on_bad_rows", "cache", "data")
@@ -155,14 +154,18 @@ class _Reading:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
         self.writer, self.ledger = Writer(folder), Ledger()
-        self.marks = array("I"), array("I")
+        self.runs = Runs(folder / "runs")
         self.groups: dict[str, dict[str, Group]] = {"bad": {}, "odd": {}, "left_out": {}}
         self.rows = 0
 
     def read(self, weights: tuple[float, ...]) -> None:
         """Fill the folder."""
         unread: list[str] = []
-        with (self.folder / REJECTED).open("w", encoding="utf-8") as rejected, self.writer:
+        with (
+            (self.folder / REJECTED).open("w", encoding="utf-8") as rejected,
+            self.writer,
+            self.runs,
+        ):
             for number, word in enumerate(self.recipe.data):
                 found, _, left = streams(word)
                 unread += left
@@ -215,8 +218,7 @@ class _Reading:
             meta.get("asked", True),
             side,
         )
-        for marks, mark in zip(self.marks, near_marks(asked_words(example)), strict=True):
-            marks.append(mark)
+        self.runs.add(example)
         for text in texts:
             if MAYBE.search(text):  # ten times as fast
                 for kind in {str(match.lastgroup) for match in ODD.finditer(text)}:
@@ -238,11 +240,12 @@ class _Reading:
 
     def _leave_out_near(self, codes: Codes, store: Store) -> None:
         rest = np.flatnonzero((codes == TRAIN) | (codes == VALIDATION))
-        pairs = near(store.__getitem__, self.marks, np.flatnonzero(codes == TEST), rest)
-        for number, other in pairs:
+        test = np.flatnonzero(codes == TEST)
+        for number, other in near(self.runs, test, rest, store.__getitem__):
             codes[number] = NEAR
             places = f"{store[number].where} (near {store[other].where})"
             self._group("left_out", LEFT_OUT[NEAR]).add(places)
+        self.runs.path.unlink()
 
     def _count_left_out(self, codes: Codes, store: Store) -> None:
         for code, kind in LEFT_OUT.items():

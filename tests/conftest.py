@@ -9,10 +9,17 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import atexit
 import random
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# What tests read and unpack is no user's: it goes with them.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ftkit-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

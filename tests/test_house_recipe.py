@@ -60,7 +60,7 @@ def test_the_recipe_of_the_page_is_one_short_file():
 def test_the_rows_of_the_page_can_be_looked_at(copy: Path):
     world, rows = said(copy, "data")
     assert re.search(r"^train +149 rows from 149 units$", world, flags=re.MULTILINE)
-    assert "assistant: «Monday <end>»" in rows
+    assert "assistant: «Tuesday <end>»" in rows
 
 
 @pytest.mark.slow

@@ -215,6 +215,27 @@ def test_leaks_are_left_out_and_named(tmp_path: Path) -> None:
         assert not asked & {e.prompt[-1]["content"] for e in recipe.examples(split)}
 
 
+def test_an_instruction_that_all_rows_share_makes_none_near(tmp_path: Path) -> None:
+    shared = "Read the following mail of a customer and say in one word how it was meant: "
+    rows = [
+        {"question": f"{shared}{n} parcels came {n + 1} days late", "answer": "x"}
+        for n in range(400)
+    ]
+    (tmp_path / "r.jsonl").write_bytes(lines(rows))
+    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    found = recipe.found()
+    assert found is not None
+    assert found.left_out == ()
+    twin = rows[5] | {"question": rows[5]["question"].upper() + "!", "answer": "y"}
+    (tmp_path / "s" / "test.jsonl").parent.mkdir()
+    (tmp_path / "s" / "test.jsonl").write_bytes(lines([*rows[100:], twin]))
+    (tmp_path / "s" / "train.jsonl").write_bytes(lines(rows[:100]))
+    recipe = override(MEDICAL, made | {"data": [str(tmp_path / "s")]}, "recipe")
+    (group,) = recipe.found().left_out
+    assert group.where == [f"{tmp_path}/s/train.jsonl:6 (near {tmp_path}/s/test.jsonl:301)"]
+
+
 def test_odd_texts_are_counted_and_used(tmp_path: Path) -> None:
     odd = ["Say <|end|> now.", "Lost \ufffd here.", "A bell \x07.", "[INST] do it [/INST]"]
     rows = [{"question": text, "answer": "No."} for text in odd]
