@@ -103,6 +103,15 @@ def test_answers_end_with_a_whole_sentence() -> None:
     assert cut("one two three", 9) == "one two"
 
 
+def test_an_answer_that_is_cut_is_named(tmp_path: Path) -> None:
+    rows = [asked(n, answer="Rest helps. " * (60 if n < 3 else 2)) for n in range(20)]
+    recipe = override(MEDICAL, {"data": [write(tmp_path / "r.jsonl", rows)]}, "recipe")
+    (group,) = recipe.found().odd
+    assert (group.kind, group.count) == (
+        "have an answer that is cut to whole sentences (600 characters)", 3,
+    )  # fmt: skip
+
+
 def test_a_safe_refusal_is_what_a_harmful_request_calls_for(tmp_path: Path) -> None:
     rows = [asked(n, "principle 1", safety="refuse") for n in range(20)] + [asked(99)]
     recipe = override(
