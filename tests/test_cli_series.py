@@ -78,22 +78,29 @@ def test_a_series_trains_each_goes_on_and_is_passed_over_when_done(base: Path) -
 
 
 @pytest.mark.slow
-def test_a_series_that_was_killed_goes_on_where_it_stopped(base: Path, tmp_path: Path) -> None:
+def test_a_series_that_was_stopped_goes_on_where_it_stopped(base: Path) -> None:
     words = ["--recipe", "sql_qa", "--method", "lora", "--method", "full", "--base", base]
-    words += ["--data", "sing.jsonl", *QUICK[2:], "--set", "recipe.epochs=40", "--out", "study"]
-    whole = tune(*words[:-1], "whole")
+    words += ["--data", "sing.jsonl", *QUICK[4:], "--set", "recipe.epochs=200"]
+    words += ["--set", "plan.checks=20", "--set", "plan.patience=99"]
+    whole = tune(*words, "--out", "whole")
     assert whole.exit_code == 0, whole.stderr
-    root = Path(__file__).parent.parent
+    words += ["--out", "study"]
     command = [sys.executable, "-m", "ftkit", "tune", *map(str, words)]
-    work = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(root)})
-    kept = Path("study/sql_qa-lora/run/checkpoints")
+    root = Path(__file__).parent.parent
+    work = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": str(root)}, stderr=subprocess.PIPE, text=True
+    )
+    log = Path("study/sql_qa-lora/run/log.jsonl")
     until = time.monotonic() + 300
-    while not (kept.is_dir() and any(kept.glob("*/*"))):
+    while not (log.is_file() and log.read_text().count('"loss"') > 5):
         assert work.poll() is None
         assert time.monotonic() < until
-        time.sleep(0.05)
-    work.send_signal(signal.SIGKILL)
-    work.wait()
+        time.sleep(0.02)
+    work.send_signal(signal.SIGINT)
+    said = work.communicate(timeout=100)[1]
+    assert work.returncode == 130
+    assert said.endswith("; the same command again goes on with all\n"), said
+    assert not Path("study/sql_qa-full").exists()
     again = tune(*words)
     assert again.exit_code == 0, again.stderr
     for name in ("sql_qa-lora", "sql_qa-full"):
