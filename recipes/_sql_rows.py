@@ -57,9 +57,12 @@ def asked(row: Row, databases: str, cache: Path) -> Asked:
     sql = words(row, "sql", "query", "answer", fits=WHAT_FITS)
     db_id = words(row, "db_id", needed=False)
     home = Path(databases) if databases else row.folder / "databases"
+    if databases and not home.is_dir():
+        raise FtkitError(f"'recipe.databases' is no folder: {databases}")
     database = _database(row, db_id, home, cache) if db_id else None
-    told = words(row, "schema", "sql_context", "context", needed=database is None, fits=WHAT_FITS)
-    schema = _tables(told) if told else schema_of(database) if database else ""
+    own, empty = _held(row, database) if database else ("", frozenset[str]())
+    told = words(row, "schema", "sql_context", "context", needed=not own, fits=WHAT_FITS)
+    schema = _tables(told) if told else own
     try:
         names(schema)
         fault = compiles(sql, schema, database)
@@ -72,7 +75,7 @@ def asked(row: Row, databases: str, cache: Path) -> Asked:
     _look_at(row, question, sql)
     if spelt_as_names(sql, names(schema)):
         row.odd.append("quote text as names are quoted; it is taught with apostrophes")
-    if database and _empty(database) & set(WORD.findall(sql.lower())):
+    if empty & set(WORD.findall(sql.lower())):
         row.odd.append("ask a table that is empty: any query that finds nothing is right")
     return Asked(question, schema, sql, db_id, home, database)
 
@@ -109,14 +112,22 @@ def _found(home: Path, db_id: str, cache: Path) -> Path:
     return find_database(home, db_id, "", cache)
 
 
-def _empty(database: Path) -> frozenset[str]:
-    facts = database.stat()
-    return _empty_at(database, facts.st_size, facts.st_mtime_ns)
+def _held(row: Row, database: Path) -> tuple[str, frozenset[str]]:
+    """Read a database's schema and which of its tables are empty.
+
+    Raises:
+        BadRow: when SQLite cannot read it.
+    """
+    try:
+        facts = database.stat()
+        return _held_at(database, facts.st_size, facts.st_mtime_ns)
+    except FtkitError as problem:
+        raise BadRow(row.where, "a database that cannot be read", str(problem)) from None
 
 
 @lru_cache(maxsize=1024)
-def _empty_at(database: Path, *_: int) -> frozenset[str]:
-    return empty_tables(database)
+def _held_at(database: Path, *_: int) -> tuple[str, frozenset[str]]:
+    return schema_of(database), empty_tables(database)
 
 
 def _tables(schema: str) -> str:
