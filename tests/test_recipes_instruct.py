@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,12 @@ def test_a_sample_is_whole(sample):
     assert rows == list(recipe(sample=sample).examples("train"))
     assert rows != list(recipe(sample=sample, world_seed=1).examples("train"))
     assert len(rows) >= 400
+
+
+def test_a_sample_that_is_asked_for_more_than_there_is_ends(monkeypatch):
+    """--set recipe.tests=1000000 would draw for ever."""
+    monkeypatch.setattr(sys.modules["ftkit.recipes._samples.sentiment"], "IDLE", 9)
+    assert 1000 < len(recipe(tests=10**7).examples("test")) < 10**5
 
 
 def test_reviews_need_the_whole_sentence():
