@@ -189,5 +189,5 @@ def _listed(words: Sequence[str]) -> str:
 def _value(value: Any) -> str:
     """Write a value as a person reads it, on one line."""
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return f"{value:.15g}"  # the last of 17 digits is noise: 0.30000000000000004
     return "NULL" if value is None else " ".join(str(value).splitlines())

@@ -115,10 +115,10 @@ def data(
     if html is not None:
         write_whole(html, page(views))
         screen.print(f"\n{html}: the same as a page")
-    if prose is not None:
-        screen.print(f"\n{_write(prose, parts)}")
     if said := reject([view.found for view in views if view.found], skip, rejected):
         screen.print(f"\n{said}")
+    if prose is not None:
+        screen.print(f"\n{_write(prose, parts)}")
     _refuse_overlong(taught, views)
 
 

@@ -267,8 +267,8 @@ class _Evaluation:
                 entry.name: {
                     "answer": entry.outcomes[place].answer,
                     "reply": entry.outcomes[place].reply,
-                    "scores": {name: found[place].value for name, found in scores.items()},
-                    "reason": next(iter(scores.values()))[place].reason,
+                    "scores": {name: scores[name][place].value for name in self.metrics},
+                    "reason": scores[next(iter(self.metrics))][place].reason,
                 }
                 for entry, scores in self.entries
             }

@@ -107,5 +107,9 @@ def test_a_query_about_ties_that_fails_says_nothing(ask: Any) -> None:
     assert told("?", sql, ask(sql), refuses) == "Elm\nThe name is Elm."
 
 
+def test_a_large_number_keeps_its_digits_and_a_sum_has_no_noise() -> None:
+    assert table([(12345678901.5, 0.1 + 0.2)]) == "12345678901.5 | 0.3"
+
+
 def test_a_broken_value_cannot_make_a_line() -> None:
     assert table([("a\nb", 1)]).count("\n") == 0

@@ -14,6 +14,7 @@ from ftkit.config import override, read_toml
 from ftkit.errors import FtkitError
 from ftkit.recipes import instruct
 from ftkit.recipes._check import check
+from ftkit.recipes._mix import load as load_mixture
 from ftkit.recipes._samples.code import functions
 from ftkit.recipes._samples.sentiment import LABELS, clauses
 
@@ -142,6 +143,9 @@ def test_few_short_answers_are_labels_and_a_note_says_so(tmp_path):
     assert other.notes() == ()
     assert all("labels" not in row.meta for row in other.examples("test"))
     assert recipe(labels="").labels == ("",)
+    assert recipe(labels="spam, no spam").labels == ("spam", "no spam")
+    both = load_mixture("instruct,chat", {"instruct.data": [str(tmp_path / "rows.jsonl")]})
+    assert both.notes() == (f"instruct: {made.notes()[0]}",)
 
 
 @pytest.mark.parametrize(
