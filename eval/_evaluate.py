@@ -116,7 +116,7 @@ class _Evaluation:
     def run(self) -> Iterator[Record]:
         """Ask everybody, then write the card."""
         recipe = self.group.recipe
-        names = dict.fromkeys([*recipe.metrics, *ALWAYS])
+        names = dict.fromkeys([*(recipe.metrics or ALWAYS[::-1]), *ALWAYS])  # the first ranks
         self.metrics = {name: catalog.load("eval", name) for name in names}
         others = [(other.recipe, other.items) for other in self.others]
         self.memory = Memory(recipe, others, self.kept)

@@ -15,6 +15,7 @@ from ._sql_files import compiles, empty_tables, find_database, schema_of
 
 WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
 CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
+BEFORE = re.compile(r"\A(\s|--[^\n]*\n|/\*.*?\*/)+", re.DOTALL)  # comments, before a statement
 WORD = re.compile(r"\w+")
 TEXT = re.compile("'((?:[^']|'')*)'")
 UNFILLED = re.compile(r"var\d+|\w+_name\d+", re.IGNORECASE)  # of templates of questions
@@ -134,5 +135,5 @@ def _tables(schema: str) -> str:
     """Leave out what fills the tables: some sets have it beside what makes them."""
     if "INSERT" not in schema.upper():
         return schema
-    parts = [part.strip() for part in schema.split(";")]
+    parts = [BEFORE.sub("", part).strip() for part in schema.split(";")]
     return "; ".join(part for part in parts if CREATE.match(part))

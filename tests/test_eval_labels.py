@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from ftkit.adapters._variant import open_variant
 from ftkit.catalog import load
+from ftkit.eval import _evaluate
 from ftkit.eval._answers import Outcome, answers
 from ftkit.eval._ask import Asker, Form
 from ftkit.eval._evaluate import _Evaluation
@@ -211,6 +213,16 @@ def test_answers_are_listed_by_what_concerns_them_alone():
     work.metrics = {"word_overlap": metrics["word_overlap"]}  # what some item is scored by
     told = json.loads(work._answers())["variants"]["base"]
     assert (told["scores"], told["reason"]) == ({"word_overlap": 1.0}, "all")
+
+
+def test_without_metrics_of_its_own_a_recipe_is_ranked_by_bits_per_byte(monkeypatch):
+    """Not by the share of answers that end, which says nothing of what stands in them."""
+    monkeypatch.setattr(_evaluate, "Memory", None)
+    group = SimpleNamespace(recipe=SimpleNamespace(metrics=()))
+    work = _Evaluation(group, [], 0, 0, Path(), Path())
+    with pytest.raises(TypeError):
+        next(work.run())
+    assert list(work.metrics) == ["bits_per_byte", "own_stop"]
 
 
 def test_word_overlap_is_rouge_l():
