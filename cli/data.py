@@ -30,7 +30,7 @@ from ._preview import Preview, lines, page, preview
     multiple=True,
     help="Rows, PATH[@WEIGHT]; again for more [default: the embedded world].",
 )
-@_options.on_bad_rows
+@_options.on_bad_rows()
 @click.option(
     "--rejected",
     metavar="FILE.jsonl",
