@@ -90,6 +90,7 @@ def test_of_what_no_tie_can_be_told_nothing_is_said(sql: str) -> None:
 def test_a_tie_is_of_all_keys_and_of_an_alias_too(ask: Any) -> None:
     for sql, tied in (
         ("SELECT name, year AS y FROM ships ORDER BY y LIMIT 1", True),
+        ("SELECT year AS name, name AS year FROM ships ORDER BY ships.year LIMIT 1", True),
         ("SELECT name FROM ships ORDER BY year, name LIMIT 1", False),
         ("SELECT name FROM ships ORDER BY year LIMIT 4", False),
         ("SELECT name FROM ships ORDER BY year LIMIT 0", False),
