@@ -153,14 +153,18 @@ def debug(command: F) -> F:
     )(command)
 
 
-def on_bad_rows(command: F) -> F:
-    """Add --on-bad-rows: what becomes of rows of a source that cannot be used."""
+def on_bad_rows(default: str = "stop") -> Callable[[F], F]:
+    """Add --on-bad-rows: what becomes of rows of a source that cannot be used.
+
+    Args:
+        default: what help says of the word that is not given.
+    """
     return click.option(
         "--on-bad-rows",
         type=click.Choice(["stop", "skip"]),
         help="At rows that cannot be used: name them and stop, or go on without them "
-        "[default: stop].",
-    )(command)
+        f"[default: {default}].",
+    )
 
 
 def dry_run(command: F) -> F:

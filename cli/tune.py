@@ -46,7 +46,7 @@ TABLES = ("recipe", "method", "plan")
     multiple=True,
     help="Rows to learn from, PATH[@WEIGHT]; again for more [default: the embedded world].",
 )
-@_options.on_bad_rows
+@_options.on_bad_rows()
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),

@@ -56,6 +56,10 @@ class Mixture(Recipe):
         known = [(part.name, found) for part in self.parts if (found := part.found())]
         return joined(known) if known else None
 
+    def decided(self) -> tuple[str, ...]:
+        """Say what was taken for granted, each sentence behind its recipe's name."""
+        return tuple(f"{part.name}: {said}" for part in self.parts for said in part.decided())
+
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Put a user's words as the part does that asks databases, if there is a database."""
         asks = self._querying if database is not None else None

@@ -43,6 +43,7 @@ class Instruct(Recipe):
     def __post_init__(self) -> None:
         """Refuse labels that cannot be told apart."""
         super().__post_init__()
+        object.__setattr__(self, "labels", tuple(label.strip() for label in self.labels))
         spelt = {" ".join(label.split()) for label in self.labels}
         if self.labels not in ((), ("",)) and ("" in spelt or len(spelt) < len(self.labels)):
             raise FtkitError(f"'recipe.labels' takes different words, not {','.join(self.labels)}")
@@ -87,14 +88,14 @@ class Instruct(Recipe):
         rows, labels = super().examples(split), _labels(self)
         return Labelled(rows, labels) if labels else rows
 
-    def notes(self) -> tuple[str, ...]:
+    def decided(self) -> tuple[str, ...]:
         """Say which answers were taken for labels without being asked to."""
         labels = () if self.labels else _labels(self)
         said = (
             f"{len(labels)} answers, taken for labels: {', '.join(labels)}; "
             "--set recipe.labels= to say otherwise"
         )
-        return (*super().notes(), said) if labels else super().notes()
+        return (said,) if labels else ()
 
     def prose(self, example: Example) -> Prose:
         """Ask in plain text: the answer follows the prompt on the next line."""

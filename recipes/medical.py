@@ -39,7 +39,7 @@ class Medical(Recipe):
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield questions about the conditions that training rows may ask about."""
-        for case in _medical_world.drawn(seed):
+        for case in _medical_world.drawn(seed, self.world_seed):
             yield {"question": case.question, "answer": case.answer, "focus": case.condition}
 
     def corpus(self) -> Iterator[str]:

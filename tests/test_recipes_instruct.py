@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ftkit.config import override, read_toml
 from ftkit.errors import FtkitError
 from ftkit.recipes import instruct
 from ftkit.recipes._check import check
+from ftkit.recipes._mix import load as load_mixture
 from ftkit.recipes._samples.code import functions
 from ftkit.recipes._samples.sentiment import LABELS, clauses
 
@@ -104,6 +106,12 @@ def test_a_sample_is_whole(sample):
     assert len(rows) >= 400
 
 
+def test_a_sample_that_is_asked_for_more_than_there_is_ends(monkeypatch):
+    """--set recipe.tests=1000000 would draw for ever."""
+    monkeypatch.setattr(sys.modules["ftkit.recipes._samples.sentiment"], "IDLE", 9)
+    assert 1000 < len(recipe(tests=10**7).examples("test")) < 10**5
+
+
 def test_reviews_need_the_whole_sentence():
     """The clauses alone say little: half of the frames turn or outweigh what stands in them."""
     rows = list(recipe().examples("train"))
@@ -135,6 +143,9 @@ def test_few_short_answers_are_labels_and_a_note_says_so(tmp_path):
     assert other.notes() == ()
     assert all("labels" not in row.meta for row in other.examples("test"))
     assert recipe(labels="").labels == ("",)
+    assert recipe(labels="spam, no spam").labels == ("spam", "no spam")
+    both = load_mixture("instruct,chat", {"instruct.data": [str(tmp_path / "rows.jsonl")]})
+    assert both.notes() == (f"instruct: {made.notes()[0]}",)
 
 
 @pytest.mark.parametrize(
