@@ -191,6 +191,10 @@ class Recipe:
         """Say in sentences what was taken from the rows for granted, such as their labels."""
         return ()
 
+    def settled(self) -> "Recipe":
+        """Make settings of what was taken for granted, so that it holds for other rows too."""
+        return self
+
     def corpus(self) -> Iterator[str]:
         """Yield plain-text documents that hold the skill as prose, for pretraining."""
         yield from ()

@@ -97,6 +97,10 @@ class Instruct(Recipe):
         )
         return (said,) if labels else ()
 
+    def settled(self) -> Recipe:
+        """Fix the labels, or that there are none."""
+        return replace(self, labels=_labels(self) or ("",))
+
     def prose(self, example: Example) -> Prose:
         """Ask in plain text: the answer follows the prompt on the next line."""
         asked = "\n".join(message["content"] for message in example.prompt)
