@@ -1,0 +1,51 @@
+"""How rows are divided: named parts, sources that share documents, and what is near to a test."""
+
+from itertools import count
+
+import numpy as np
+
+from ftkit.recipes._split import APART, TEST, TRAIN, VALIDATION, Codes, Ledger, assign, digest
+
+PLAIN, NAMED_TRAIN, NAMED_VALIDATION, NAMED_TEST = 0, TRAIN + 1, VALIDATION + 1, TEST + 1
+
+
+def ledger(*rows: tuple[str, int, int]) -> Ledger:
+    """Enter rows of a unit, a source and a part, no two the same."""
+    made = Ledger()
+    for number, (unit, source, part) in zip(count(), rows, strict=False):
+        made.add(digest(str(number)), digest(unit), 0, source, part, 1, 0)
+    return made
+
+
+def units(made: Ledger, codes: Codes, code: int) -> set[int]:
+    return set(np.array(made.unit, np.uint64)[codes == code].tolist())
+
+
+def test_a_document_of_a_small_source_is_in_the_split_in_which_a_large_one_has_it() -> None:
+    small = [(f"ill {n % 5}", 0, PLAIN) for n in range(40)]
+    large = [(f"ill {n % 40}", 1, PLAIN) for n in range(160)]
+    for rows in ([*small, *large], [*large, *small]):
+        made = ledger(*rows)
+        codes = assign(made, 0.2, whole=False)
+        train, checked, asked = (units(made, codes, code) for code in (TRAIN, VALIDATION, TEST))
+        assert train
+        assert asked
+        assert checked
+        assert not train & asked
+        assert not train & checked
+        assert not checked & asked
+
+
+def test_a_small_source_alone_is_divided_row_by_row() -> None:
+    made = ledger(*((f"ill {n % 2}", n % 3, PLAIN) for n in range(90)))
+    codes = assign(made, 0.2, whole=False)
+    assert [int((codes == code).sum()) for code in (TEST, APART)] == [18, 0]
+
+
+def test_named_files_keep_their_division_of_schemas_validation_too() -> None:
+    parts = (NAMED_TRAIN, NAMED_VALIDATION, NAMED_TEST)
+    made = ledger(*((f"schema {n}", 0, part) for part in parts for n in range(12)))
+    meant = assign(made, 0.05, whole=False, strict=False)
+    assert meant.tolist() == [TRAIN] * 12 + [VALIDATION] * 12 + [TEST] * 12
+    refused = assign(made, 0.05, whole=False, strict=True)
+    assert refused.tolist() == [APART] * 24 + [TEST] * 12
