@@ -61,7 +61,7 @@ def _named(row: list[str], where: str) -> list[str]:
 def _in_columns(row: list[str], names: list[str], where: str) -> Any:
     if len(row) != len(names):
         words = f"{len(row)} fields, but the first line names {len(names)} columns"
-        return BadRow(where, "wrong number of fields", words)
+        return BadRow(where, "wrong number of fields", words, row)
     return dict(zip(names, row, strict=True))
 
 
@@ -98,7 +98,10 @@ def parquet(part: Part, columns: tuple[str, ...]) -> Iterator[Record]:
 
 def _of_batch(batch: Any, number: int, where: str) -> Any:
     """Take a row out of a batch; return the error where it cannot be read."""
-    try:
-        return {name: batch.column(name)[number].as_py() for name in batch.schema.names}
-    except UnicodeDecodeError:
-        return BadRow(where, "not UTF-8", f'"{batch.schema.names[0]}" is not UTF-8')
+    row: dict[str, Any] = {}
+    for name in batch.schema.names:
+        try:
+            row[name] = batch.column(name)[number].as_py()
+        except UnicodeDecodeError:
+            return BadRow(where, "not UTF-8", f'"{name}" is not UTF-8', row)
+    return row

@@ -33,6 +33,7 @@ WHAT_FITS = (
     'a row is {"messages": [{"role", "content"} ...]}, {"conversations": [{"from", "value"} ...]}, '
     "instruction (input) output, prompt completion, question answer, or text"
 )
+SHOWN = 200  # characters of a row that a message quotes at most
 Message = dict[str, str]
 
 
@@ -59,7 +60,7 @@ def talk(row: Row) -> tuple[Message, ...]:
     if "text" in fields:
         return ({"role": "assistant", "content": words(row, "text")},)
     names = ", ".join(map(repr, fields)) or "no fields"
-    raise BadRow(row.where, "no known shape", f"it has {names}; {WHAT_FITS}")
+    raise BadRow(row.where, "no known shape", f"it has {names:.{SHOWN}}; {WHAT_FITS}")
 
 
 def exchange(row: Row) -> tuple[str, str]:
@@ -159,7 +160,8 @@ def _turn(turn: Any, keys: tuple[str, str], where: str, number: int) -> Message:
     role = ROLES.get(said.lower()) if isinstance(said, str) else None
     if role is None:
         known = "system, user or assistant"
-        raise BadRow(where, "unknown role", f"{place}: '{keys[0]}' is {said!r}, not {known}")
+        told = f"{said!r:.{SHOWN}}"
+        raise BadRow(where, "unknown role", f"{place}: '{keys[0]}' is {told}, not {known}")
     if isinstance(content, list):
         content = _pieces(content)
     if not isinstance(content, str):

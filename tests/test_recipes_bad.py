@@ -65,6 +65,7 @@ ROWS: list[tuple[str, Any, str]] = [
     ("medical", "null", "a row is a JSON object {...}, not null"),
     ("medical", {}, "it has no fields; a row is {"),
     ("medical", {"q": "a", "a": "b"}, "it has 'q', 'a'; a row is {"),
+    ("medical", {"q" * 1000: "a"}, f"it has '{'q' * 199}; a row is {{"),
     # questions and answers
     ("medical", {"question": "a"}, "'answer' is missing"),
     ("medical", {"question": "a", "answer": None}, "'answer' is null"),
@@ -102,6 +103,7 @@ ROWS: list[tuple[str, Any, str]] = [
     ("chat", turns("ut"), "message 2: 'role' is 't', not system, user or assistant"),
     ("chat", {"messages": [{"content": "x"}]}, "message 1: 'role' is None"),
     ("chat", {"messages": [{"role": 3, "content": "x"}]}, "message 1: 'role' is 3"),
+    ("chat", {"messages": [{"role": "b" * 1000}]}, f"'role' is '{'b' * 199}, not system"),
     ("chat", turns("ua", ["a", ""]), "message 2, of the assistant, is empty"),
     ("chat", turns("ua", [" ", "b"]), "message 1, of the user, is empty"),
     ("chat", turns("ua", ["a", None]), "message 2: 'content' is null"),

@@ -192,6 +192,40 @@ def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
     assert rejected[3]["reason"].startswith("'question' is a number")
 
 
+def latin(rows: list[dict[str, Any]]) -> bytes:
+    """Make a Parquet file in whose last text one byte is not UTF-8."""
+    return columns([*rows, {"question": "q", "answer": "caf~"}]).replace(b"caf~", b"caf\xe9")
+
+
+def test_of_every_bad_row_what_was_read_is_kept(tmp_path: Path) -> None:
+    odd = '{"question": "\\ud83d", "answer": "b"}'
+    files = {
+        "r.jsonl": lines(ROWS) + f'[1, 2]\n"text"\nnull\n{odd}\n'.encode(),
+        "r.csv": table(ROWS) + b"\r\na,b,c",
+        "r.parquet": latin(ROWS),
+    }
+    kept = []
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        made = {"data": [str(tmp_path / name)], "cache": str(tmp_path / "cache")}
+        found = override(MEDICAL, made | {"on_bad_rows": "skip"}, "recipe").found()
+        kept += [json.loads(line) for line in found.rejected[0].read_text().splitlines()]
+    assert [each["row"] for each in kept] == [
+        *([1, 2], "text", None, '{"question": "\ufffd", "answer": "b"}'),
+        *(["a", "b", "c"], {"question": "q"}),
+    ]
+    assert kept[-1]["reason"] == '"answer" is not UTF-8'
+
+
+def test_json_just_deep_enough_to_be_read_is_a_bad_row(tmp_path: Path) -> None:
+    for depth in range(940, 1000):
+        row = b'{"a": ' + b"[" * depth + b'"\\ud83d\\ude00"' + b"]" * depth + b"}"
+        (tmp_path / "r.jsonl").write_bytes(row)
+        ((stream,), _, _) = streams(str(tmp_path / "r.jsonl"))
+        ((_, found),) = stream
+        assert isinstance(found, Row) or found.kind == "broken JSON", depth
+
+
 def test_leaks_are_left_out_and_named(tmp_path: Path) -> None:
     words = "Which of the many plain old remedies that people name eases a cold of ill"
     train = [{"question": f"{words} {n}?", "answer": f"Tea {n}."} for n in range(30)]
