@@ -112,7 +112,7 @@ def _gather(recipe: Recipe, weights: tuple[float, ...], key: str) -> Gathered:
     place = recipe.cached / "rows" / key
     if not place.is_dir():
         with made(place) as folder:
-            _Reading(recipe, folder).read(weights)
+            _Reading(recipe, folder).read()
     facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
     kinds = ("bad", "odd", "left_out")
     groups = {kind: tuple(Group(**group) for group in facts[kind]) for kind in kinds}
@@ -158,7 +158,7 @@ class _Reading:
         self.groups: dict[str, dict[str, Group]] = {"bad": {}, "odd": {}, "left_out": {}}
         self.rows = 0
 
-    def read(self, weights: tuple[float, ...]) -> None:
+    def read(self) -> None:
         """Fill the folder."""
         unread: list[str] = []
         with (
@@ -184,7 +184,7 @@ class _Reading:
         facts: dict[str, Any] = {
             kind: [vars(g) for g in groups.values()] for kind, groups in self.groups.items()
         }
-        facts |= {"rows": self.rows, "unread": unread, "weights": weights}
+        facts |= {"rows": self.rows, "unread": unread}
         (self.folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         np.save(self.folder / CODES, codes)
         np.save(self.folder / SOURCE, np.array(self.ledger.source))

@@ -170,6 +170,19 @@ def test_few_stores_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(list((tmp_path / "cache" / "rows").iterdir())) == 2
 
 
+def test_stores_that_another_process_moves_meanwhile_do_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+    gone = [tmp_path / ".being-made", tmp_path / "taken-away"]
+    monkeypatch.setattr(
+        Path, "iterdir", lambda self: [*listed(self), *(gone if self == tmp_path else [])]
+    )
+    with _store.made(tmp_path / "mine") as folder:
+        (folder / "rows").write_text("x")
+    assert [path.name for path in listed(tmp_path)] == ["mine"]
+
+
 def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
     bad = ["{", '{"question": "x"}', '{"question": "y"}', '{"question": 3, "answer": "z"}']
     path = tmp_path / "r.jsonl"

@@ -1,9 +1,15 @@
 """How rows are divided: named parts, sources that share documents, and what is near to a test."""
 
+import tracemalloc
 from itertools import count
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from ftkit.recipes import _near
+from ftkit.recipes._near import Runs, near
+from ftkit.recipes._recipe import Example
 from ftkit.recipes._split import APART, TEST, TRAIN, VALIDATION, Codes, Ledger, assign, digest
 
 PLAIN, NAMED_TRAIN, NAMED_VALIDATION, NAMED_TEST = 0, TRAIN + 1, VALIDATION + 1, TEST + 1
@@ -49,3 +55,36 @@ def test_named_files_keep_their_division_of_schemas_validation_too() -> None:
     assert meant.tolist() == [TRAIN] * 12 + [VALIDATION] * 12 + [TEST] * 12
     refused = assign(made, 0.05, whole=False, strict=True)
     assert refused.tolist() == [APART] * 24 + [TEST] * 12
+
+
+def asked(*words: int) -> Example:
+    return Example(({"role": "user", "content": " ".join(f"w{word}" for word in words)},))
+
+
+def test_rows_near_to_a_test_are_found_however_few_are_looked_at_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [asked(*range(100 * n, 100 * n + 12)) for n in range(6)]
+    rows += [asked(*range(100 * n, 100 * n + 11), 999) for n in range(6)]
+    with Runs(tmp_path / "runs") as runs:
+        for row in rows:
+            runs.add(row)
+    for together in (2**20, 25, 1):
+        monkeypatch.setattr(_near, "AT_ONCE", together)
+        found = near(runs, np.arange(6), np.arange(6, 12), rows.__getitem__)
+        assert list(found) == [(n + 6, n) for n in range(6)]
+    assert not list(near(runs, np.arange(6), np.arange(0), rows.__getitem__))
+    assert not list(near(runs, np.arange(0), np.arange(12), rows.__getitem__))
+
+
+def test_long_rows_are_held_against_the_test_in_little_memory(tmp_path: Path) -> None:
+    other = asked(*range(4000))
+    with Runs(tmp_path / "runs") as runs:
+        runs.add(asked(*range(5000, 5100)))
+        for _ in range(900):
+            runs.add(other)
+    tracemalloc.start()
+    assert not list(near(runs, np.arange(1), np.arange(1, 901), [other].__getitem__))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 60e6
