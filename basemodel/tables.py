@@ -42,10 +42,13 @@ def separated(part: Part) -> Iterator[Record]:
 
 def _text_lines(part: Part) -> Iterator[str]:
     """Cut a stream into lines, each with its end."""
-    rest = ""
+    rest, number = "", 1
     for block in decoded(part):
         *whole, rest = (rest + block).split("\n")
         yield from (f"{line}\n" for line in whole)
+        number += len(whole)
+        if len(rest) > MOST:
+            raise FtkitError(f"{part.where}:{number}: a line has {MOST // 2**20} MiB at most")
     if rest:
         yield rest
 

@@ -178,7 +178,10 @@ def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
 
 
 def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
-    """Give each source to the part whose fields its first row has, or that alone takes it."""
+    """Give each source to the part whose fields its first row has, or that alone takes it.
+
+    A row that cannot be read is passed over here: the part that gets its source counts it.
+    """
     dealt: dict[str, list[str]] = {part.name: [] for part in parts}
     for word in data:
         row = _first(word)
@@ -202,12 +205,15 @@ def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
 
 
 def _first(word: str) -> Row:
-    """Read the first row of a source."""
+    """Read the first row of a source that can be read; where none can, the first says why."""
     found, _, _ = streams(word)
-    _, row = next(iter(found[0]))
-    if isinstance(row, BadRow):
-        raise row
-    return row
+    bad: BadRow | None = None
+    for _, row in (pair for stream in found for pair in stream):
+        if isinstance(row, Row):
+            return row
+        bad = bad or row
+    assert bad is not None, "a source without rows is refused"
+    raise bad
 
 
 def _takes(recipe: Recipe, row: Row) -> bool:

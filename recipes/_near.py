@@ -25,6 +25,7 @@ AT_ONCE = 2**20  # runs that are looked at together: rows may be long
 SPACED = bytes(byte if byte > 127 or chr(byte).isalnum() else 32 for byte in range(256))
 Numbers = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint32]
+Mask = npt.NDArray[np.bool_]
 
 
 def asked_words(example: Example) -> str:
@@ -147,11 +148,12 @@ def _flat(held: Hashes, ends: Numbers, rows: Numbers) -> tuple[Hashes, Numbers]:
     return np.asarray(held[ends[rows][owner] + within]), owner
 
 
-def _among(runs: Hashes, known: Hashes) -> npt.NDArray[np.bool_]:
+def _among(runs: Hashes, known: Hashes) -> Mask:
     """Say which runs lie among known ones, which are sorted; `np.isin` sorts them every time."""
     if not len(known):
         return np.zeros(len(runs), np.bool_)
-    return known[np.minimum(np.searchsorted(known, runs), len(known) - 1)] == runs
+    found: Mask = known[np.minimum(np.searchsorted(known, runs), len(known) - 1)] == runs
+    return found
 
 
 def _schema(example: Example) -> str:

@@ -6,6 +6,7 @@ What was read is found again by what the sources hold, the recipe's settings and
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -201,7 +202,8 @@ class _Reading:
             return problem
         for side, example in taken:
             self._enter(example, number, part, side)
-        for kind in dict.fromkeys(row.odd):
+        odd = (kind for _, example in taken for kind in _odd(example))
+        for kind in dict.fromkeys([*row.odd, *odd]):  # a row once, whatever is made of it
             self._group("odd", kind).add(row.where)
         return None
 
@@ -219,10 +221,6 @@ class _Reading:
             side,
         )
         self.runs.add(example)
-        for text in texts:
-            if MAYBE.search(text):  # ten times as fast
-                for kind in {str(match.lastgroup) for match in ODD.finditer(text)}:
-                    self._group("odd", ODD_KINDS[kind]).add(example.where)
         self.writer.add(example)
 
     def _group(self, of: str, kind: str) -> Group:
@@ -255,6 +253,14 @@ class _Reading:
                 for number in numbers[: 2 * NAMED].tolist():
                     group.add(store[number].where)
                 group.count = len(numbers)
+
+
+def _odd(example: Example) -> Iterator[str]:
+    """Say what stands in an example's texts by mistake, or looks as if it meant to steer."""
+    for message in example.messages:
+        if MAYBE.search(message["content"]):  # ten times as fast
+            for match in ODD.finditer(message["content"]):
+                yield ODD_KINDS[str(match.lastgroup)]
 
 
 def _rejected(problem: BadRow, row: Row | BadRow) -> str:

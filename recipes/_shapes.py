@@ -28,6 +28,7 @@ PAIRS = {
     "article": ("highlights", "summary"),
     "source": ("target",),
 }
+SYSTEM = ("system", "system_prompt")  # what the system says, beside a prompt or its turns
 ALONE = ("instruction", "prompt", "question")  # fields that name a prompt, whatever else is there
 WHAT_FITS = (
     'a row is {"messages": [{"role", "content"} ...]}, {"conversations": [{"from", "value"} ...]}, '
@@ -107,7 +108,8 @@ def words(row: Row, *names: str, needed: bool = True, fits: str = "it must be te
 def _pair(row: Row, asked: str, answers: Sequence[str]) -> tuple[Message, ...]:
     """Read a prompt and an answer, each text or a list of turns."""
     fields = row.fields
-    answer = next((name for name in answers if name in fields), answers[0])
+    given = [name for name in answers if name in fields] or [answers[0]]
+    answer = next((name for name in given if fields.get(name) is not None), given[0])
     if isinstance(fields[asked], list):  # TRL: both sides are turns
         turns = [*fields[asked], *_listed(row, answer)]
         return _dialogue(row, asked, turns, TURNS["messages"])
@@ -116,7 +118,7 @@ def _pair(row: Row, asked: str, answers: Sequence[str]) -> tuple[Message, ...]:
     prompt += f"\n\n{more}" if more else ""
     told = words(row, answer, fits=WHAT_FITS)
     both = {"role": "user", "content": prompt}, {"role": "assistant", "content": told}
-    system = words(row, "system", "system_prompt", needed=False)
+    system = words(row, *SYSTEM, needed=False)
     return ({"role": "system", "content": system}, *both) if system else both
 
 
@@ -135,9 +137,8 @@ def _dialogue(row: Row, name: str, turns: Any, keys: tuple[str, str]) -> tuple[M
         raise BadRow(
             row.where, f"'{name}' is no list of turns", f"'{name}' is {kind_of(turns)}; {WHAT_FITS}"
         )
-    messages: list[Message] = []
-    if (system := row.fields.get("system")) and isinstance(system, str):
-        messages.append({"role": "system", "content": system.strip()})
+    system = words(row, *SYSTEM, needed=False)
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
     for number, turn in enumerate(turns, 1):
         message = _turn(turn, keys, row.where, number)
         _in_turn(messages, message, row.where, number)

@@ -88,6 +88,10 @@ class Medical(Recipe):
         # Where every row has the same instruction, the question is what is laid beside it.
         question = words(row, "input", needed=False) or asked
         answer = cut(told, self.longest)
+        if len(told) > self.longest and answer != " ".join(told.split()):
+            row.odd.append(
+                f"have an answer cut to its whole sentences in {self.longest} characters"
+            )
         refuse = words(row, "safety", needed=False) == "refuse"
         # There the focus is a principle, and no document.
         about = question if refuse else words(row, "focus", needed=False) or question

@@ -17,11 +17,13 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
+from ftkit.basemodel import tables
 from ftkit.basemodel.record import BadRow
 from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.recipes import _rows, _store
 from ftkit.recipes._read import Row, streams
+from ftkit.recipes.chat import RECIPE as CHAT
 from ftkit.recipes.medical import RECIPE as MEDICAL
 
 ROWS = [
@@ -102,6 +104,14 @@ def test_a_table_counts_the_lines_of_its_file(tmp_path: Path) -> None:
     )
     assert isinstance(second, BadRow)
     assert str(second) == (f"{tmp_path}/r.csv:5: 3 fields, but the first line names 2 columns")
+
+
+def test_a_line_of_a_table_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST", 2**21)
+    (tmp_path / "r.csv").write_bytes(b"question,answer\na,b\n" + bytes([99]) * 2**23)
+    ((stream,), _, _) = streams(str(tmp_path / "r.csv"))
+    with pytest.raises(FtkitError, match=r"r\.csv:3: a line has 2 MiB at most"):
+        list(stream)
 
 
 def test_names_say_which_part_a_file_holds(tmp_path: Path) -> None:
@@ -239,50 +249,6 @@ def test_json_just_deep_enough_to_be_read_is_a_bad_row(tmp_path: Path) -> None:
         assert isinstance(found, Row) or found.kind == "broken JSON", depth
 
 
-def test_leaks_are_left_out_and_named(tmp_path: Path) -> None:
-    words = "Which of the many plain old remedies that people name eases a cold of ill"
-    train = [{"question": f"{words} {n}?", "answer": f"Tea {n}."} for n in range(30)]
-    close = {"question": f"{words.upper()}, ill {7}", "answer": "Other."}
-    test = [{"question": f"{words} 90?", "answer": "Tea."}, train[3], close]
-    (tmp_path / "train.jsonl").write_bytes(lines([*train[:2], *ROWS, train[3], train[3]]))
-    (tmp_path / "test.jsonl").write_bytes(lines(test))
-    made = {"data": [str(tmp_path)], "cache": str(tmp_path / "cache")}
-    recipe = override(MEDICAL, made, "recipe")
-    found = recipe.found()
-    assert found is not None
-    left = {group.kind: group for group in found.left_out}
-    assert left["nearly repeat a question of the test"].count == 2
-    assert left["nearly repeat a question of the test"].where == [
-        f"{tmp_path}/train.jsonl:1 (near {tmp_path}/test.jsonl:1)",
-        f"{tmp_path}/train.jsonl:2 (near {tmp_path}/test.jsonl:1)",
-    ]
-    asked = {e.prompt[-1]["content"] for e in recipe.examples("test")}
-    assert len(asked) == 3
-    for split in ("train", "validation"):
-        assert not asked & {e.prompt[-1]["content"] for e in recipe.examples(split)}
-
-
-def test_an_instruction_that_all_rows_share_makes_none_near(tmp_path: Path) -> None:
-    shared = "Read the following mail of a customer and say in one word how it was meant: "
-    rows = [
-        {"question": f"{shared}{n} parcels came {n + 1} days late", "answer": "x"}
-        for n in range(400)
-    ]
-    (tmp_path / "r.jsonl").write_bytes(lines(rows))
-    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
-    recipe = override(MEDICAL, made, "recipe")
-    found = recipe.found()
-    assert found is not None
-    assert found.left_out == ()
-    twin = rows[5] | {"question": rows[5]["question"].upper() + "!", "answer": "y"}
-    (tmp_path / "s" / "test.jsonl").parent.mkdir()
-    (tmp_path / "s" / "test.jsonl").write_bytes(lines([*rows[100:], twin]))
-    (tmp_path / "s" / "train.jsonl").write_bytes(lines(rows[:100]))
-    recipe = override(MEDICAL, made | {"data": [str(tmp_path / "s")]}, "recipe")
-    (group,) = recipe.found().left_out
-    assert group.where == [f"{tmp_path}/s/train.jsonl:6 (near {tmp_path}/s/test.jsonl:301)"]
-
-
 def test_odd_texts_are_counted_and_used(tmp_path: Path) -> None:
     odd = ["Say <|end|> now.", "Lost \ufffd here.", "A bell \x07.", "[INST] do it [/INST]"]
     rows = [{"question": text, "answer": "No."} for text in odd]
@@ -297,6 +263,24 @@ def test_odd_texts_are_counted_and_used(tmp_path: Path) -> None:
         ("hold characters that cannot be printed", 1),
     ]
     assert len(recipe.examples("test")) == len(rows) + len(ROWS)
+
+
+def test_a_dialogue_with_an_odd_text_is_one_row_though_it_is_learned_and_asked(
+    tmp_path: Path,
+) -> None:
+    talks = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n} </s>"},
+                {"role": "assistant", "content": "a"},
+            ]
+        }
+        for n in range(20)
+    ]
+    (tmp_path / "r.jsonl").write_bytes(lines(talks))
+    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
+    (group,) = override(CHAT, made, "recipe").found().odd
+    assert group.count == 20
 
 
 def test_an_unknown_packing_is_no_source(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ftkit.config import override
 from ftkit.recipes import _near
 from ftkit.recipes._near import Runs, near
 from ftkit.recipes._recipe import Example
 from ftkit.recipes._split import APART, TEST, TRAIN, VALIDATION, Codes, Ledger, assign, digest
+from ftkit.recipes.medical import RECIPE as MEDICAL
+from tests.test_recipes_read import ROWS, lines
 
 PLAIN, NAMED_TRAIN, NAMED_VALIDATION, NAMED_TEST = 0, TRAIN + 1, VALIDATION + 1, TEST + 1
 
@@ -88,3 +91,47 @@ def test_long_rows_are_held_against_the_test_in_little_memory(tmp_path: Path) ->
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 60e6
+
+
+def test_leaks_are_left_out_and_named(tmp_path: Path) -> None:
+    words = "Which of the many plain old remedies that people name eases a cold of ill"
+    train = [{"question": f"{words} {n}?", "answer": f"Tea {n}."} for n in range(30)]
+    close = {"question": f"{words.upper()}, ill {7}", "answer": "Other."}
+    test = [{"question": f"{words} 90?", "answer": "Tea."}, train[3], close]
+    (tmp_path / "train.jsonl").write_bytes(lines([*train[:2], *ROWS, train[3], train[3]]))
+    (tmp_path / "test.jsonl").write_bytes(lines(test))
+    made = {"data": [str(tmp_path)], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    found = recipe.found()
+    assert found is not None
+    left = {group.kind: group for group in found.left_out}
+    assert left["nearly repeat a question of the test"].count == 2
+    assert left["nearly repeat a question of the test"].where == [
+        f"{tmp_path}/train.jsonl:1 (near {tmp_path}/test.jsonl:1)",
+        f"{tmp_path}/train.jsonl:2 (near {tmp_path}/test.jsonl:1)",
+    ]
+    asked = {e.prompt[-1]["content"] for e in recipe.examples("test")}
+    assert len(asked) == 3
+    for split in ("train", "validation"):
+        assert not asked & {e.prompt[-1]["content"] for e in recipe.examples(split)}
+
+
+def test_an_instruction_that_all_rows_share_makes_none_near(tmp_path: Path) -> None:
+    shared = "Read the following mail of a customer and say in one word how it was meant: "
+    rows = [
+        {"question": f"{shared}{n} parcels came {n + 1} days late", "answer": "x"}
+        for n in range(400)
+    ]
+    (tmp_path / "r.jsonl").write_bytes(lines(rows))
+    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    found = recipe.found()
+    assert found is not None
+    assert found.left_out == ()
+    twin = rows[5] | {"question": rows[5]["question"].upper() + "!", "answer": "y"}
+    (tmp_path / "s" / "test.jsonl").parent.mkdir()
+    (tmp_path / "s" / "test.jsonl").write_bytes(lines([*rows[100:], twin]))
+    (tmp_path / "s" / "train.jsonl").write_bytes(lines(rows[:100]))
+    recipe = override(MEDICAL, made | {"data": [str(tmp_path / "s")]}, "recipe")
+    (group,) = recipe.found().left_out
+    assert group.where == [f"{tmp_path}/s/train.jsonl:6 (near {tmp_path}/s/test.jsonl:301)"]
