@@ -168,8 +168,11 @@ def test_a_bad_row_is_named_and_can_be_skipped(recipe: str, row: Any, said: str)
     assert said in stopped.stderr
     assert "Traceback" not in stopped.output
     assert left() == ["databases", "rows.jsonl"]
-    skipped = run("--recipe", recipe, "--data", "rows.jsonl", "--set", "recipe.on_bad_rows=skip")
+    skipped = run("--recipe", recipe, "--data", "rows.jsonl", "--on-bad-rows", "skip")
     assert skipped.exit_code == 0, skipped.output
+    assert "1 of 31 rows cannot be used" in skipped.output
+    (rejected,) = Path("rejected.jsonl").read_text().splitlines()
+    assert json.loads(rejected)["where"] == "rows.jsonl:3"
 
 
 WHOLE = "".join(json.dumps(row) + "\n" for row in QA).encode()
