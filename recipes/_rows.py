@@ -105,7 +105,12 @@ def gather(recipe: Recipe) -> Gathered:
         FtkitError: for a source that is missing or cannot be read at all.
     """
     weights, key = _key(recipe)
-    return _gather(replace(recipe, on_bad_rows="skip"), weights, key)
+    asked = replace(recipe, on_bad_rows="skip"), weights, key
+    gathered = _gather(*asked)
+    if not gathered.store.folder.is_dir():  # others came, and it was the one used longest ago
+        _gather.cache_clear()
+        gathered = _gather(*asked)
+    return gathered
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import tarfile
 import time
 import zipfile
@@ -178,6 +179,15 @@ def test_few_stores_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert override(MEDICAL, made, "recipe").found().rows == count
         time.sleep(0.02)
     assert len(list((tmp_path / "cache" / "rows").iterdir())) == 2
+
+
+def test_a_store_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(lines(ROWS))
+    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    first = list(recipe.examples("train"))
+    shutil.rmtree(tmp_path / "cache" / "rows")
+    assert list(recipe.examples("train")) == first
 
 
 def test_stores_that_another_process_moves_meanwhile_do_no_harm(
