@@ -98,7 +98,11 @@ def _config(ctx: click.Context, param: click.Parameter, value: Path | None) -> N
         if key not in known:
             near = catalog.nearest(key, sorted(known))
             raise FtkitError(f"{value}: unknown option 'options.{key}'{near}")
-    ctx.default_map = options
+    several = {option.name for option in ctx.command.params if getattr(option, "multiple", False)}
+    ctx.default_map = {
+        key: [value] if key in several and isinstance(value, str) else value
+        for key, value in options.items()
+    }
     ctx.meta[TABLES] = {
         key: table for key, table in data.items() if key not in NOTES and isinstance(table, dict)
     }

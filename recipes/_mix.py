@@ -178,9 +178,22 @@ def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
 
 
 def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
-    """Give each source to the part whose fields its first row has, or that alone takes it.
+    """Give each part its sources beside those that it has."""
+    dealt = deal(parts, data)
+    return [replace(part, data=(*part.data, *dealt[part.name])) for part in parts]
+
+
+def deal(parts: Sequence[Recipe], data: Sequence[str]) -> dict[str, list[str]]:
+    """Give each source to the recipe whose fields its first row has, or that alone takes it.
 
     A row that cannot be read is passed over here: the part that gets its source counts it.
+
+    Args:
+        parts: the recipes; each must get a source, or have one.
+        data: the sources.
+
+    Raises:
+        FtkitError: for a source that no recipe takes, or several, and a recipe without one.
     """
     dealt: dict[str, list[str]] = {part.name: [] for part in parts}
     for word in data:
@@ -201,7 +214,7 @@ def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
             raise FtkitError(
                 f"--data brings no rows for {part.name}: add some, or leave {part.name} out"
             )
-    return [replace(part, data=(*part.data, *dealt[part.name])) for part in parts]
+    return dealt
 
 
 def _first(word: str) -> Row:

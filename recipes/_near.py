@@ -59,20 +59,27 @@ class Runs:
     def __init__(self, file: Path) -> None:
         self.path = file
         self._file = file.open("wb")
-        self._ends, self._place = array("Q", [0]), 0
+        self._held, self._ends, self._place = array("I"), array("Q", [0]), 0
 
     def add(self, example: Example) -> None:
         """Write the runs of the next row."""
         runs = runs_of(asked_words(example))
-        self._file.write(array("I", runs).tobytes())
+        self._held.extend(runs)
         self._place += len(runs)
         self._ends.append(self._place)
+        if len(self._held) > AT_ONCE:
+            self._write()
 
     def __enter__(self) -> "Runs":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._write()
         self._file.close()
+
+    def _write(self) -> None:
+        self._file.write(self._held.tobytes())
+        del self._held[:]
 
     def read(self) -> tuple[Hashes, Numbers]:
         """Give all runs, and where each row's begin and end."""

@@ -104,13 +104,12 @@ def test_answers_end_with_a_whole_sentence() -> None:
 
 
 def test_an_answer_that_is_cut_is_named(tmp_path: Path) -> None:
-    rows = [*map(asked, range(30)), asked(90, answer="Rest helps. " * 100)]
-    rows.append(asked(91, answer="Rest " + " " * 600 + "helps."))  # short, but for its blanks
-    data = [write(tmp_path / "r.jsonl", rows)]
-    assert override(MEDICAL, {"data": data}, "recipe").notes() == (
-        "1 rows: have an answer cut to its whole sentences in 600 characters "
-        f"({tmp_path / 'r.jsonl'}:31)",
-    )
+    rows = [asked(n, answer="Rest helps. " * (60 if n < 3 else 2)) for n in range(20)]
+    recipe = override(MEDICAL, {"data": [write(tmp_path / "r.jsonl", rows)]}, "recipe")
+    (group,) = recipe.found().odd
+    assert (group.kind, group.count) == (
+        "have an answer that is cut to whole sentences (600 characters)", 3,
+    )  # fmt: skip
 
 
 def test_a_safe_refusal_is_what_a_harmful_request_calls_for(tmp_path: Path) -> None:
