@@ -190,6 +190,8 @@ def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
 def deal(parts: Sequence[Recipe], data: Sequence[str]) -> dict[str, list[str]]:
     """Give each source to the recipe whose fields its first row has, or that alone takes it.
 
+    A row that cannot be read is passed over here: the part that gets its source counts it.
+
     Args:
         parts: the recipes; each must get a source, or have one.
         data: the sources.
@@ -220,12 +222,15 @@ def deal(parts: Sequence[Recipe], data: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _first(word: str) -> Row:
-    """Read the first row of a source."""
+    """Read the first row of a source that can be read; where none can, the first says why."""
     found, _, _ = streams(word)
-    _, row = next(iter(found[0]))
-    if isinstance(row, BadRow):
-        raise row
-    return row
+    bad: BadRow | None = None
+    for _, row in (pair for stream in found for pair in stream):
+        if isinstance(row, Row):
+            return row
+        bad = bad or row
+    assert bad is not None, "a source without rows is refused"
+    raise bad
 
 
 def _takes(recipe: Recipe, row: Row) -> bool:

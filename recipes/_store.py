@@ -123,13 +123,24 @@ def made(place: Path) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
     try:
         yield aside
+        for file in aside.iterdir():  # or a lost power could leave its name without its content
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         try:
             aside.rename(place)
         except OSError:
             if not place.is_dir():
                 raise
-        stores = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in [path for path in stores if path.name[0] != "."][:-KEPT]:
+        stores = [path for path in place.parent.iterdir() if path.name[0] != "."]
+        for old in sorted(stores, key=_used)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _used(place: Path) -> float:
+    """Say when a store was last used; another process may have taken it away."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -242,6 +242,13 @@ def test_a_mixture_teaches_all_its_parts_and_gives_each_its_sources(tmp_path: Pa
         FtkitError, match=r"no recipe of the mixture take this row: chat takes mess"
     ):
         load("chat,medical", {"data": [write(tmp_path / "x.jsonl", [{"text": "x"}])]})
+    torn = write(tmp_path / "torn.jsonl", ["{", "[]", *(asked(n) for n in range(30))])
+    skipping = load("chat,medical", values | {"data": [talks, torn], "on_bad_rows": "skip"})
+    assert [(group.kind, group.count) for group in skipping.found().bad] == [
+        ("broken JSON (medical)", 1), ("no object (medical)", 1),
+    ]  # fmt: skip
+    with pytest.raises(FtkitError, match=r"lost\.jsonl:1: not valid JSON"):
+        load("chat,medical", {"data": [write(tmp_path / "lost.jsonl", ["{", "{"])]})
     with pytest.raises(FtkitError, match="--data brings no rows for medical"):
         load("chat,medical", {"data": [talks]})
     with pytest.raises(FtkitError, match=r"'recipe\.chat' is a recipe: set one of its own"):
