@@ -10,6 +10,7 @@ from ftkit.errors import FtkitError
 from ..basemodel.record import BadRow
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
+from ._rows import gather
 from ._samples import SAMPLES
 from ._shapes import talk
 
@@ -133,11 +134,16 @@ class Labelled(Sequence[Example]):
         return replace(row, meta=row.meta | {"labels": self.labels, "features": features})
 
 
-@lru_cache(maxsize=8)
 def _labels(recipe: Instruct) -> tuple[str, ...]:
     """Say which labels a recipe's rows have; none in other rows than a classification's."""
     if recipe.labels:
         return () if recipe.labels == ("",) else recipe.labels
+    return _found(recipe, str(gather(recipe).store.folder) if recipe.data else "")
+
+
+@lru_cache(maxsize=8)
+def _found(recipe: Instruct, store: str) -> tuple[str, ...]:
+    """Find the labels of what a store holds, which is another when a file changes."""
     rows = Recipe.examples(recipe, "train") or Recipe.examples(recipe, "test")
     return few(rows)
 
