@@ -202,7 +202,7 @@ def deal(parts: Sequence[Recipe], data: Sequence[str]) -> dict[str, list[str]]:
     dealt: dict[str, list[str]] = {part.name: [] for part in parts}
     for word in data:
         row = _first(word)
-        fits = [part for part in parts if set(part.fields) <= set(row.fields)]
+        fits = [part for part in parts if part.fields and set(part.fields) <= set(row.fields)]
         fits = sorted(fits, key=lambda part: -len(part.fields))[:1]
         fits = fits or [part for part in parts if _takes(part, row)]
         if len(fits) != 1:

@@ -71,7 +71,9 @@ def exchange(row: Row) -> tuple[str, str]:
         BadRow: as `talk`, and for a dialogue of more than two turns.
     """
     messages = talk(row)
-    messages = messages[1:] if messages[0]["role"] == "system" else messages
+    if messages[0]["role"] == "system":
+        row.odd.append("have a system's text that is not used")
+        messages = messages[1:]
     if len(messages) != 2:
         what = f"it has {len(messages)} turns, not a question and its answer"
         raise BadRow(row.where, "not one question and answer", what)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from ._recipe import Example
 
+DAY = 86_400  # seconds after which what a killed process left half made goes
 KEPT = 24  # stores beside each other; the one that was not used for longest goes first
 LINES, ENDS = "rows.jsonl", "ends.npy"
 Numbers = npt.NDArray[np.int64]
@@ -132,7 +134,8 @@ def made(place: Path) -> Iterator[Path]:
             if not place.is_dir():
                 raise
         stores = [path for path in place.parent.iterdir() if path.name[0] != "."]
-        for old in sorted(stores, key=_used)[:-KEPT]:
+        dead = [path for path in place.parent.glob(".*") if 0 < _used(path) < time.time() - DAY]
+        for old in [*sorted(stores, key=_used)[:-KEPT], *dead]:
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -88,6 +88,8 @@ class Medical(Recipe):
         told = " ".join(told.split())
         # Where every row has the same instruction, the question is what is laid beside it.
         question = words(row, "input", needed=False) or asked
+        if question != asked and "instruction" in row.fields:
+            row.odd.append("have an instruction that is not shown: the question is their input")
         answer = cut(told, self.longest)
         if answer != told:
             row.odd.append(
