@@ -15,8 +15,6 @@ from random import Random
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from _figures import kept  # noqa: E402 (a bare clone has to find itself first)
-
 WORDS = (12, 28)  # of a question and of an answer, in the mean
 READ = "--read"
 
@@ -59,6 +57,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--notes", default="", help="what a reader of the figures must know")
     asked = parser.parse_args()
+    from _figures import kept  # here, since what it imports is no part of reading rows
+
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for count in asked.rows:
