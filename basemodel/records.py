@@ -97,8 +97,10 @@ def _list(part: Part) -> Iterator[Record]:
     if part.stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         yield from _lines(part)
         return
-    for row, line in _elements(_Window(decoded(part)), part.where):
-        where = f"{part.where}:{line}"
+    before = 0
+    for number, (row, line) in enumerate(_elements(_Window(decoded(part)), part.where), 1):
+        where = f"{part.where}:{line}" + (f"#{number}" if line == before else "")
+        before = line
         yield Record(_whole(row, where), where)
 
 

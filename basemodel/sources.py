@@ -177,7 +177,7 @@ def _files(path: Path) -> list[Path]:
             raise FtkitError(f"{path} holds no file of text: {WHAT_FITS}")
         return files
     if not holds_text(path):
-        raise FtkitError(f"{path} is no corpus: that is a file {WHAT_FITS}")
+        raise FtkitError(f"{path} cannot be read: a source is a file {WHAT_FITS}")
     return [path]
 
 

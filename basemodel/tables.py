@@ -23,6 +23,8 @@ def separated(part: Part) -> Iterator[Record]:
     csv.field_size_limit(MOST)
     lines = _text_lines(part)
     head = next(lines, "")
+    if head.lower().startswith("sep="):  # Excel's own first line
+        head = next(lines, "")
     separator = "\t" if part.kind == ".tsv" else max(SEPARATORS, key=head.count)
     reader = csv.reader(chain([head], lines), delimiter=separator, strict=True)
     names: list[str] = []
@@ -31,13 +33,20 @@ def separated(part: Part) -> Iterator[Record]:
         try:
             row = next(reader, None)
         except csv.Error as problem:
-            raise FtkitError(f"{where}: broken CSV ({problem})") from None
+            raise FtkitError(f"{where}: broken CSV ({_plainly(problem)})") from None
         if row is None:
             return
         if not names:
             names = _named(row, where)
-        elif row:
+        elif any(row):
             yield Record(_in_columns(row, names, where), where)
+
+
+def _plainly(problem: csv.Error) -> str:
+    """Say what the reader met; it speaks of Python's modes of opening files."""
+    if "new-line character" in str(problem):
+        return "its lines end in a carriage return alone: save it with other line ends"
+    return str(problem)
 
 
 def _text_lines(part: Part) -> Iterator[str]:
@@ -55,7 +64,7 @@ def _text_lines(part: Part) -> Iterator[str]:
 
 def _named(row: list[str], where: str) -> list[str]:
     """Check the line of the columns' names."""
-    names = [name.strip() for name in row]
+    names = [name.strip().lower() for name in row]
     if "" in names or len(set(names)) < len(names):
         raise FtkitError(f"{where}: the first line of a table names each column, once")
     return names

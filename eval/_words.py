@@ -129,7 +129,8 @@ def verdict(card: Scorecard) -> tuple[str, str]:
         first += ", ahead of every other variant." if len(order) > 1 else "."
     untrained = [line for line in [best, *equals] if line.method in ("base", *BASELINES)]
     if untrained:
-        return first, "Tuning brought nothing here that can be told from chance."
+        plain = listed([line.name for line in untrained])
+        return first, f"Nothing that was tuned can be told from {plain}, which needed no tuning."
     cheap = min([best, *equals], key=lambda line: line.cost.trainable_params)
     return first, _price(card, cheap, alone=not equals)
 

@@ -204,6 +204,7 @@ def _measured(
 ) -> Part:
     """Measure a split in tokens, or some rows of it, taken evenly, for the whole."""
     sizes, named, supervised = array("q"), list[str](), 0
+    units = set[int]()
     some = np.arange(0, len(examples), max(1, -(-len(examples) // most)))
     for example, row in _rendered(Rows(examples, some), renderer):
         if not row.supervised:
@@ -211,6 +212,7 @@ def _measured(
         sizes.append(len(row))
         if len(row) <= length:
             supervised += row.supervised
+            units.add(digest(str(example.meta.get("unit", example.where))))
         else:
             named += [example.where][: NAMED - len(named)]
     found = _lengths(sizes, part.rows)
@@ -220,6 +222,7 @@ def _measured(
     return dataclasses.replace(
         part,
         rows=part.rows - over,
+        units=len(units) if len(some) == len(examples) else part.units,
         tokens=round(sum(fit) * scale),
         supervised=round(supervised * scale),
         longest=max(fit, default=0),

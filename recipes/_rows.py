@@ -6,6 +6,7 @@ What was read is found again by what the sources hold, the recipe's settings and
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ftkit.config import table
+from ftkit.errors import FtkitError
 
 from ..basemodel.record import BadRow
 from ._found import NAMED, Found, Group
@@ -113,19 +115,39 @@ def gather(recipe: Recipe) -> Gathered:
     return gathered
 
 
-@lru_cache(maxsize=4)
-def _gather(recipe: Recipe, weights: tuple[float, ...], key: str) -> Gathered:
-    place = recipe.cached / "rows" / key
-    if not place.is_dir():
-        with made(place) as folder:
-            _Reading(recipe, folder).read()
+def _kept(place: Path, weights: tuple[float, ...]) -> Gathered:
+    """Open what was read before."""
     facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
     kinds = ("bad", "odd", "left_out")
     groups = {kind: tuple(Group(**group) for group in facts[kind]) for kind in kinds}
-    found = Found(
-        facts["rows"], **groups, unread=tuple(facts["unread"]), rejected=(place / REJECTED,)
-    )
-    return Gathered(Store(place), weights, found)
+    unread, rejected = tuple(facts["unread"]), (place / REJECTED,)
+    found = Found(facts["rows"], **groups, unread=unread, rejected=rejected)
+    store = Store(place)
+    if {len(np.load(place / name)) for name in (CODES, SOURCE)} != {len(store)}:
+        raise ValueError(f"{place} is damaged")
+    return Gathered(store, weights, found)
+
+
+@lru_cache(maxsize=4)
+def _gather(recipe: Recipe, weights: tuple[float, ...], key: str) -> Gathered:
+    place = recipe.cached / "rows" / key
+    try:
+        if place.is_dir():
+            return _kept(place, weights)
+    except (OSError, EOFError, ValueError, KeyError, TypeError):  # damaged: what is there is no use
+        shutil.rmtree(place, ignore_errors=True)
+    try:
+        with made(place) as folder:
+            _Reading(recipe, folder).read()
+            if _key(recipe)[1] != key:
+                names = ", ".join(recipe.data)
+                raise FtkitError(f"{names} changed while it was read: begin again")
+    except OSError as problem:
+        raise FtkitError(
+            f"{recipe.cached} cannot be written ({problem.strerror or problem}): what is read is "
+            "kept there; --set recipe.cache=FOLDER names another place"
+        ) from None
+    return _kept(place, weights)
 
 
 def _key(recipe: Recipe) -> tuple[tuple[float, ...], str]:

@@ -118,7 +118,11 @@ def _pair(row: Row, asked: str, answers: Sequence[str]) -> tuple[Message, ...]:
     prompt = words(row, asked)
     more = words(row, "input", "context", needed=False) if asked != "input" else ""
     prompt += f"\n\n{more}" if more else ""
-    told = words(row, answer, fits=WHAT_FITS)
+    if answer == "label" and type(fields[answer]) is int:  # as most sets of the Hub have them
+        told = str(fields[answer])
+        row.odd.append("have a number for a label, which is taught as it is written")
+    else:
+        told = words(row, answer, fits=WHAT_FITS)
     both = {"role": "user", "content": prompt}, {"role": "assistant", "content": told}
     system = words(row, *SYSTEM, needed=False)
     return ({"role": "system", "content": system}, *both) if system else both

@@ -63,6 +63,9 @@ class Store:
 
     Args:
         folder: written by `Writer`.
+
+    Raises:
+        ValueError: for one that is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,6 +75,8 @@ class Store:
         self._lines = (
             np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
         )
+        if (int(self._ends[-1]) if len(self._ends) else 0) != path.stat().st_size:
+            raise ValueError(f"{folder} is damaged")
         os.utime(folder)  # it is in use
 
     def __len__(self) -> int:

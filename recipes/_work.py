@@ -124,8 +124,8 @@ def prepare(
     context = getattr(model.config, "max_position_embeddings", recipe.length)
     if recipe.length > context:
         raise FtkitError(
-            f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens: lower it, or "
-            "pretrain a base with a longer 'plan.context'"
+            f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens: lower it "
+            f"(--set recipe.length={context}), or pretrain a base with a longer 'plan.context'"
         )
     renderer = Renderer(tokenizer, base)
     most = recipe.length - method.virtual_tokens

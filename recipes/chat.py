@@ -88,7 +88,12 @@ class Chat(Recipe):
             raise BadRow(row.where, "no dialogue", "it is a text, and no dialogue to hold")
         unit = f"{digest(*(message['content'] for message in messages)):016x}"
         whole = Example(messages, {"unit": unit, "kind": "real"}, row.where)
-        return [_asked(whole, self.longest)] if test else pieces(whole, self.longest)
+        if test:
+            return [_asked(whole, self.longest)]
+        made = pieces(whole, self.longest)
+        if len(made) > 1:
+            row.odd.append(f"are divided between turns, being longer than {self.longest:,} signs")
+        return made
 
     def documents(self) -> Iterator[str]:
         """Yield training dialogues as scenes."""

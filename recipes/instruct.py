@@ -70,11 +70,11 @@ class Instruct(Recipe):
         """Take a row's conversation; the same prompt never lies in two splits.
 
         Raises:
-            BadRow: for one without a prompt, and for an answer that is none of `labels`.
+            BadRow: for an answer that is none of `labels`.
         """
         *asked, told = talk(row)
-        if not asked:
-            raise BadRow(row.where, "no prompt", "it has a text alone, and no prompt to answer")
+        if not asked:  # a text to go on with, which cannot be asked for
+            return [Example((told,), {"unit": told["content"], "asked": False}, row.where)]
         if self.labels not in ((), ("",)) and told["content"] not in self.labels:
             known = ", ".join(self.labels)
             raise BadRow(row.where, "no label", f"'{told['content'][:40]}' is none of {known}")

@@ -74,7 +74,7 @@ def test_a_text_without_any_break_is_cut_all_the_same(tmp_path: Path) -> None:
         ("a.jsonl.xz", b"plain", r"a\.jsonl\.xz cannot be unpacked"),
         ("a.txt.gz", SPOILT, r"a\.txt\.gz cannot be unpacked"),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', r"a\.jsonl:1: it holds half of a"),
-        ("a.pdf", b"%PDF", r"a\.pdf is no corpus: that is a file \.txt, \.md, "),
+        ("a.pdf", b"%PDF", r"a\.pdf cannot be read: a source is a file \.txt, \.md, "),
     ],
 )
 def test_what_cannot_be_read_is_named(

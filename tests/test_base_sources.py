@@ -159,8 +159,8 @@ ODD = {"a.txt": b"fine\nna\xefve\n"}
         ("a.json", b'[\n{"text":\n "a" "b"}]', r"a\.json:3: not valid JSON \(Expecting ','"),
         ("a.json", b'"text"', r'a\.json:1: a \.json file is a list of obj'),
         ("a.json", b"[]", r"a\.json is empty"),
-        ("a.txt.bz2", bz2.compress(b"text"), r"a\.txt\.bz2 is no corpus: that is a file \.txt, "),
-        ("notes", b"text", r"notes is no corpus: "),
+        ("a.txt.bz2", bz2.compress(b"text"), r"a\.txt\.bz2 cannot be read: a source is a file"),
+        ("notes", b"text", r"notes cannot be read: "),
         ("a.txt", b"fine\nall \xe2\x82", r"a\.txt:2: not UTF-8 \(byte 0xe2 at place 5 of the line"),
     ],
 )  # fmt: skip

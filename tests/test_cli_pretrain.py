@@ -60,7 +60,7 @@ def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Pa
         ("none.txt", None, "no such file or folder: none.txt"),
         ("book.txt", b"", "book.txt is empty"),
         ("book.txt", b"good\n\xff\xfe bad\n", "book.txt:2: not UTF-8 "),
-        ("book.pdf", b"%PDF", "book.pdf is no corpus: "),
+        ("book.pdf", b"%PDF", "book.pdf cannot be read: "),
         ("rows.jsonl", b'{"text": "good"}\n{"text": ', "rows.jsonl:2: not valid JSON"),
         ("rows.jsonl", b'{"text": "good"}\n{"txt": "bad"}\n', "rows.jsonl:2: "),
         ("rows.jsonl", b'{"text": null}\n', "rows.jsonl:1: "),

@@ -105,7 +105,9 @@ def test_the_verdict_names_the_winner_its_ties_and_the_price(card):
     assert verdict(alone)[0].endswith("n = 300), ahead of every other variant.")
     assert verdict(alone)[1].startswith("It trained 3.54M parameters in 29 s and takes 14.2 MB")
     few = replace(card, variants=card.variants[:3])
-    assert verdict(few)[1] == "Tuning brought nothing here that can be told from chance."
+    assert verdict(few)[1] == (
+        "Nothing that was tuned can be told from nearest, which needed no tuning."
+    )
     none = replace(card, variants=())
     assert verdict(none)[0] == "Nothing could be scored."
 

@@ -82,7 +82,7 @@ ROWS: list[tuple[str, Any, str]] = [
     ("medical", {"instruction": "a", "input": "b"}, "'output' is missing"),
     ("medical", {"instruction": "a", "input": 3, "output": "b"}, "'input' is a number"),
     ("medical", {"prompt": "a", "chosen": "b"}, "'completion' is missing"),
-    ("medical", {"text": "a", "label": 1}, "'label' is a number"),
+    ("medical", {"text": "a", "label": 1.5}, "'label' is a number"),
     ("medical", {"text": "a"}, "it has 1 turns, not a question and its answer"),
     ("medical", turns("uaua"), "it has 4 turns, not a question and its answer"),
     # dialogues
@@ -199,7 +199,7 @@ FILES: list[tuple[str, bytes | None, str]] = [
     ("empty.json", b"[]", "empty.json is empty: it holds no rows"),
     ("blank.txt", b"\n \n\n", "blank.txt is empty: it holds no rows"),
     ("head.csv", b"question,answer\n", "head.csv is empty: it holds no rows"),
-    ("rows.docx", b"PK", "rows.docx is no corpus: that is a file .txt"),
+    ("rows.docx", b"PK", "rows.docx cannot be read: a source is a file .txt"),
     ("torn.jsonl.gz", gzip.compress(WHOLE)[:80], "torn.jsonl.gz cannot be unpacked"),
     ("none.jsonl.gz", b"plain", "none.jsonl.gz cannot be unpacked"),
     ("torn.jsonl.xz", lzma.compress(WHOLE)[:80], "torn.jsonl.xz cannot be unpacked"),

@@ -232,17 +232,14 @@ def test_plain_text_puts_the_label_on_the_next_line():
     )  # fmt: skip
 
 
-def test_a_row_without_a_prompt_is_refused_and_can_be_skipped(tmp_path):
+def test_a_text_alone_is_learned_whole_and_never_asked(tmp_path):
     rows = [{"text": "Once upon a time."}] + [
         {"question": f"{n}?", "answer": "x " * 9} for n in range(30)
     ]
     made = recipe(data=told(tmp_path, rows))
-    with pytest.raises(
-        FtkitError, match=r"rows\.jsonl:1.* has a text alone, and no prompt to answer"
-    ):
-        made.examples("train")
-    skipping = replace(made, on_bad_rows="skip")
-    assert sum(len(skipping.examples(split)) for split in SPLITS) == 30
+    assert sum(len(made.examples(split)) for split in SPLITS) == 31
+    (text,) = (e for s in ("train", "validation") for e in made.examples(s) if not e.prompt)
+    assert text.messages == ({"role": "assistant", "content": "Once upon a time."},)
 
 
 def test_rows_that_share_an_instruction_are_not_near_each_other(tmp_path):
