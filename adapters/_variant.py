@@ -168,7 +168,8 @@ def _folder(place: str | Path) -> str:
     """Check a base's place; a local folder becomes absolute, so that adapters can name it."""
     path = Path(place)
     if not path.exists():
-        if len(path.parts) == 2 and not path.is_absolute() and path.parts[0] not in (".", ".."):
+        beside = Path(path.parts[0]).is_dir() if path.parts else False  # as in runs/bse
+        if len(path.parts) == 2 and not path.is_absolute() and not beside:
             return str(place)  # a Hub id
         raise FtkitError(f"no base model at {place}: there is no such folder")
     if (path / "run").is_dir():

@@ -101,6 +101,8 @@ def data(
     taught = load(recipe, sets["recipe"])
     parts = list(getattr(taught, "parts", [taught]))
     skip = all(part.on_bad_rows == "skip" for part in parts)
+    if "--rejected" not in _options.given():
+        rejected = _free(rejected)
     _refuse_taken({"--rejected": rejected if skip else None})
     # All is shown at once, whatever becomes of the bad rows in the end.
     parts = [replace(part, length=taught.length, on_bad_rows="skip") for part in parts]
@@ -112,6 +114,11 @@ def data(
             screen.print(f"{'' if part is parts[0] else chr(10)}--- {part.name} ---")
         for line in lines(views[-1], colour=screen.is_terminal):
             screen.print(line)
+    context = renderer.tokenizer.model_max_length if renderer else taught.length
+    if context < taught.length:
+        screen.print(
+            f"\n{base} reads {context:,} tokens: `ftkit tune` needs --set recipe.length={context}"
+        )
     if html is not None:
         write_whole(html, page(views))
         screen.print(f"\n{html}: the same as a page")
@@ -145,6 +152,15 @@ def _generate(
     return f"{out}: {made.rows:,} rows for --data {out}{beside}"
 
 
+def _free(path: Path) -> Path:
+    """Find the first name that is not taken: rejected.jsonl, rejected-2.jsonl ..."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
 def _refuse_taken(places: dict[str, Path | None]) -> None:
     """Refuse to write over a file, or into a folder that is not there, before any work."""
     for option, path in places.items():
@@ -160,6 +176,9 @@ def _renderer(base: str) -> tuple[Any, bool]:
 
     from ..recipes._render import Renderer
 
+    path = Path(base)
+    if not path.exists() and (path.is_absolute() or Path(path.parts[0]).is_dir()):
+        raise FtkitError(f"--base {base}: there is no such folder")  # and none of the Hub is meant
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
     except (OSError, ValueError) as problem:

@@ -81,8 +81,10 @@ def test_skipped_rows_are_written_down_and_never_over_a_file():
     assert found[0]["row"] == {"question": "What?", "answer": "  "}
     assert all(set(row) == {"where", "kind", "reason", "row"} for row in found)
     again = go(*words)
-    assert again.exit_code == 2
-    assert again.stderr == "Error: rejected.jsonl exists: choose another name for --rejected\n"
+    assert again.exit_code == 0, again.stderr
+    assert "\nrejected-2.jsonl: the 4 rows" in again.stdout
+    named = go(*words, "--rejected", "rejected.jsonl")
+    assert named.stderr == "Error: rejected.jsonl exists: choose another name for --rejected\n"
     assert go(*words, "--rejected", "other.jsonl").exit_code == 0
     assert Path("other.jsonl").read_text() == Path("rejected.jsonl").read_text()
 
