@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from ftkit.adapters._forward import Forward
 from ftkit.adapters._method import trainable
 from ftkit.adapters._variant import open_base, open_variant
+from ftkit.basemodel.config import PRESETS
 from ftkit.basemodel.optim import Optimizer
 from ftkit.catalog import load, names
 from ftkit.errors import FtkitError
@@ -266,3 +267,24 @@ def test_its_start_comes_from_the_seed_alone(base: Path, name: str) -> None:
         starts.append(torch.cat([p.detach().flatten() for p in trainable(tuned).values()]))
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
+
+
+def test_the_page_on_methods_says_what_they_claim() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "methods.md").read_text(encoding="utf-8")
+    sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    sizes += ("num_key_value_heads", "head_dim", "vocab_size")
+    shape = {key: getattr(PRESETS["nano"], key) for key in sizes}
+    rows = {}
+    for line in page.split("| paper |")[1].split("##")[0].splitlines()[2:]:
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells:
+            rows[cells[0].strip("`")] = cells[2:6]
+    assert rows.keys() == set(METHODS)
+    for name in METHODS:
+        method, model = load("adapters", name), small.model(**shape)
+        tuned = method.attach(model, small.tokenizer(), 0)
+        count = sum(parameter.numel() for parameter in trainable(tuned).values())
+        claims = (method.identity_at_start, method.mergeable, method.quantised)
+        said = ["yes" if claim else "no" for claim in claims]
+        whole = ["all", "yes", "is whole", "no"]
+        assert rows[name] == (whole if name == "full" else [f"{count:,}", *said]), name

@@ -14,7 +14,7 @@ from ftkit.adapters._quiet import quiet
 from ftkit.adapters._variant import open_base, open_variant
 from ftkit.catalog import load, names
 from tests import small
-from tests.test_adapters_methods import attached
+from tests.test_adapters_methods import OWN, attached
 from tests.test_adapters_variants import PROMPTS, library, prompts, texts
 
 METHODS = [name for name in names("adapters") if load("adapters", name).peft_type]
@@ -137,6 +137,8 @@ def test_a_folder_of_ours_says_all_that_peft_needs(base: Path, tmp_path: Path, n
     with quiet():
         theirs = peft.PeftModel.from_pretrained(open_base(base)[0], str(tmp_path)).eval()
     variant = open_variant(tmp_path)
+    # P-tuning's network stays behind.
+    assert variant.trainable_params == (20 * 64 if name == "p_tuning" else OWN[name][1])
     ids = prompts(variant)[1]
     with torch.no_grad():
         logits_TV = theirs(input_ids=torch.tensor([ids])).logits[0, -len(ids) :]

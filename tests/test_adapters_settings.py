@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
+from transformers import DynamicCache
 
-from ftkit.adapters._forward import Forward
+from ftkit.adapters._attention import explicit_attention
+from ftkit.adapters._forward import Forward, causal, remember
 from ftkit.adapters._method import trainable
 from ftkit.adapters._variant import open_base, open_variant
 from ftkit.catalog import load
@@ -194,3 +196,23 @@ def test_a_base_without_known_layers_is_refused_by_ia3() -> None:
     model = BloomForCausalLM(BloomConfig(vocab_size=320, hidden_size=32, n_layer=0, n_head=2))
     with pytest.raises(FtkitError, match=r"no layers that ia3 knows .*: choose lora"):
         load("adapters", "ia3").attach(model, None, 0)
+
+
+def test_a_prefix_is_read_alike_by_explicit_attention_and_in_bfloat16(base: Path) -> None:
+    """The mask of blocks and the wider keys go through every way of computing that tuning has."""
+    model, _, method = attached(base, "prefix", moved=True)
+    forward, packer = Forward.of(model, method), Packer(examples(), 256, 2)
+    rows = [[0, 1, 2], [3, 4, 5]]
+    fused = losses(forward, packer, rows)
+    with explicit_attention(causal(model), lambda: losses(forward, packer, rows)) as used:
+        assert used
+        explicit = losses(forward, packer, rows)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = losses(forward, packer, rows)
+    assert_close(explicit, fused, rtol=0, atol=2e-5)
+    assert not torch.equal(mixed, explicit)
+    assert (mixed - fused).abs().mean() < 0.02 * fused.mean()
+    for pair in method.past(model):
+        with torch.autocast("cpu", torch.bfloat16):
+            cache = remember(DynamicCache(), [pair], torch.zeros(2, 3))
+        assert cache.layers[0].keys.dtype == torch.bfloat16
