@@ -28,7 +28,7 @@ class PTuning(Method):
         width: of the network's inner layers; 0 for the base's own.
     """
 
-    lr: float = 1e-2
+    lr: float = 3e-3
     tokens: int = 20
     width: int = 0
     quantised: ClassVar[bool] = True

@@ -32,7 +32,7 @@ class Prefix(Method):
         init: text that the prefix starts as the reading of; "" draws tokens from the vocabulary.
     """
 
-    lr: float = 1e-2
+    lr: float = 1e-1
     tokens: int = 20
     init: str = ""
     quantised: ClassVar[bool] = True

@@ -239,7 +239,7 @@ def test_what_is_no_model_is_refused(runs: Path, tmp_path: Path) -> None:
         (broken, "is no causal language model to open"),
         (
             odd,
-            "is an adapter of kind LOHA: ftkit opens IA3, LORA, P_TUNING, PREFIX_TUNING, PROMPT",
+            "is an adapter of kind LOHA: ftkit opens IA3, LORA, PREFIX_TUNING, PROMPT",
         ),
     ):
         with pytest.raises(FtkitError, match=words):
