@@ -73,6 +73,8 @@ def test_what_peft_made_opens_and_writes_the_same_text(
 ) -> None:
     method, config, virtual = THEIRS[kind]
     model = made(base, tmp_path, config)
+    takes = [name for name in names("adapters") if load("adapters", name).opened(config)]
+    assert takes == [method], "it is one method's alone"
     variant = open_variant(tmp_path)
     assert variant.method == method
     assert variant.how.virtual_tokens + variant.how.prefix_tokens == virtual
