@@ -22,10 +22,10 @@ class BadRow(FtkitError):
         where: `file:line`.
         kind: what is wrong, in words by which such rows are grouped and counted.
         words: what is wrong with this one, and what would be right.
-        raw: the line as it stands, where it is one.
+        raw: what was read: the line as it stands where it is no JSON, else its value or fields.
     """
 
-    def __init__(self, where: str, kind: str, words: str, raw: str = "") -> None:
+    def __init__(self, where: str, kind: str, words: str, raw: Any = "") -> None:
         super().__init__(f"{where}: {words}")
         self.where, self.kind, self.words, self.raw = where, kind, words, raw
 

@@ -74,8 +74,13 @@ def _parsed(line: str, raw: bytes, where: str, kind: str) -> Any:
 
 def _whole(value: Any, where: str) -> Any:
     """Return a value, or the error where a string of it cannot be written as UTF-8."""
-    if HALF.search(json.dumps(value, ensure_ascii=False)):
-        return BadRow(where, "broken Unicode", "it holds half of a \\u pair, which is no text")
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError as problem:  # just deep enough to be read
+        return BadRow(where, "broken JSON", _wrong(problem))
+    if HALF.search(text):
+        words = "it holds half of a \\u pair, which is no text"
+        return BadRow(where, "broken Unicode", words, HALF.sub("\ufffd", text))
     return value
 
 

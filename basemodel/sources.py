@@ -35,10 +35,13 @@ class File:
             yield from texts(part)
 
     def rows(self) -> Iterator[Record]:
-        """Read what stands in its rows; a piece of plain text is a row with the field "text"."""
+        """Read what stands in its rows; a piece of plain text is a row with the field "text".
+
+        Such a row's place is the piece's number. What lies between texts, blank lines, is none.
+        """
         for part in parts(self.path):
             if part.kind in PLAIN:
-                found = enumerate(texts(part), 1)
+                found = enumerate(filter(str.strip, texts(part)), 1)
                 yield from (Record({"text": text}, f"{part.where}:{n}") for n, text in found)
             else:
                 yield from records(part)

@@ -42,10 +42,13 @@ def separated(part: Part) -> Iterator[Record]:
 
 def _text_lines(part: Part) -> Iterator[str]:
     """Cut a stream into lines, each with its end."""
-    rest = ""
+    rest, number = "", 1
     for block in decoded(part):
         *whole, rest = (rest + block).split("\n")
         yield from (f"{line}\n" for line in whole)
+        number += len(whole)
+        if len(rest) > MOST:
+            raise FtkitError(f"{part.where}:{number}: a line has {MOST // 2**20} MiB at most")
     if rest:
         yield rest
 
@@ -61,7 +64,7 @@ def _named(row: list[str], where: str) -> list[str]:
 def _in_columns(row: list[str], names: list[str], where: str) -> Any:
     if len(row) != len(names):
         words = f"{len(row)} fields, but the first line names {len(names)} columns"
-        return BadRow(where, "wrong number of fields", words)
+        return BadRow(where, "wrong number of fields", words, row)
     return dict(zip(names, row, strict=True))
 
 
@@ -98,7 +101,10 @@ def parquet(part: Part, columns: tuple[str, ...]) -> Iterator[Record]:
 
 def _of_batch(batch: Any, number: int, where: str) -> Any:
     """Take a row out of a batch; return the error where it cannot be read."""
-    try:
-        return {name: batch.column(name)[number].as_py() for name in batch.schema.names}
-    except UnicodeDecodeError:
-        return BadRow(where, "not UTF-8", f'"{batch.schema.names[0]}" is not UTF-8')
+    row: dict[str, Any] = {}
+    for name in batch.schema.names:
+        try:
+            row[name] = batch.column(name)[number].as_py()
+        except UnicodeDecodeError:
+            return BadRow(where, "not UTF-8", f'"{name}" is not UTF-8', row)
+    return row

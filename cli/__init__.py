@@ -5,6 +5,7 @@ Commands are imported when they are named, and their heavy imports stand in thei
 """
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,10 +60,23 @@ def _while_read() -> Iterator[None]:
     except (BrokenPipeError, SystemExit) as end:
         # rich leaves by SystemExit from within the error. SIGPIPE itself stays off, or a child
         # that ends early would take this process with it.
-        if not isinstance(end if isinstance(end, OSError) else end.__context__, BrokenPipeError):
-            raise
+        if isinstance(end, SystemExit):
+            if not isinstance(end.__context__, BrokenPipeError):
+                raise
+        elif _is_read():
+            raise  # another pipe broke, such as a worker's: that is a fault
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(NO_READER) from None
+
+
+def _is_read() -> bool:
+    """Say whether the other end of the output is open."""
+    ends = select.poll()
+    try:
+        ends.register(sys.stdout, 0)
+    except (OSError, ValueError):  # it is no file: a test's, say
+        return True
+    return not ends.poll(0)
 
 
 def _sentence(problem: BaseException) -> str:

@@ -83,7 +83,10 @@ def tie(sql: str) -> str | None:
     if limit is None or order is None or not str(limit.expression).isdigit():
         return None
     said = {one.alias: one.this for one in tree.expressions if isinstance(one, exp.Alias)}
-    keys = [said.get(key.this.name, key.this) for key in order.expressions]
+    keys = [  # a column with its table's name is no alias
+        key.this if key.this.args.get("table") else said.get(key.this.name, key.this)
+        for key in order.expressions
+    ]
     if any(isinstance(key, exp.Literal) for key in keys):
         return None
     wider = tree.select(*(key.copy() for key in keys))
@@ -189,5 +192,5 @@ def _listed(words: Sequence[str]) -> str:
 def _value(value: Any) -> str:
     """Write a value as a person reads it, on one line."""
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return f"{value:.15g}"  # the last of 17 digits is noise: 0.30000000000000004
     return "NULL" if value is None else " ".join(str(value).splitlines())

@@ -98,7 +98,11 @@ def _config(ctx: click.Context, param: click.Parameter, value: Path | None) -> N
         if key not in known:
             near = catalog.nearest(key, sorted(known))
             raise FtkitError(f"{value}: unknown option 'options.{key}'{near}")
-    ctx.default_map = options
+    several = {option.name for option in ctx.command.params if getattr(option, "multiple", False)}
+    ctx.default_map = {
+        key: [value] if key in several and isinstance(value, str) else value
+        for key, value in options.items()
+    }
     ctx.meta[TABLES] = {
         key: table for key, table in data.items() if key not in NOTES and isinstance(table, dict)
     }
@@ -149,14 +153,18 @@ def debug(command: F) -> F:
     )(command)
 
 
-def on_bad_rows(command: F) -> F:
-    """Add --on-bad-rows: what becomes of rows of a source that cannot be used."""
+def on_bad_rows(default: str = "stop") -> Callable[[F], F]:
+    """Add --on-bad-rows: what becomes of rows of a source that cannot be used.
+
+    Args:
+        default: what help says of the word that is not given.
+    """
     return click.option(
         "--on-bad-rows",
         type=click.Choice(["stop", "skip"]),
         help="At rows that cannot be used: name them and stop, or go on without them "
-        "[default: stop].",
-    )(command)
+        f"[default: {default}].",
+    )
 
 
 def dry_run(command: F) -> F:

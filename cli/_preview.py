@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ._findings import findings
 from ._pieces import Piece, runs, tokens, words
+from ._session import printable
 
 SHOWN = 3  # examples
 WIDE = 32  # characters of the longest bar
@@ -133,6 +134,11 @@ def counts(part: Any, split: str) -> str:
     return "; ".join(found)
 
 
+def decided(view: Preview) -> list[str]:
+    """Say what the recipe took for granted, with nothing in it that commands a terminal."""
+    return [printable(f"{said[0].upper()}{said[1:]}.") for said in view.recipe.decided()]
+
+
 def measured(view: Preview) -> str:
     """Say what the histogram shows, and how much of it was measured."""
     found = view.parts["train"].lengths
@@ -192,6 +198,7 @@ def lines(view: Preview, *, colour: bool) -> Iterator[Text]:
         yield Text(f"{split:10} {counts(part, split)}")
     if view.recipe.notice:
         yield Text(view.recipe.notice)
+    yield from map(Text, decided(view))
     for title, found in findings(view.found):
         yield Text(f"\n{title}:")
         yield from (Text(f"  {line}") for line in found)
@@ -270,5 +277,5 @@ def page(views: list[Preview]) -> str:
     style = (files("ftkit.eval") / "_report.css").read_text("utf-8")
     return template.render(
         views=views, style=style, names=SPLITS, legend=LEGEND, counts=counts, measured=measured,
-        spread=spread, fit=fit, bars=bars, findings=findings,
+        spread=spread, fit=fit, bars=bars, findings=findings, decided=decided,
     )  # fmt: skip

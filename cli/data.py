@@ -1,7 +1,7 @@
 """`ftkit data`: look at a recipe's rows before training on them; no model is loaded."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ._preview import Preview, lines, page, preview
     multiple=True,
     help="Rows, PATH[@WEIGHT]; again for more [default: the embedded world].",
 )
-@_options.on_bad_rows
+@_options.on_bad_rows()
 @click.option(
     "--rejected",
     metavar="FILE.jsonl",
@@ -92,13 +92,11 @@ def data(
     """
     from ..recipes._mix import load
 
+    sets = _options.settings(pairs, ["recipe"])
     if count is not None or out is not None:
-        if count is None or out is None or data or base or html or prose or pairs:
-            raise FtkitError("--generate N and --out FILE.jsonl go together, with --seed alone")
-        console().print(_generate(load(recipe, {}), count, seed, out))
+        console().print(_generate(recipe, sets["recipe"], count, seed, out))
         return
     _refuse_taken({"--html": html, "--prose": prose})
-    sets = _options.settings(pairs, ["recipe"])
     _options.rows(sets["recipe"], data, on_bad_rows)
     taught = load(recipe, sets["recipe"])
     parts = list(getattr(taught, "parts", [taught]))
@@ -117,18 +115,32 @@ def data(
     if html is not None:
         write_whole(html, page(views))
         screen.print(f"\n{html}: the same as a page")
-    if prose is not None:
-        screen.print(f"\n{_write(prose, parts)}")
     if said := reject([view.found for view in views if view.found], skip, rejected):
         screen.print(f"\n{said}")
+    if prose is not None:
+        screen.print(f"\n{_write(prose, parts)}")
     _refuse_overlong(taught, views)
 
 
-def _generate(taught: Any, count: int, seed: int, out: Path) -> str:
+def _generate(
+    name: str, sets: Mapping[str, Any], count: int | None, seed: int, out: Path | None
+) -> str:
     """Write rows of a recipe's world, and say what was written."""
     from ..recipes._generate import generate
+    from ..recipes._mix import load
 
-    made = generate(taught, count, seed, out)
+    if count is None or out is None:
+        raise FtkitError("--generate N and --out FILE.jsonl go together")
+    if "," in name:
+        raise FtkitError(f"--generate takes one recipe at a time, not {name}")
+    others = [f"'recipe.{key}'" for key in sets]
+    others += _options.given("recipe", "count", "out", "seed", "config", "pairs", "debug")
+    if others:
+        raise FtkitError(
+            f"{others[0]} does not go with --generate: rows are drawn from --seed alone, as "
+            "`ftkit data --data` reads them"
+        )
+    made = generate(load(name, {}), count, seed, out)
     beside = f", {made.databases:,} databases beside them" if made.databases else ""
     return f"{out}: {made.rows:,} rows for --data {out}{beside}"
 

@@ -27,7 +27,7 @@ from ._work import RUNS
     multiple=True,
     help="Rows to ask; again for more [default: the test rows of what the runs were tuned on].",
 )
-@_options.on_bad_rows
+@_options.on_bad_rows("as each run was tuned")
 @click.option(
     "--limit",
     type=int,

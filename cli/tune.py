@@ -1,5 +1,7 @@
 """`ftkit tune`: adapt a base to a recipe by one or several methods, a folder for each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from ftkit.runs import Run
 
 from . import _options
 from ._bar import watch
+from ._series import One, at, finished, told, values_of, variants
 from ._work import begin, going_on, newest_base, take_up
 
 TABLES = ("recipe", "method", "plan")
@@ -20,8 +23,10 @@ TABLES = ("recipe", "method", "plan")
 @click.command()
 @click.option(
     "--recipe",
+    "recipe",
     type=_options.Words("recipes"),
-    help="What to teach; several with commas between are taught together.",
+    multiple=True,
+    help="What to teach; several with commas between are taught to one variant, again for others.",
 )
 @click.option(
     "--method",
@@ -41,7 +46,14 @@ TABLES = ("recipe", "method", "plan")
     multiple=True,
     help="Rows to learn from, PATH[@WEIGHT]; again for more [default: the embedded world].",
 )
-@_options.on_bad_rows
+@_options.on_bad_rows()
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Train so many variants that differ in the seed alone, from --seed on; eval folds them.",
+)
 @click.option(
     "--minutes",
     type=float,
@@ -51,17 +63,19 @@ TABLES = ("recipe", "method", "plan")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The run folder [default: the next free runs/RECIPE-METHOD].",
+    help="The run folder; of several variants, the folder that theirs lie in, where the same "
+    "command again goes on [default: the next free runs/RECIPE-METHOD].",
 )
 @_options.resume
 @_options.dry_run
 @_options.common
 def tune(
-    recipe: str | None,
+    recipe: tuple[str, ...],
     methods: tuple[str, ...],
     base: str | None,
     data: tuple[str, ...],
     on_bad_rows: str | None,
+    seeds: int,
     minutes: float | None,
     out: Path | None,
     resume: bool,
@@ -69,7 +83,7 @@ def tune(
     pairs: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Adapt a base to a recipe.
+    """Adapt a base to a recipe; to several, by several methods, with several seeds.
 
     What was learned is written as a Hugging Face or PEFT folder. --set reaches the tables
     recipe, method and plan, such as method.rank=4.
@@ -77,26 +91,64 @@ def tune(
     if resume:
         _go_on(take_up(out))
         return
-    if recipe is None or not methods:
-        missing = "--recipe" if recipe is None else "--method"
-        floor = "recipes" if recipe is None else "adapters"
+    if not recipe or not methods:
+        missing = "--recipe" if not recipe else "--method"
+        floor = "recipes" if not recipe else "adapters"
         raise FtkitError(f"tune needs {missing}: there are {', '.join(catalog.names(floor))}")
-    if out is not None and len(methods) > 1:
-        raise FtkitError("--out names one folder: give one --method with it, or leave it out")
     sets = _options.settings(pairs, TABLES)
     _options.rows(sets["recipe"], data, on_bad_rows)
-    work = [(name, chosen(recipe, name, sets)) for name in dict.fromkeys(methods)]
-    place = base if base is not None else str(newest_base())
-    options = _options.options("data", "on_bad_rows") | {"base": place}
-    for name, (taught, method, plan) in work:
-        if dry_run:
-            from ._plan import tuning
+    series = variants(recipe, methods, seed, seeds)
+    sets_of = _dealt(list(dict.fromkeys(recipe)), sets)
+    work = [chosen(one.recipe, one.method, sets_of[one.recipe]) for one in series]
+    options = _options.options("data", "on_bad_rows", "seeds")
+    options["base"] = place = base if base is not None else str(newest_base())
+    with told(len(series) > 1, out):
+        for one, (taught, method, plan) in zip(series, work, strict=True):
+            if dry_run:
+                from ._plan import tuning
 
-            click.echo(tuning(taught, method, place, plan, minutes))
-            continue
-        settings = tables(options | {"methods": [name]}, taught, method, plan)
-        with begin(out, f"{recipe.replace(',', '+')}-{name}", settings) as run:
-            train(run, taught, method, place, plan, seed=seed, minutes=minutes)
+                click.echo(tuning(taught, method, place, plan, minutes))
+                continue
+            named = {"recipe": one.recipe, "methods": [one.method], "seed": one.seed}
+            settings = tables(options | named, taught, method, plan)
+            rest = {"seed": one.seed, "minutes": minutes}
+            with _begun(one, out, len(series) > 1, settings) as (run, resume):
+                if run is not None:
+                    train(run, taught, method, place, plan, resume=resume, **rest)
+
+
+@contextmanager
+def _begun(
+    one: One, out: Path | None, several: bool, settings: dict[str, Any]
+) -> Iterator[tuple[Run | None, bool]]:
+    """Give the run of one variant, and whether it goes on; None for one that is done already."""
+    if out is None or not several:
+        with begin(out, one.folder, settings) as run:
+            yield run, False
+    elif finished(out / one.folder, settings):
+        click.echo(f"finished already: {out / one.folder}")
+        yield None, False
+    else:
+        with at(out / one.folder, settings) as (run, resume):
+            yield run, resume
+
+
+def _dealt(recipes: list[str], sets: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give each of several recipes its settings, and of the sources those that it takes."""
+    values = dict(sets["recipe"])
+    if len(recipes) == 1:
+        return {recipes[0]: sets | {"recipe": values_of(recipes[0], recipes, values)}}
+    from ..recipes._mix import deal, load
+
+    words = values.pop("data", [])
+    mine = {recipe: values_of(recipe, recipes, values) for recipe in recipes}
+    names = list(dict.fromkeys(name for recipe in recipes for name in recipe.split(",")))
+    sources = deal([load(name, {}) for name in names], words) if words else {}
+    for recipe in recipes:
+        for name in recipe.split(",") if sources else ():
+            key = "data" if name == recipe else f"{name}.data"
+            mine[recipe][key] = sources[name]
+    return {recipe: sets | {"recipe": mine[recipe]} for recipe in recipes}
 
 
 def chosen(recipe: str, method: str, sets: dict[str, dict[str, Any]]) -> tuple[Any, Any, Any]:

@@ -116,7 +116,7 @@ class _Evaluation:
     def run(self) -> Iterator[Record]:
         """Ask everybody, then write the card."""
         recipe = self.group.recipe
-        names = dict.fromkeys([*recipe.metrics, *ALWAYS])
+        names = dict.fromkeys([*(recipe.metrics or ALWAYS[::-1]), *ALWAYS])  # the first ranks
         self.metrics = {name: catalog.load("eval", name) for name in names}
         others = [(other.recipe, other.items) for other in self.others]
         self.memory = Memory(recipe, others, self.kept)
@@ -267,8 +267,8 @@ class _Evaluation:
                 entry.name: {
                     "answer": entry.outcomes[place].answer,
                     "reply": entry.outcomes[place].reply,
-                    "scores": {name: found[place].value for name, found in scores.items()},
-                    "reason": next(iter(scores.values()))[place].reason,
+                    "scores": {name: scores[name][place].value for name in self.metrics},
+                    "reason": scores[next(iter(self.metrics))][place].reason,
                 }
                 for entry, scores in self.entries
             }

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,14 @@ def _recipes(
     for name in own if forced is None else [forced]:
         values = dict(settings.get("recipe", {})) if name in own else {}
         values = dict(values.get(name, {})) if len(own) > 1 else values
-        if data:
-            values |= {"data": list(data), "whole": True}
         values |= {"on_bad_rows": on_bad_rows} if on_bad_rows else {}
-        found.append(override(catalog.load("recipes", name), values, "recipe"))
+        recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
+        if data:
+            if name in own:
+                with suppress(FtkitError):  # the rows that it was tuned on may be gone
+                    recipe = recipe.settled()
+            recipe = replace(recipe, data=tuple(data), whole=True)
+        found.append(recipe)
     return found
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from ._metric import Metric, Score
 
+MARKS = ".!?。 "
+
 
 class AnswerMatch(Metric):
     """Share of answers that equal the reference in one spelling.
@@ -37,11 +39,13 @@ class AnswerMatch(Metric):
 def spelling(text: str) -> str:
     """Write a text in one spelling.
 
-    >>> spelling(' "Ein  Haus." ') == spelling("ein haus"), spelling("x > 1") == spelling("x < 1")
-    (True, False)
+    >>> spelling(' "Ein  Haus." ') == spelling("ein haus") == spelling('"Ein Haus".')
+    True
+    >>> [spelling(one) == spelling(two) for one, two in (("x > 1", "x < 1"), ("!", "?"))]
+    [False, False]
     """
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return words.strip("\"'“”‘’").rstrip(".!?。 ")
+    words = " ".join(unicodedata.normalize("NFC", text.casefold()).split())
+    return words.rstrip(MARKS).strip("\"'“”‘’").rstrip(MARKS) or words
 
 
 METRIC = AnswerMatch(keep_in_memory=True)

@@ -19,7 +19,8 @@ class LabelLikelihood(Metric):
         references: the right labels.
 
     Returns:
-        label_likelihood: the share. scores: 1.0 or 0.0. reasons: `right`, `wrong: <label>`.
+        label_likelihood: the share. scores: 1.0 or 0.0. reasons: `right`, `wrong: <label>`,
+        `not asked`.
     """
 
     columns = {"predictions": "string", "references": "string"}  # noqa: RUF012
@@ -28,7 +29,8 @@ class LabelLikelihood(Metric):
     def score(self, likeliest: str, reference: str) -> Score:
         """Compare."""
         same = likeliest == reference
-        return Score(float(same), "right" if same else f"wrong: {likeliest}")
+        wrong = f"wrong: {likeliest}" if likeliest else "not asked"
+        return Score(float(same), "right" if same else wrong)
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
         """Take the items that have labels; a baseline that looks answers up has no likelihoods."""

@@ -118,20 +118,20 @@ def parse_sets(pairs: Iterable[str]) -> dict[str, dict[str, str]]:
 def table(instance: Any) -> dict[str, Any]:
     """Turn a dataclass instance into a TOML table; fields that are None are left out."""
     return {
-        field.name: _plain(value)
+        field.name: plain(value)
         for field in dataclasses.fields(instance)
         if (value := getattr(instance, field.name)) is not None
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn a value into what TOML can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return table(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+        return {str(key): plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -155,4 +155,4 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def dump_toml(data: Mapping[str, Any]) -> str:
     """Write settings as TOML text; values that are None are left out."""
-    return tomli_w.dumps(_plain(data))
+    return tomli_w.dumps(plain(data))

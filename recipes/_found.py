@@ -1,11 +1,12 @@
 """What reading a recipe's sources met: rows that cannot be used, are odd, or are left out."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ftkit.errors import FtkitError
-from ftkit.runs import Run, write_whole
+from ftkit.runs import Run, whole
 
 NAMED = 5  # places that are kept of each kind of problem
 
@@ -72,10 +73,16 @@ class Found:
     def keep(self, run: Run) -> None:
         """Write down in a run which rows it did without, and why."""
         if self.bad:
-            lines = "".join(path.read_text(encoding="utf-8") for path in self.rejected)
-            write_whole(run.inner / "rejected.jsonl", lines)
+            self.copy_rejected(run.inner / "rejected.jsonl")
         if self.notes:
             run.log({"event": "rows", "notes": list(self.notes)})
+
+    def copy_rejected(self, place: Path) -> None:
+        """Write the rows that cannot be used to a file, with place, reason and what was read."""
+        with whole(place) as file:
+            for path in self.rejected:
+                with path.open("rb") as lines:
+                    shutil.copyfileobj(lines, file)
 
     @property
     def refusal(self) -> str:

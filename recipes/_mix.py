@@ -56,6 +56,10 @@ class Mixture(Recipe):
         known = [(part.name, found) for part in self.parts if (found := part.found())]
         return joined(known) if known else None
 
+    def decided(self) -> tuple[str, ...]:
+        """Say what was taken for granted, each sentence behind its recipe's name."""
+        return tuple(f"{part.name}: {said}" for part in self.parts for said in part.decided())
+
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Put a user's words as the part does that asks databases, if there is a database."""
         asks = self._querying if database is not None else None
@@ -178,11 +182,27 @@ def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
 
 
 def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
-    """Give each source to the part whose fields its first row has, or that alone takes it."""
+    """Give each part its sources beside those that it has."""
+    dealt = deal(parts, data)
+    return [replace(part, data=(*part.data, *dealt[part.name])) for part in parts]
+
+
+def deal(parts: Sequence[Recipe], data: Sequence[str]) -> dict[str, list[str]]:
+    """Give each source to the recipe whose fields its first row has, or that alone takes it.
+
+    A row that cannot be read is passed over here: the part that gets its source counts it.
+
+    Args:
+        parts: the recipes; each must get a source, or have one.
+        data: the sources.
+
+    Raises:
+        FtkitError: for a source that no recipe takes, or several, and a recipe without one.
+    """
     dealt: dict[str, list[str]] = {part.name: [] for part in parts}
     for word in data:
         row = _first(word)
-        fits = [part for part in parts if set(part.fields) <= set(row.fields)]
+        fits = [part for part in parts if part.fields and set(part.fields) <= set(row.fields)]
         fits = sorted(fits, key=lambda part: -len(part.fields))[:1]
         fits = fits or [part for part in parts if _takes(part, row)]
         if len(fits) != 1:
@@ -198,16 +218,19 @@ def _with_data(parts: Sequence[Recipe], data: Sequence[str]) -> list[Recipe]:
             raise FtkitError(
                 f"--data brings no rows for {part.name}: add some, or leave {part.name} out"
             )
-    return [replace(part, data=(*part.data, *dealt[part.name])) for part in parts]
+    return dealt
 
 
 def _first(word: str) -> Row:
-    """Read the first row of a source."""
+    """Read the first row of a source that can be read; where none can, the first says why."""
     found, _, _ = streams(word)
-    _, row = next(iter(found[0]))
-    if isinstance(row, BadRow):
-        raise row
-    return row
+    bad: BadRow | None = None
+    for _, row in (pair for stream in found for pair in stream):
+        if isinstance(row, Row):
+            return row
+        bad = bad or row
+    assert bad is not None, "a source without rows is refused"
+    raise bad
 
 
 def _takes(recipe: Recipe, row: Row) -> bool:

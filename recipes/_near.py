@@ -20,11 +20,12 @@ ALIKE = 0.8  # share of runs in common, of those of both
 COMMON = 0.02  # share of the test's questions, from which on a run is common,
 OFTEN = 20  # and the least number of them
 TRIED = 20  # test questions that one row is held against, those with most runs in common first
-AT_ONCE = 2**16  # rows
+AT_ONCE = 2**20  # runs that are looked at together: rows may be long
 # Bytes with those of ASCII that are in no word as spaces: faster than to find words.
 SPACED = bytes(byte if byte > 127 or chr(byte).isalnum() else 32 for byte in range(256))
 Numbers = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint32]
+Mask = npt.NDArray[np.bool_]
 
 
 def asked_words(example: Example) -> str:
@@ -58,20 +59,27 @@ class Runs:
     def __init__(self, file: Path) -> None:
         self.path = file
         self._file = file.open("wb")
-        self._ends, self._place = array("Q", [0]), 0
+        self._held, self._ends, self._place = array("I"), array("Q", [0]), 0
 
     def add(self, example: Example) -> None:
         """Write the runs of the next row."""
         runs = runs_of(asked_words(example))
-        self._file.write(array("I", runs).tobytes())
+        self._held.extend(runs)
         self._place += len(runs)
         self._ends.append(self._place)
+        if len(self._held) > AT_ONCE:
+            self._write()
 
     def __enter__(self) -> "Runs":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._write()
         self._file.close()
+
+    def _write(self) -> None:
+        self._file.write(self._held.tobytes())
+        del self._held[:]
 
     def read(self) -> tuple[Hashes, Numbers]:
         """Give all runs, and where each row's begin and end."""
@@ -93,10 +101,13 @@ def near(
     Yields:
         A row and the test row that it is near to.
     """
+    if not len(test) or not len(rest):
+        return
     held, ends = runs.read()
     known = _Known(held, ends, test)
-    for first in range(0, len(rest) if known.runs.size else 0, AT_ONCE):
-        for number in known.likely(held, ends, rest[first : first + AT_ONCE]).tolist():
+    before = np.cumsum(ends[rest + 1] - ends[rest]) // AT_ONCE
+    for some in np.split(rest, np.flatnonzero(np.diff(before)) + 1):
+        for number in known.likely(held, ends, some).tolist():
             mine = set(held[ends[number] : ends[number + 1]].tolist()) - known.common
             for other in known.closest(mine):
                 theirs = set(held[ends[other] : ends[other + 1]].tolist()) - known.common
@@ -116,15 +127,15 @@ class _Known:
         self.common = set(found[often].tolist())
         self._common = found[often]
         order = np.argsort(flat, kind="stable")
-        self.runs, self.rows = flat[order], test[self.rows[order]] if len(test) else test
-        kept = ~np.isin(self.runs, self._common)
+        self.runs, self.rows = flat[order], test[self.rows[order]]
+        kept = ~_among(self.runs, self._common)
         self.runs, self.rows = self.runs[kept], self.rows[kept]
 
     def likely(self, held: Hashes, ends: Numbers, rows: Numbers) -> Numbers:
         """Choose rows most of whose runs are in the test; no other can be near to a question."""
         flat, owner = _flat(held, ends, rows)
-        own = np.bincount(owner[~np.isin(flat, self._common)], minlength=len(rows))
-        hits = np.bincount(owner[np.isin(flat, self.runs)], minlength=len(rows))
+        own = np.bincount(owner[~_among(flat, self._common)], minlength=len(rows))
+        hits = np.bincount(owner[_among(flat, self.runs)], minlength=len(rows))
         return rows[(own >= LEAST) & (hits >= ALIKE * own)]
 
     def closest(self, mine: set[int]) -> list[int]:
@@ -142,6 +153,14 @@ def _flat(held: Hashes, ends: Numbers, rows: Numbers) -> tuple[Hashes, Numbers]:
     owner = np.repeat(np.arange(len(rows)), sizes)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.asarray(held[ends[rows][owner] + within]), owner
+
+
+def _among(runs: Hashes, known: Hashes) -> Mask:
+    """Say which runs lie among known ones, which are sorted; `np.isin` sorts them every time."""
+    if not len(known):
+        return np.zeros(len(runs), np.bool_)
+    found: Mask = known[np.minimum(np.searchsorted(known, runs), len(known) - 1)] == runs
+    return found
 
 
 def _schema(example: Example) -> str:

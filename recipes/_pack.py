@@ -20,7 +20,7 @@ from ._flat import Flat, Rendered
 CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
 STEP = 64  # widths of rows are multiples of it
 WIDER = 8  # steps by which rows are widened at most
-FULL = 0.95  # of a row's places: fuller rows are not looked for
+FULL = 0.96  # of a row's places in the examples that are tried: fuller rows are not looked for
 
 
 @dataclass(frozen=True)

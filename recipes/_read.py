@@ -130,7 +130,8 @@ def _row(value: Any, where: str, folder: Path) -> Row | BadRow:
         return Row(value, where, folder)
     if isinstance(value, BadRow):
         return value
-    return BadRow(where, "no object", f"a row is a JSON object {{...}}, not {kind_of(value)}")
+    words = f"a row is a JSON object {{...}}, not {kind_of(value)}"
+    return BadRow(where, "no object", words, value)
 
 
 @lru_cache(maxsize=256)

@@ -183,9 +183,17 @@ class Recipe:
         raise FtkitError(f"the recipe {self.name} has no world of its own to draw rows from")
 
     def notes(self) -> tuple[str, ...]:
-        """Say in sentences which rows of the sources are not used, and why."""
+        """Say in sentences which rows of the sources are not used, and why, and what they are."""
         found = self.found()
-        return found.notes if found else ()
+        return (*(found.notes if found else ()), *self.decided())
+
+    def decided(self) -> tuple[str, ...]:
+        """Say in sentences what was taken from the rows for granted, such as their labels."""
+        return ()
+
+    def settled(self) -> "Recipe":
+        """Make settings of what was taken for granted, so that it holds for other rows too."""
+        return self
 
     def corpus(self) -> Iterator[str]:
         """Yield plain-text documents that hold the skill as prose, for pretraining."""

@@ -6,6 +6,7 @@ What was read is found again by what the sources hold, the recipe's settings and
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -104,7 +105,12 @@ def gather(recipe: Recipe) -> Gathered:
         FtkitError: for a source that is missing or cannot be read at all.
     """
     weights, key = _key(recipe)
-    return _gather(replace(recipe, on_bad_rows="skip"), weights, key)
+    asked = replace(recipe, on_bad_rows="skip"), weights, key
+    gathered = _gather(*asked)
+    if not gathered.store.folder.is_dir():  # others came, and it was the one used longest ago
+        _gather.cache_clear()
+        gathered = _gather(*asked)
+    return gathered
 
 
 @lru_cache(maxsize=4)
@@ -112,7 +118,7 @@ def _gather(recipe: Recipe, weights: tuple[float, ...], key: str) -> Gathered:
     place = recipe.cached / "rows" / key
     if not place.is_dir():
         with made(place) as folder:
-            _Reading(recipe, folder).read(weights)
+            _Reading(recipe, folder).read()
     facts = json.loads((place / FACTS).read_text(encoding="utf-8"))
     kinds = ("bad", "odd", "left_out")
     groups = {kind: tuple(Group(**group) for group in facts[kind]) for kind in kinds}
@@ -158,7 +164,7 @@ class _Reading:
         self.groups: dict[str, dict[str, Group]] = {"bad": {}, "odd": {}, "left_out": {}}
         self.rows = 0
 
-    def read(self, weights: tuple[float, ...]) -> None:
+    def read(self) -> None:
         """Fill the folder."""
         unread: list[str] = []
         with (
@@ -184,7 +190,7 @@ class _Reading:
         facts: dict[str, Any] = {
             kind: [vars(g) for g in groups.values()] for kind, groups in self.groups.items()
         }
-        facts |= {"rows": self.rows, "unread": unread, "weights": weights}
+        facts |= {"rows": self.rows, "unread": unread}
         (self.folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         np.save(self.folder / CODES, codes)
         np.save(self.folder / SOURCE, np.array(self.ledger.source))
@@ -201,7 +207,8 @@ class _Reading:
             return problem
         for side, example in taken:
             self._enter(example, number, part, side)
-        for kind in dict.fromkeys(row.odd):
+        odd = (kind for _, example in taken for kind in _odd(example))
+        for kind in dict.fromkeys([*row.odd, *odd]):  # a row once, whatever is made of it
             self._group("odd", kind).add(row.where)
         return None
 
@@ -219,10 +226,6 @@ class _Reading:
             side,
         )
         self.runs.add(example)
-        for text in texts:
-            if MAYBE.search(text):  # ten times as fast
-                for kind in {str(match.lastgroup) for match in ODD.finditer(text)}:
-                    self._group("odd", ODD_KINDS[kind]).add(example.where)
         self.writer.add(example)
 
     def _group(self, of: str, kind: str) -> Group:
@@ -255,6 +258,14 @@ class _Reading:
                 for number in numbers[: 2 * NAMED].tolist():
                     group.add(store[number].where)
                 group.count = len(numbers)
+
+
+def _odd(example: Example) -> Iterator[str]:
+    """Say what stands in an example's texts by mistake, or looks as if it meant to steer."""
+    for message in example.messages:
+        if MAYBE.search(message["content"]):  # ten times as fast
+            for match in ODD.finditer(message["content"]):
+                yield ODD_KINDS[str(match.lastgroup)]
 
 
 def _rejected(problem: BadRow, row: Row | BadRow) -> str:

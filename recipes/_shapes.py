@@ -28,11 +28,13 @@ PAIRS = {
     "article": ("highlights", "summary"),
     "source": ("target",),
 }
+SYSTEM = ("system", "system_prompt")  # what the system says, beside a prompt or its turns
 ALONE = ("instruction", "prompt", "question")  # fields that name a prompt, whatever else is there
 WHAT_FITS = (
     'a row is {"messages": [{"role", "content"} ...]}, {"conversations": [{"from", "value"} ...]}, '
     "instruction (input) output, prompt completion, question answer, or text"
 )
+SHOWN = 200  # characters of a row that a message quotes at most
 Message = dict[str, str]
 
 
@@ -59,7 +61,7 @@ def talk(row: Row) -> tuple[Message, ...]:
     if "text" in fields:
         return ({"role": "assistant", "content": words(row, "text")},)
     names = ", ".join(map(repr, fields)) or "no fields"
-    raise BadRow(row.where, "no known shape", f"it has {names}; {WHAT_FITS}")
+    raise BadRow(row.where, "no known shape", f"it has {names:.{SHOWN}}; {WHAT_FITS}")
 
 
 def exchange(row: Row) -> tuple[str, str]:
@@ -69,7 +71,9 @@ def exchange(row: Row) -> tuple[str, str]:
         BadRow: as `talk`, and for a dialogue of more than two turns.
     """
     messages = talk(row)
-    messages = messages[1:] if messages[0]["role"] == "system" else messages
+    if messages[0]["role"] == "system":
+        row.odd.append("have a system's text that is not used")
+        messages = messages[1:]
     if len(messages) != 2:
         what = f"it has {len(messages)} turns, not a question and its answer"
         raise BadRow(row.where, "not one question and answer", what)
@@ -106,7 +110,8 @@ def words(row: Row, *names: str, needed: bool = True, fits: str = "it must be te
 def _pair(row: Row, asked: str, answers: Sequence[str]) -> tuple[Message, ...]:
     """Read a prompt and an answer, each text or a list of turns."""
     fields = row.fields
-    answer = next((name for name in answers if name in fields), answers[0])
+    given = [name for name in answers if name in fields] or [answers[0]]
+    answer = next((name for name in given if fields.get(name) is not None), given[0])
     if isinstance(fields[asked], list):  # TRL: both sides are turns
         turns = [*fields[asked], *_listed(row, answer)]
         return _dialogue(row, asked, turns, TURNS["messages"])
@@ -115,7 +120,7 @@ def _pair(row: Row, asked: str, answers: Sequence[str]) -> tuple[Message, ...]:
     prompt += f"\n\n{more}" if more else ""
     told = words(row, answer, fits=WHAT_FITS)
     both = {"role": "user", "content": prompt}, {"role": "assistant", "content": told}
-    system = words(row, "system", "system_prompt", needed=False)
+    system = words(row, *SYSTEM, needed=False)
     return ({"role": "system", "content": system}, *both) if system else both
 
 
@@ -134,9 +139,8 @@ def _dialogue(row: Row, name: str, turns: Any, keys: tuple[str, str]) -> tuple[M
         raise BadRow(
             row.where, f"'{name}' is no list of turns", f"'{name}' is {kind_of(turns)}; {WHAT_FITS}"
         )
-    messages: list[Message] = []
-    if (system := row.fields.get("system")) and isinstance(system, str):
-        messages.append({"role": "system", "content": system.strip()})
+    system = words(row, *SYSTEM, needed=False)
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
     for number, turn in enumerate(turns, 1):
         message = _turn(turn, keys, row.where, number)
         _in_turn(messages, message, row.where, number)
@@ -159,7 +163,8 @@ def _turn(turn: Any, keys: tuple[str, str], where: str, number: int) -> Message:
     role = ROLES.get(said.lower()) if isinstance(said, str) else None
     if role is None:
         known = "system, user or assistant"
-        raise BadRow(where, "unknown role", f"{place}: '{keys[0]}' is {said!r}, not {known}")
+        told = f"{said!r:.{SHOWN}}"
+        raise BadRow(where, "unknown role", f"{place}: '{keys[0]}' is {told}, not {known}")
     if isinstance(content, list):
         content = _pieces(content)
     if not isinstance(content, str):

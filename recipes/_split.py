@@ -64,11 +64,11 @@ def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Co
 
     Args:
         ledger: of all rows of all sources.
-        share: of the units of each source to hold out for validation, and of one that names no
-            parts for the test too; at least one unit is, when there are two.
+        share: of the rows of each source to hold out for validation, unit by unit, and of one that
+            names no parts for the test too; at least one unit is, when there are two.
         whole: take all rows that belong to no named part for the test.
-        strict: no unit of a file that is named as held out may be in training; else its user may
-            have meant to ask of what was trained on, in other words.
+        strict: no unit of a file that is named as held out, for the test or for validation, may be
+            in training; else its user may have meant to ask of what was trained on, in other words.
 
     Returns:
         For each row TRAIN, VALIDATION or TEST, or why it is in none: TWICE for one that repeats
@@ -94,7 +94,8 @@ def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Co
         rest = (codes == TRAIN) & (source == number)
         named = rest & (part == VALIDATION + 1)
         codes[named if named.any() else _held(unit, rest, share, "validation")] = VALIDATION
-    codes[(codes == TRAIN) & np.isin(unit, unit[codes == VALIDATION])] = APART
+    kept = codes == VALIDATION if strict else (codes == VALIDATION) & (part != VALIDATION + 1)
+    codes[(codes == TRAIN) & np.isin(unit, unit[kept])] = APART
     codes[(codes != TEST) & (side == TEST + 1)] = OTHER
     _once(same, codes)
     return codes
@@ -118,13 +119,18 @@ def _parts(ledger: Ledger) -> Codes:
 
 
 def _units(ledger: Ledger) -> Hashes:
-    """Read the units; where a source has few, each of its rows is one."""
+    """Read the units; where a source has few, each of its rows is one.
+
+    But for rows of a unit that lies in a source with many too: there it may be asked about.
+    """
     unit, same = np.array(ledger.unit, np.uint64), np.array(ledger.same, np.uint64)
     source, whole = np.array(ledger.source), np.array(ledger.side) == 0
+    few = np.zeros(len(unit), np.bool_)
     for number in np.unique(source):
         rows = (source == number) & whole  # what is cut to different uses stays together
-        if len(np.unique(unit[rows])) < FEW:
-            unit[rows] = same[rows]
+        few |= rows & (len(np.unique(unit[rows])) < FEW)
+    few &= ~np.isin(unit, unit[~few])
+    unit[few] = same[few]
     return unit
 
 

@@ -6,7 +6,6 @@ authorizer that admits reading alone (sqlite.org/c3ref/set_authorizer.html).
 
 import gzip
 import hashlib
-import os
 import re
 import shutil
 import sqlite3
@@ -18,10 +17,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ftkit.errors import FtkitError
+from ftkit.runs import whole
 
 ENDINGS = (".sqlite", ".db", ".sqlite3")  # each also packed, .gz
 LONGEST = 24  # characters of a value that is shown beside its column
 SCANNED = 2000  # rows of a table that are looked at for values
+# A value of a column, if it may be shown: a database may hold pictures and whole books.
+SHORT = f"CASE WHEN typeof({{0}}) <> 'blob' AND length({{0}}) <= {LONGEST} THEN {{0}} END"
 OPEN = 64  # databases and schemas that stay open for compiling
 MEMORY = 64 * 2**20  # bytes of SQLite's heap: a short query may double itself without end
 TABLES = (
@@ -32,10 +34,10 @@ READING = {
     sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE,
 }  # fmt: skip
 CREATING = {
-    sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_INSERT,
-    sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_READ, sqlite3.SQLITE_REINDEX, sqlite3.SQLITE_FUNCTION,
-    sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION,
+    sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_REINDEX, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_TRANSACTION,
 }  # fmt: skip
+WRITING = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE}  # as SQLite does in its own tables
 LIMITS = {
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 200,
@@ -64,7 +66,7 @@ def find_database(folder: Path, db_id: str, where: str, cache: Path) -> Path:
         FtkitError: naming the row, for a name that is no plain file name or that has no file, and
             for a file that is no whole gzip.
     """
-    if not re.fullmatch(r"\w[\w.-]*", db_id):
+    if not re.fullmatch(r"\w[\w. -]*", db_id):
         raise FtkitError(f"{where}: 'db_id' is no plain file name: {db_id!r}")
     places = [home / f"{db_id}{ending}" for home in (folder, folder / db_id) for ending in ENDINGS]
     for place in places:
@@ -83,15 +85,11 @@ def _unpacked(packed: Path, cache: Path) -> Path:
     mark = f"{packed.resolve()} {facts.st_size} {facts.st_mtime_ns}"
     place = cache / hashlib.sha256(mark.encode()).hexdigest()[:16] / packed.stem
     if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{os.getpid()}.tmp")
         try:
-            with gzip.open(packed, "rb") as old, aside.open("wb") as new:
+            with gzip.open(packed, "rb") as old, whole(place) as new:
                 shutil.copyfileobj(old, new)
         except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-            aside.unlink()
             raise FtkitError(f"{packed} is no whole gzip file: {problem}") from None
-        os.replace(aside, place)
     return place
 
 
@@ -145,12 +143,14 @@ def memory_of(schema: str) -> sqlite3.Connection:
         ValueError: when SQLite does not take it, or nothing else than tables is made.
     """
     memory = sqlite3.connect(":memory:", cached_statements=0)
-    _admit(memory, CREATING)
+    memory.set_authorizer(_creates)
     try:
         memory.executescript(schema)
     except sqlite3.Error as problem:
         memory.close()
-        raise ValueError(str(problem)) from None
+        reason = str(problem)
+        reason = "it does more than create tables" if reason == "not authorized" else reason
+        raise ValueError(reason) from None
     memory.set_authorizer(None)
     return memory
 
@@ -177,11 +177,13 @@ def _values(database: Path, count: int, *_: int) -> Values:
         with closing(_reading(database)) as opened:
             opened.text_factory = lambda raw: raw.decode("utf-8", "replace")
             for table, _ in opened.execute(TABLES).fetchall():
-                rows = opened.execute(f"SELECT * FROM {quoted(table)} LIMIT {SCANNED}")
-                columns = [str(told[0]) for told in rows.description]
+                made = opened.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description
+                columns = [str(told[0]) for told in made]
+                short = ", ".join(SHORT.format(quoted(column)) for column in columns)
+                rows = opened.execute(f"SELECT {short} FROM {quoted(table)} LIMIT {SCANNED}")
                 for column, held in zip(columns, zip(*rows, strict=True), strict=False):
                     found.append((table.lower(), column.lower(), literals(held, count)))
-    except sqlite3.Error as problem:
+    except (sqlite3.Error, MemoryError) as problem:
         raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
     return tuple(found)
 
@@ -292,6 +294,12 @@ def _admit(opened: sqlite3.Connection, allowed: set[int]) -> None:
     opened.set_authorizer(
         lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
     )
+
+
+def _creates(action: int, table: str | None, *_: object) -> int:
+    """Admit what makes empty tables: no query, which may never end, and no rows of their own."""
+    own = action in WRITING and str(table).startswith("sqlite_")
+    return sqlite3.SQLITE_OK if own or action in CREATING else sqlite3.SQLITE_DENY
 
 
 def quoted(name: str) -> str:

@@ -15,6 +15,7 @@ from ._sql_files import compiles, empty_tables, find_database, schema_of
 
 WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
 CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
+BEFORE = re.compile(r"\A(\s|--[^\n]*\n|/\*.*?\*/)+", re.DOTALL)  # comments, before a statement
 WORD = re.compile(r"\w+")
 TEXT = re.compile("'((?:[^']|'')*)'")
 UNFILLED = re.compile(r"var\d+|\w+_name\d+", re.IGNORECASE)  # of templates of questions
@@ -57,9 +58,12 @@ def asked(row: Row, databases: str, cache: Path) -> Asked:
     sql = words(row, "sql", "query", "answer", fits=WHAT_FITS)
     db_id = words(row, "db_id", needed=False)
     home = Path(databases) if databases else row.folder / "databases"
+    if databases and not home.is_dir():
+        raise FtkitError(f"'recipe.databases' is no folder: {databases}")
     database = _database(row, db_id, home, cache) if db_id else None
-    told = words(row, "schema", "sql_context", "context", needed=database is None, fits=WHAT_FITS)
-    schema = _tables(told) if told else schema_of(database) if database else ""
+    own, empty = _held(row, database) if database else ("", frozenset[str]())
+    told = words(row, "schema", "sql_context", "context", needed=not own, fits=WHAT_FITS)
+    schema = _tables(told) if told else own
     try:
         names(schema)
         fault = compiles(sql, schema, database)
@@ -72,7 +76,7 @@ def asked(row: Row, databases: str, cache: Path) -> Asked:
     _look_at(row, question, sql)
     if spelt_as_names(sql, names(schema)):
         row.odd.append("quote text as names are quoted; it is taught with apostrophes")
-    if database and _empty(database) & set(WORD.findall(sql.lower())):
+    if empty & set(WORD.findall(sql.lower())):
         row.odd.append("ask a table that is empty: any query that finds nothing is right")
     return Asked(question, schema, sql, db_id, home, database)
 
@@ -109,19 +113,27 @@ def _found(home: Path, db_id: str, cache: Path) -> Path:
     return find_database(home, db_id, "", cache)
 
 
-def _empty(database: Path) -> frozenset[str]:
-    facts = database.stat()
-    return _empty_at(database, facts.st_size, facts.st_mtime_ns)
+def _held(row: Row, database: Path) -> tuple[str, frozenset[str]]:
+    """Read a database's schema and which of its tables are empty.
+
+    Raises:
+        BadRow: when SQLite cannot read it.
+    """
+    try:
+        facts = database.stat()
+        return _held_at(database, facts.st_size, facts.st_mtime_ns)
+    except FtkitError as problem:
+        raise BadRow(row.where, "a database that cannot be read", str(problem)) from None
 
 
 @lru_cache(maxsize=1024)
-def _empty_at(database: Path, *_: int) -> frozenset[str]:
-    return empty_tables(database)
+def _held_at(database: Path, *_: int) -> tuple[str, frozenset[str]]:
+    return schema_of(database), empty_tables(database)
 
 
 def _tables(schema: str) -> str:
     """Leave out what fills the tables: some sets have it beside what makes them."""
     if "INSERT" not in schema.upper():
         return schema
-    parts = [part.strip() for part in schema.split(";")]
+    parts = [BEFORE.sub("", part).strip() for part in schema.split(";")]
     return "; ".join(part for part in parts if CREATE.match(part))

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from ._recipe import Example
 
+DAY = 86_400  # seconds after which what a killed process left half made goes
 KEPT = 24  # stores beside each other; the one that was not used for longest goes first
 LINES, ENDS = "rows.jsonl", "ends.npy"
 Numbers = npt.NDArray[np.int64]
@@ -123,13 +125,25 @@ def made(place: Path) -> Iterator[Path]:
     aside = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
     try:
         yield aside
+        for file in aside.iterdir():  # or a lost power could leave its name without its content
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         try:
             aside.rename(place)
         except OSError:
             if not place.is_dir():
                 raise
-        stores = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in [path for path in stores if path.name[0] != "."][:-KEPT]:
+        stores = [path for path in place.parent.iterdir() if path.name[0] != "."]
+        dead = [path for path in place.parent.glob(".*") if 0 < _used(path) < time.time() - DAY]
+        for old in [*sorted(stores, key=_used)[:-KEPT], *dead]:
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _used(place: Path) -> float:
+    """Say when a store was last used; another process may have taken it away."""
+    try:
+        return place.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

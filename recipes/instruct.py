@@ -10,6 +10,7 @@ from ftkit.errors import FtkitError
 from ..basemodel.record import BadRow
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
+from ._rows import gather
 from ._samples import SAMPLES
 from ._shapes import talk
 
@@ -43,6 +44,7 @@ class Instruct(Recipe):
     def __post_init__(self) -> None:
         """Refuse labels that cannot be told apart."""
         super().__post_init__()
+        object.__setattr__(self, "labels", tuple(label.strip() for label in self.labels))
         spelt = {" ".join(label.split()) for label in self.labels}
         if self.labels not in ((), ("",)) and ("" in spelt or len(spelt) < len(self.labels)):
             raise FtkitError(f"'recipe.labels' takes different words, not {','.join(self.labels)}")
@@ -87,14 +89,18 @@ class Instruct(Recipe):
         rows, labels = super().examples(split), _labels(self)
         return Labelled(rows, labels) if labels else rows
 
-    def notes(self) -> tuple[str, ...]:
+    def decided(self) -> tuple[str, ...]:
         """Say which answers were taken for labels without being asked to."""
         labels = () if self.labels else _labels(self)
         said = (
             f"{len(labels)} answers, taken for labels: {', '.join(labels)}; "
             "--set recipe.labels= to say otherwise"
         )
-        return (*super().notes(), said) if labels else super().notes()
+        return (said,) if labels else ()
+
+    def settled(self) -> Recipe:
+        """Fix the labels, or that there are none."""
+        return replace(self, labels=_labels(self) or ("",))
 
     def prose(self, example: Example) -> Prose:
         """Ask in plain text: the answer follows the prompt on the next line."""
@@ -128,11 +134,16 @@ class Labelled(Sequence[Example]):
         return replace(row, meta=row.meta | {"labels": self.labels, "features": features})
 
 
-@lru_cache(maxsize=8)
 def _labels(recipe: Instruct) -> tuple[str, ...]:
     """Say which labels a recipe's rows have; none in other rows than a classification's."""
     if recipe.labels:
         return () if recipe.labels == ("",) else recipe.labels
+    return _found(recipe, str(gather(recipe).store.folder) if recipe.data else "")
+
+
+@lru_cache(maxsize=8)
+def _found(recipe: Instruct, store: str) -> tuple[str, ...]:
+    """Find the labels of what a store holds, which is another when a file changes."""
     rows = Recipe.examples(recipe, "train") or Recipe.examples(recipe, "test")
     return few(rows)
 

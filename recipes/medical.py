@@ -39,7 +39,7 @@ class Medical(Recipe):
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield questions about the conditions that training rows may ask about."""
-        for case in _medical_world.drawn(seed):
+        for case in _medical_world.drawn(seed, self.world_seed):
             yield {"question": case.question, "answer": case.answer, "focus": case.condition}
 
     def corpus(self) -> Iterator[str]:
@@ -85,9 +85,16 @@ class Medical(Recipe):
     def take(self, row: Row, test: bool = False) -> list[Example]:
         """Take a question and its answer; a document is what the row calls its focus."""
         asked, told = exchange(row)
+        told = " ".join(told.split())
         # Where every row has the same instruction, the question is what is laid beside it.
         question = words(row, "input", needed=False) or asked
+        if question != asked and "instruction" in row.fields:
+            row.odd.append("have an instruction that is not shown: the question is their input")
         answer = cut(told, self.longest)
+        if answer != told:
+            row.odd.append(
+                f"have an answer that is cut to whole sentences ({self.longest:,} characters)"
+            )
         refuse = words(row, "safety", needed=False) == "refuse"
         # There the focus is a principle, and no document.
         about = question if refuse else words(row, "focus", needed=False) or question
@@ -106,16 +113,19 @@ class Medical(Recipe):
 def cut(answer: str, longest: int) -> str:
     """Take the whole sentences that lie in the first `longest` characters, at least one's part.
 
+    Args:
+        answer: words with one space between them.
+        longest: characters.
+
     >>> cut("Rest helps. Drink a lot. See a doctor if it lasts.", 30)
     'Rest helps. Drink a lot.'
     """
-    text = " ".join(answer.split())
-    if len(text) <= longest:
-        return text
-    kept = SENTENCE.split(text[: longest + 1])
+    if len(answer) <= longest:
+        return answer
+    kept = SENTENCE.split(answer[: longest + 1])
     if len(kept) > 1:
         return " ".join(kept[:-1])
-    return text[:longest].rpartition(" ")[0] or text[:longest]
+    return answer[:longest].rpartition(" ")[0] or answer[:longest]
 
 
 def _example(question: str, answer: str, where: str, **meta: object) -> Example:

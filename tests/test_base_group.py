@@ -40,6 +40,7 @@ TWO = [
     Case("ddp-nan", fails=True),
     Case("fsdp-nan", shard=True, fails=True),
     Case("ddp-until-nan", steps=2),
+    Case("ddp-compiled", compiled=True),
     Case("ddp-half", rule="muon", steps=10),
     Case("fsdp-half", rule="muon", shard=True, steps=10),
     Case("ddp-from-one", rule="muon", takes_up="one-half"),
@@ -93,6 +94,11 @@ def test_each_engine_equals_one_process(trained: Path, engine: str, model: str) 
     assert_equal(trained, engine + model, "one" + model)
     kind = {"ddp": "Tensor", "fsdp": "DTensor"}[engine]
     assert ended(trained, engine + model).kinds == [kind]
+
+
+@pytest.mark.slow
+def test_compiled_processes_equal_one_that_is_not(trained: Path) -> None:
+    assert_equal(trained, "ddp-compiled", "one")
 
 
 @pytest.mark.slow

@@ -90,6 +90,11 @@ def test_prose_is_a_corpus_of_the_training_rows_alone(tmp_path: Path):
     assert whole.count("Which train singers") == 28
     assert "Which dev singers" not in whole
     assert "<|" not in whole
+    bad = source / "train.jsonl"
+    bad.write_text(bad.read_text() + '\n{"question": ""}')
+    refused = data("--data", source, "--prose", "other.jsonl")
+    assert refused.exit_code == 2
+    assert not Path("other.jsonl").exists(), "rows were lost, and nobody said they might be"
     refused = data("--data", source, "--prose", "prose.jsonl")
     assert refused.exit_code == 2
     assert refused.stderr == "Error: prose.jsonl exists: choose another name for --prose\n"
@@ -171,3 +176,14 @@ def test_nothing_is_written_over(option: str):
     assert Path("taken").read_text() == "mine"
     result = data(option, "none/here")
     assert result.stderr == f"Error: {option} none/here: there is no folder none\n"
+
+
+def test_answers_that_are_taken_for_labels_are_named_beside_the_rows():
+    mails = [{"question": f"Mail {n}?", "answer": ["<b>spam", "good"][n % 2]} for n in range(40)]
+    Path("mails.jsonl").write_text("\n".join(map(json.dumps, mails)))
+    words = ["data", "--recipe", "instruct", "--data", "mails.jsonl", "--html", "page.html"]
+    result = CliRunner().invoke(ftkit, words)
+    assert result.exit_code == 0, result.stderr
+    said = "2 answers, taken for labels: <b>spam, good; --set recipe.labels= to say otherwise."
+    assert f"\n{said}\n" in result.stdout
+    assert said.replace("<b>", "&lt;b&gt;") in Path("page.html").read_text()

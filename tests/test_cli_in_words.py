@@ -90,6 +90,7 @@ def test_of_what_no_tie_can_be_told_nothing_is_said(sql: str) -> None:
 def test_a_tie_is_of_all_keys_and_of_an_alias_too(ask: Any) -> None:
     for sql, tied in (
         ("SELECT name, year AS y FROM ships ORDER BY y LIMIT 1", True),
+        ("SELECT year AS name, name AS year FROM ships ORDER BY ships.year LIMIT 1", True),
         ("SELECT name FROM ships ORDER BY year, name LIMIT 1", False),
         ("SELECT name FROM ships ORDER BY year LIMIT 4", False),
         ("SELECT name FROM ships ORDER BY year LIMIT 0", False),
@@ -105,6 +106,10 @@ def test_a_query_about_ties_that_fails_says_nothing(ask: Any) -> None:
 
     sql = "SELECT name FROM ships ORDER BY year LIMIT 1"
     assert told("?", sql, ask(sql), refuses) == "Elm\nThe name is Elm."
+
+
+def test_a_large_number_keeps_its_digits_and_a_sum_has_no_noise() -> None:
+    assert table([(12345678901.5, 0.1 + 0.2)]) == "12345678901.5 | 0.3"
 
 
 def test_a_broken_value_cannot_make_a_line() -> None:

@@ -6,8 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from ftkit.cli import ftkit
 
 ROOT = Path(__file__).parent.parent
+
+
+def test_another_broken_pipe_is_a_fault_that_is_told(monkeypatch: pytest.MonkeyPatch):
+    """A worker that died is no reader that went away: the command has failed."""
+
+    def died(*_: object, **__: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("ftkit.recipes._mix.load", died)
+    result = CliRunner().invoke(ftkit, ["data", "--recipe", "chat"])
+    assert result.exit_code == 1
+    assert "Broken pipe" in result.stderr
 
 
 @pytest.mark.parametrize(

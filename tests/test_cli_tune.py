@@ -68,10 +68,6 @@ def rows(path: Path, count: int = 40) -> Path:
             "no finished base lies under runs/: make one with `ftkit pretrain` or name one "
             "with --base",
         ),
-        (
-            ["--method", "full", "--out", "x"],
-            "--out names one folder: give one --method with it, or leave it out",
-        ),
     ],
 )
 def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Path):

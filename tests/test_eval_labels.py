@@ -1,9 +1,12 @@
 """Labels: scored for every item, kept on disk under their names, and metrics known by hand."""
 
+import json
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import small
@@ -11,8 +14,10 @@ import torch
 
 from ftkit.adapters._variant import open_variant
 from ftkit.catalog import load
+from ftkit.eval import _evaluate
 from ftkit.eval._answers import Outcome, answers
 from ftkit.eval._ask import Asker, Form
+from ftkit.eval._evaluate import _Evaluation
 from ftkit.eval._labels import named
 from ftkit.eval._tally import Entry, build, grade
 from ftkit.eval.word_overlap import common
@@ -143,6 +148,15 @@ def test_labels_are_found_as_words_and_the_longest_is_meant():
     assert named("für gut", ["GUT", "schlecht"]) == {"GUT"}
 
 
+def test_labels_that_differ_in_case_alone_and_one_that_training_never_has():
+    """What is strictly right is right leniently too, and no format failure."""
+    names = ("label_accuracy", "label_lenient", "label_format", "macro_f1")
+    for right, labels in (("Yes", ("Yes", "yes")), ("new", LABELS)):
+        outcome, asked = Outcome(0, right, right), item("?", right, labels)
+        found = [load("eval", name).grade(outcome, asked).value for name in names]
+        assert found == [1, 1, 0, 1]
+
+
 def f1_by_hand(answers: Sequence[str], rights: Sequence[str]) -> float:
     """Average precision and recall's harmonic mean over labels, the long way round."""
     found = []
@@ -188,6 +202,29 @@ def test_a_card_shows_macro_f1_beside_accuracy():
     assert card.primary == "label_accuracy"
 
 
+def test_answers_are_listed_by_what_concerns_them_alone():
+    """Free text has no label, and no reason why a label was missed."""
+    asked = item("?", "a dog", ())
+    metrics = {name: load("eval", name) for name in ("label_accuracy", "word_overlap")}
+    entry = Entry("base", "base", [Outcome(0, "a dog", "a dog")], "base")
+    work = object.__new__(_Evaluation)
+    work.group = SimpleNamespace(items=[asked])
+    work.entries = [(entry, grade(entry, [asked], metrics))]
+    work.metrics = {"word_overlap": metrics["word_overlap"]}  # what some item is scored by
+    told = json.loads(work._answers())["variants"]["base"]
+    assert (told["scores"], told["reason"]) == ({"word_overlap": 1.0}, "all")
+
+
+def test_without_metrics_of_its_own_a_recipe_is_ranked_by_bits_per_byte(monkeypatch):
+    """Not by the share of answers that end, which says nothing of what stands in them."""
+    monkeypatch.setattr(_evaluate, "Memory", None)
+    group = SimpleNamespace(recipe=SimpleNamespace(metrics=()))
+    work = _Evaluation(group, [], 0, 0, Path(), Path())
+    with pytest.raises(TypeError):
+        next(work.run())
+    assert list(work.metrics) == ["bits_per_byte", "own_stop"]
+
+
 def test_word_overlap_is_rouge_l():
     score = load("eval", "word_overlap").score
     # Lin 2004, section 3.1: against "police killed the gunman" these have recall 3/4 and 2/4.
@@ -214,6 +251,8 @@ def slowly(one: Sequence[str], two: Sequence[str]) -> int:
 def test_answer_match_forgives_spelling_and_nothing_else():
     score = load("eval", "answer_match").score
     same = [("  the  Answer. ", "The answer"), ("“Paris”", "paris"), ("ﬁne", "fine")]
+    same += [('"Ein Haus".', "ein haus")]
     other = [("x > 1", "x < 1"), ("answer", "the answer"), ("3.5", "35"), ("", "a")]
-    assert [score(*pair).value for pair in same] == [1.0] * 3
-    assert [score(*pair).value for pair in other] == [0.0] * 4
+    other += [("!", "?"), ("2²", "22")]
+    assert [score(*pair).value for pair in same] == [1.0] * 4
+    assert [score(*pair).value for pair in other] == [0.0] * 6

@@ -65,6 +65,7 @@ ROWS: list[tuple[str, Any, str]] = [
     ("medical", "null", "a row is a JSON object {...}, not null"),
     ("medical", {}, "it has no fields; a row is {"),
     ("medical", {"q": "a", "a": "b"}, "it has 'q', 'a'; a row is {"),
+    ("medical", {"q" * 1000: "a"}, f"it has '{'q' * 199}; a row is {{"),
     # questions and answers
     ("medical", {"question": "a"}, "'answer' is missing"),
     ("medical", {"question": "a", "answer": None}, "'answer' is null"),
@@ -91,6 +92,7 @@ ROWS: list[tuple[str, Any, str]] = [
     ("chat", {"messages": {"role": "user"}}, "'messages' is an object; a row is {"),
     ("chat", {"messages": ["hello"]}, "message 1 is text, not an object"),
     ("chat", {"messages": [None]}, "message 1 is null, not an object"),
+    ("chat", {"system": 3} | turns("ua"), "'system' is a number"),
     ("chat", turns("u"), "no turn of the assistant follows one of the user"),
     ("chat", turns("su"), "no turn of the assistant follows one of the user"),
     ("chat", turns("a"), "message 1 is of the assistant; a dialogue begins with the user"),
@@ -102,6 +104,7 @@ ROWS: list[tuple[str, Any, str]] = [
     ("chat", turns("ut"), "message 2: 'role' is 't', not system, user or assistant"),
     ("chat", {"messages": [{"content": "x"}]}, "message 1: 'role' is None"),
     ("chat", {"messages": [{"role": 3, "content": "x"}]}, "message 1: 'role' is 3"),
+    ("chat", {"messages": [{"role": "b" * 1000}]}, f"'role' is '{'b' * 199}, not system"),
     ("chat", turns("ua", ["a", ""]), "message 2, of the assistant, is empty"),
     ("chat", turns("ua", [" ", "b"]), "message 1, of the user, is empty"),
     ("chat", turns("ua", ["a", None]), "message 2: 'content' is null"),
@@ -165,8 +168,11 @@ def test_a_bad_row_is_named_and_can_be_skipped(recipe: str, row: Any, said: str)
     assert said in stopped.stderr
     assert "Traceback" not in stopped.output
     assert left() == ["databases", "rows.jsonl"]
-    skipped = run("--recipe", recipe, "--data", "rows.jsonl", "--set", "recipe.on_bad_rows=skip")
+    skipped = run("--recipe", recipe, "--data", "rows.jsonl", "--on-bad-rows", "skip")
     assert skipped.exit_code == 0, skipped.output
+    assert "1 of 31 rows cannot be used" in skipped.output
+    (rejected,) = Path("rejected.jsonl").read_text().splitlines()
+    assert json.loads(rejected)["where"] == "rows.jsonl:3"
 
 
 WHOLE = "".join(json.dumps(row) + "\n" for row in QA).encode()
@@ -191,6 +197,7 @@ FILES: list[tuple[str, bytes | None, str]] = [
     ("empty.jsonl", b"", "empty.jsonl is empty: it holds no rows"),
     ("blank.jsonl", b"\n \n\n", "blank.jsonl is empty: it holds no rows"),
     ("empty.json", b"[]", "empty.json is empty: it holds no rows"),
+    ("blank.txt", b"\n \n\n", "blank.txt is empty: it holds no rows"),
     ("head.csv", b"question,answer\n", "head.csv is empty: it holds no rows"),
     ("rows.docx", b"PK", "rows.docx is no corpus: that is a file .txt"),
     ("torn.jsonl.gz", gzip.compress(WHOLE)[:80], "torn.jsonl.gz cannot be unpacked"),

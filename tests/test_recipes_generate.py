@@ -62,9 +62,10 @@ def test_every_gold_query_gives_rows_of_its_own_database(tmp_path: Path) -> None
     assert full > COUNT * 0.9
 
 
-def test_no_row_asks_of_what_the_embedded_test_asks(tmp_path: Path) -> None:
-    generate(load("recipes", "medical"), COUNT, 0, tmp_path / "mine.jsonl")
-    asked = {case.condition for case in cases("test", 0, 100)}
+@pytest.mark.parametrize("seed", [0, 7])
+def test_no_row_asks_of_what_the_embedded_test_asks(tmp_path: Path, seed: int) -> None:
+    generate(load("recipes", "medical"), COUNT, seed, tmp_path / "mine.jsonl")
+    asked = {case.condition for case in cases("test", 0, 400)}
     assert not asked & {row["focus"] for row in written(tmp_path / "mine.jsonl")}
 
 
@@ -135,7 +136,30 @@ def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
     [
         (["--generate", 5], "--generate N and --out FILE.jsonl go together"),
         (["--out", "x.jsonl"], "--generate N and --out FILE.jsonl go together"),
-        (["--generate", 5, "--out", "x.jsonl", "--data", "y"], "go together, with --seed alone"),
+        (
+            ["--generate", 5, "--out", "x.jsonl", "--data", "y"],
+            "--data does not go with --generate",
+        ),
+        (
+            ["--generate", 5, "--out", "x.jsonl", "--set", "recipe.rows=3"],
+            "'recipe.rows' does not go with --generate: rows are drawn from --seed alone",
+        ),
+        (
+            ["--generate", 5, "--out", "x.jsonl", "--set", "rcipe.rows=3"],
+            "unknown settings 'rcipe' in `ftkit data`",
+        ),
+        (
+            ["--generate", 5, "--out", "x.jsonl", "--on-bad-rows", "skip"],
+            "--on-bad-rows does not go with --generate",
+        ),
+        (
+            ["--generate", 5, "--out", "x.jsonl", "--config", "mine.toml"],
+            "'recipe.rows' does not go with --generate",
+        ),
+        (
+            ["--generate", 5, "--out", "x.jsonl", "--recipe", "chat,medical"],
+            "--generate takes one recipe at a time, not chat,medical",
+        ),
         (["--generate", 0, "--out", "x.jsonl"], "--generate must be above 0, not 0"),
         (["--generate", 5, "--out", "x.json"], "a file that ends in .jsonl"),
         (["--generate", 5, "--out", "no/x.jsonl"], "there is no folder no"),
@@ -147,7 +171,8 @@ def test_what_is_wrong_is_said_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.jsonl").touch()
+    Path("mine.toml").write_text("[recipe]\nrows = 3\n")
     done = say("--recipe", "chat", *words)
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
-    assert [path.name for path in tmp_path.iterdir()] == ["there.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.toml", "there.jsonl"]

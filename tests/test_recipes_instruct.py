@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from ftkit.catalog import load
-from ftkit.config import override, read_toml
+from ftkit.config import override, plain, read_toml, table
 from ftkit.errors import FtkitError
+from ftkit.eval._groups import Tuned, _recipes
 from ftkit.recipes import instruct
 from ftkit.recipes._check import check
+from ftkit.recipes._mix import load as load_mixture
 from ftkit.recipes._samples.code import functions
 from ftkit.recipes._samples.sentiment import LABELS, clauses
 
@@ -104,6 +107,12 @@ def test_a_sample_is_whole(sample):
     assert len(rows) >= 400
 
 
+def test_a_sample_that_is_asked_for_more_than_there_is_ends(monkeypatch):
+    """--set recipe.tests=1000000 would draw for ever."""
+    monkeypatch.setattr(sys.modules["ftkit.recipes._samples.sentiment"], "IDLE", 9)
+    assert 1000 < len(recipe(tests=10**7).examples("test")) < 10**5
+
+
 def test_reviews_need_the_whole_sentence():
     """The clauses alone say little: half of the frames turn or outweigh what stands in them."""
     rows = list(recipe().examples("train"))
@@ -135,6 +144,9 @@ def test_few_short_answers_are_labels_and_a_note_says_so(tmp_path):
     assert other.notes() == ()
     assert all("labels" not in row.meta for row in other.examples("test"))
     assert recipe(labels="").labels == ("",)
+    assert recipe(labels="spam, no spam").labels == ("spam", "no spam")
+    both = load_mixture("instruct,chat", {"instruct.data": [str(tmp_path / "rows.jsonl")]})
+    assert both.notes() == (f"instruct: {made.notes()[0]}",)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +191,22 @@ def test_rows_that_are_all_asked_bring_their_own_labels(tmp_path):
     assert not made.examples("train")
     assert len(made.examples("test")) == 40
     assert made.examples("test")[0].meta["labels"] == ("no spam", "spam")
+
+
+def test_other_rows_are_asked_with_the_labels_that_were_taught(tmp_path):
+    """What `ftkit eval --data` does: its rows may show one label alone, or seem to be labels."""
+    taught = recipe(data=told(tmp_path, SPAM))
+    few = told(tmp_path, SPAM[::2], "few.jsonl")
+    asked = _recipes(_tuned(taught), None, [few], tmp_path, None)[0]
+    assert {example.meta["labels"] for example in asked.examples("test")} == {("no spam", "spam")}
+    rows = [{"prompt": f"{n}?", "answer": f"a b {n}"} for n in range(30)]
+    free = recipe(data=told(tmp_path, rows))
+    asked = _recipes(_tuned(free), None, [told(tmp_path, SPAM, "spam.jsonl")], tmp_path, None)[0]
+    assert not any("labels" in example.meta for example in asked.examples("test"))
+
+
+def _tuned(taught):
+    return Tuned(Path("x"), {"options": {"recipe": "instruct"}, "recipe": plain(table(taught))})
 
 
 def test_rows_of_any_shape_are_prompts_with_answers(tmp_path):

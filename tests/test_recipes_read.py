@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import tarfile
 import time
 import zipfile
@@ -17,11 +18,13 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
+from ftkit.basemodel import tables
 from ftkit.basemodel.record import BadRow
 from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.recipes import _rows, _store
 from ftkit.recipes._read import Row, streams
+from ftkit.recipes.chat import RECIPE as CHAT
 from ftkit.recipes.medical import RECIPE as MEDICAL
 
 ROWS = [
@@ -104,6 +107,14 @@ def test_a_table_counts_the_lines_of_its_file(tmp_path: Path) -> None:
     assert str(second) == (f"{tmp_path}/r.csv:5: 3 fields, but the first line names 2 columns")
 
 
+def test_a_line_of_a_table_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST", 2**21)
+    (tmp_path / "r.csv").write_bytes(b"question,answer\na,b\n" + bytes([99]) * 2**23)
+    ((stream,), _, _) = streams(str(tmp_path / "r.csv"))
+    with pytest.raises(FtkitError, match=r"r\.csv:3: a line has 2 MiB at most"):
+        list(stream)
+
+
 def test_names_say_which_part_a_file_holds(tmp_path: Path) -> None:
     for name in (
         "train-00000-of-00002.jsonl",
@@ -170,6 +181,28 @@ def test_few_stores_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(list((tmp_path / "cache" / "rows").iterdir())) == 2
 
 
+def test_a_store_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(lines(ROWS))
+    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
+    recipe = override(MEDICAL, made, "recipe")
+    first = list(recipe.examples("train"))
+    shutil.rmtree(tmp_path / "cache" / "rows")
+    assert list(recipe.examples("train")) == first
+
+
+def test_stores_that_another_process_moves_meanwhile_do_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+    gone = [tmp_path / ".being-made", tmp_path / "taken-away"]
+    monkeypatch.setattr(
+        Path, "iterdir", lambda self: [*listed(self), *(gone if self == tmp_path else [])]
+    )
+    with _store.made(tmp_path / "mine") as folder:
+        (folder / "rows").write_text("x")
+    assert [path.name for path in listed(tmp_path)] == ["mine"]
+
+
 def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
     bad = ["{", '{"question": "x"}', '{"question": "y"}', '{"question": 3, "answer": "z"}']
     path = tmp_path / "r.jsonl"
@@ -192,48 +225,38 @@ def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
     assert rejected[3]["reason"].startswith("'question' is a number")
 
 
-def test_leaks_are_left_out_and_named(tmp_path: Path) -> None:
-    words = "Which of the many plain old remedies that people name eases a cold of ill"
-    train = [{"question": f"{words} {n}?", "answer": f"Tea {n}."} for n in range(30)]
-    close = {"question": f"{words.upper()}, ill {7}", "answer": "Other."}
-    test = [{"question": f"{words} 90?", "answer": "Tea."}, train[3], close]
-    (tmp_path / "train.jsonl").write_bytes(lines([*train[:2], *ROWS, train[3], train[3]]))
-    (tmp_path / "test.jsonl").write_bytes(lines(test))
-    made = {"data": [str(tmp_path)], "cache": str(tmp_path / "cache")}
-    recipe = override(MEDICAL, made, "recipe")
-    found = recipe.found()
-    assert found is not None
-    left = {group.kind: group for group in found.left_out}
-    assert left["nearly repeat a question of the test"].count == 2
-    assert left["nearly repeat a question of the test"].where == [
-        f"{tmp_path}/train.jsonl:1 (near {tmp_path}/test.jsonl:1)",
-        f"{tmp_path}/train.jsonl:2 (near {tmp_path}/test.jsonl:1)",
-    ]
-    asked = {e.prompt[-1]["content"] for e in recipe.examples("test")}
-    assert len(asked) == 3
-    for split in ("train", "validation"):
-        assert not asked & {e.prompt[-1]["content"] for e in recipe.examples(split)}
+def latin(rows: list[dict[str, Any]]) -> bytes:
+    """Make a Parquet file in whose last text one byte is not UTF-8."""
+    return columns([*rows, {"question": "q", "answer": "caf~"}]).replace(b"caf~", b"caf\xe9")
 
 
-def test_an_instruction_that_all_rows_share_makes_none_near(tmp_path: Path) -> None:
-    shared = "Read the following mail of a customer and say in one word how it was meant: "
-    rows = [
-        {"question": f"{shared}{n} parcels came {n + 1} days late", "answer": "x"}
-        for n in range(400)
+def test_of_every_bad_row_what_was_read_is_kept(tmp_path: Path) -> None:
+    odd = '{"question": "\\ud83d", "answer": "b"}'
+    files = {
+        "r.jsonl": lines(ROWS) + f'[1, 2]\n"text"\nnull\n{odd}\n'.encode(),
+        "r.csv": table(ROWS) + b"\r\na,b,c",
+        "r.parquet": latin(ROWS),
+    }
+    kept = []
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        made = {"data": [str(tmp_path / name)], "cache": str(tmp_path / "cache")}
+        found = override(MEDICAL, made | {"on_bad_rows": "skip"}, "recipe").found()
+        kept += [json.loads(line) for line in found.rejected[0].read_text().splitlines()]
+    assert [each["row"] for each in kept] == [
+        *([1, 2], "text", None, '{"question": "\ufffd", "answer": "b"}'),
+        *(["a", "b", "c"], {"question": "q"}),
     ]
-    (tmp_path / "r.jsonl").write_bytes(lines(rows))
-    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
-    recipe = override(MEDICAL, made, "recipe")
-    found = recipe.found()
-    assert found is not None
-    assert found.left_out == ()
-    twin = rows[5] | {"question": rows[5]["question"].upper() + "!", "answer": "y"}
-    (tmp_path / "s" / "test.jsonl").parent.mkdir()
-    (tmp_path / "s" / "test.jsonl").write_bytes(lines([*rows[100:], twin]))
-    (tmp_path / "s" / "train.jsonl").write_bytes(lines(rows[:100]))
-    recipe = override(MEDICAL, made | {"data": [str(tmp_path / "s")]}, "recipe")
-    (group,) = recipe.found().left_out
-    assert group.where == [f"{tmp_path}/s/train.jsonl:6 (near {tmp_path}/s/test.jsonl:301)"]
+    assert kept[-1]["reason"] == '"answer" is not UTF-8'
+
+
+def test_json_just_deep_enough_to_be_read_is_a_bad_row(tmp_path: Path) -> None:
+    for depth in range(940, 1000):
+        row = b'{"a": ' + b"[" * depth + b'"\\ud83d\\ude00"' + b"]" * depth + b"}"
+        (tmp_path / "r.jsonl").write_bytes(row)
+        ((stream,), _, _) = streams(str(tmp_path / "r.jsonl"))
+        ((_, found),) = stream
+        assert isinstance(found, Row) or found.kind == "broken JSON", depth
 
 
 def test_odd_texts_are_counted_and_used(tmp_path: Path) -> None:
@@ -250,6 +273,24 @@ def test_odd_texts_are_counted_and_used(tmp_path: Path) -> None:
         ("hold characters that cannot be printed", 1),
     ]
     assert len(recipe.examples("test")) == len(rows) + len(ROWS)
+
+
+def test_a_dialogue_with_an_odd_text_is_one_row_though_it_is_learned_and_asked(
+    tmp_path: Path,
+) -> None:
+    talks = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n} </s>"},
+                {"role": "assistant", "content": "a"},
+            ]
+        }
+        for n in range(20)
+    ]
+    (tmp_path / "r.jsonl").write_bytes(lines(talks))
+    made = {"data": [str(tmp_path / "r.jsonl")], "cache": str(tmp_path / "cache")}
+    (group,) = override(CHAT, made, "recipe").found().odd
+    assert group.count == 20
 
 
 def test_an_unknown_packing_is_no_source(tmp_path: Path) -> None:

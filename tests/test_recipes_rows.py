@@ -103,6 +103,15 @@ def test_answers_end_with_a_whole_sentence() -> None:
     assert cut("one two three", 9) == "one two"
 
 
+def test_an_answer_that_is_cut_is_named(tmp_path: Path) -> None:
+    rows = [asked(n, answer="Rest helps. " * (60 if n < 3 else 2)) for n in range(20)]
+    recipe = override(MEDICAL, {"data": [write(tmp_path / "r.jsonl", rows)]}, "recipe")
+    (group,) = recipe.found().odd
+    assert (group.kind, group.count) == (
+        "have an answer that is cut to whole sentences (600 characters)", 3,
+    )  # fmt: skip
+
+
 def test_a_safe_refusal_is_what_a_harmful_request_calls_for(tmp_path: Path) -> None:
     rows = [asked(n, "principle 1", safety="refuse") for n in range(20)] + [asked(99)]
     recipe = override(
@@ -233,6 +242,13 @@ def test_a_mixture_teaches_all_its_parts_and_gives_each_its_sources(tmp_path: Pa
         FtkitError, match=r"no recipe of the mixture take this row: chat takes mess"
     ):
         load("chat,medical", {"data": [write(tmp_path / "x.jsonl", [{"text": "x"}])]})
+    torn = write(tmp_path / "torn.jsonl", ["{", "[]", *(asked(n) for n in range(30))])
+    skipping = load("chat,medical", values | {"data": [talks, torn], "on_bad_rows": "skip"})
+    assert [(group.kind, group.count) for group in skipping.found().bad] == [
+        ("broken JSON (medical)", 1), ("no object (medical)", 1),
+    ]  # fmt: skip
+    with pytest.raises(FtkitError, match=r"lost\.jsonl:1: not valid JSON"):
+        load("chat,medical", {"data": [write(tmp_path / "lost.jsonl", ["{", "{"])]})
     with pytest.raises(FtkitError, match="--data brings no rows for medical"):
         load("chat,medical", {"data": [talks]})
     with pytest.raises(FtkitError, match=r"'recipe\.chat' is a recipe: set one of its own"):

@@ -140,6 +140,17 @@ def test_a_schema_may_stand_in_the_database_alone(tmp_path: Path) -> None:
     assert shown.startswith("table t0: name_of text, age real\ntable t1: ")
 
 
+def test_a_table_behind_a_comment_is_kept_where_rows_are_left_out(tmp_path: Path) -> None:
+    """Else its queries would be refused for a table that nobody finds."""
+    filled = "-- what it\n-- holds\nCREATE TABLE a (b INT); INSERT INTO a VALUES ('-- no; one'); "
+    row = {"question": "How many?", "sql": "SELECT b FROM a, c"}
+    row["schema"] = f"{filled}/* and */ CREATE TABLE c (d INT)"
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    made = recipe(tmp_path, str(tmp_path / "rows.jsonl"))
+    (example,) = made.examples("train")
+    assert example.meta["schema"] == "CREATE TABLE a (b INT); CREATE TABLE c (d INT)"
+
+
 def test_tables_of_sqlite_itself_are_not_shown(tmp_path: Path) -> None:
     text = "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, b TEXT)"
     assert "sqlite" not in names(text).schema

@@ -4,6 +4,7 @@ import gzip
 import json
 import sqlite3
 import time
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ import pytest
 from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.recipes._sql_compact import names, restore
-from ftkit.recipes._sql_files import compiles, find_database, literals, schema_of, values_of
+from ftkit.recipes._sql_files import (
+    compiles,
+    find_database,
+    literals,
+    memory_of,
+    schema_of,
+    values_of,
+)
 from ftkit.recipes._sql_schema import serialise
 from ftkit.recipes.sql_qa import RECIPE
 
@@ -232,3 +240,62 @@ def test_a_key_of_several_columns_is_one_in_the_short_form_too() -> None:
         "table trips: crew ON trips. crew = crew. crew_id, day date"
     )
     assert restore("SELECT day FROM trips", known) == "SELECT day FROM trips"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "CREATE TABLE a AS SELECT 1 AS x",
+        "CREATE TABLE a (x); INSERT INTO a VALUES (1)",
+        "CREATE TABLE a (x); CREATE TABLE b AS SELECT count(*) FROM a, a AS c, a AS d",
+    ],
+)
+def test_a_schema_runs_no_query_and_holds_no_rows(schema: str) -> None:
+    """A row's schema may come from anywhere: a query in it could run for ever."""
+    with pytest.raises(ValueError, match="it does more than create tables"):
+        memory_of(schema)
+
+
+def test_all_that_a_table_can_be_made_of_is_taken() -> None:
+    parts = "id INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT UNIQUE DEFAULT (lower('A')), b CHECK (b)"
+    made = f"CREATE TABLE t ({parts}, c AS (id + 1)); CREATE UNIQUE INDEX i ON t (a, b)"
+    with closing(memory_of(made)) as memory:
+        assert memory.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_pictures_in_a_database_are_not_read_for_its_values(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as opened:
+        opened.execute('CREATE TABLE t ("a""b" INT, picture BLOB, book TEXT)')
+        some = "INSERT INTO t VALUES (?, zeroblob(100000), ?)"
+        opened.executemany(some, [(n, "x" * 100_000) for n in range(90)])
+        opened.commit()
+    tracemalloc.start()
+    found = values_of(tmp_path / "a.db", 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == (("t", 'a"b', ("0", "1")), ("t", "picture", ()), ("t", "book", ()))
+    assert peak < 1e6  # the table holds 18e6 bytes
+
+
+def test_a_database_that_cannot_be_read_costs_its_own_rows_alone(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows", db_id="bad")
+    (rows / "databases").mkdir()
+    (rows / "databases" / "bad.sqlite").write_text("no database at all, but long enough " * 40)
+    more = json.dumps({"question": "x?", "schema": CREW, "sql": "SELECT Pay FROM Crew"})
+    (rows / "train.jsonl").write_text(more)
+    made = recipe(tmp_path, data=str(rows), on_bad_rows="skip")
+    assert len(made.examples("train")) == 1
+    (group,) = made.found().bad
+    assert (group.kind, group.count) == ("a database that cannot be read", 3)
+    assert group.where[0] == f"{rows}/dev.jsonl:1"
+
+
+def test_a_folder_of_databases_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Without one the rows would be learned, and none of them asked."""
+    rows = write_rows(tmp_path / "rows")
+    with pytest.raises(FtkitError, match=r"'recipe\.databases' is no folder: typo"):
+        recipe(tmp_path, data=str(rows), databases="typo").examples("train")
+
+
+def test_a_database_may_have_spaces_in_its_name(database: Path, tmp_path: Path) -> None:
+    assert find_database(tmp_path, "my ships", "rows:3", tmp_path) == database

@@ -79,6 +79,7 @@ class Case:
     steps: int = 20
     takes_up: str = ""  # a checkpoint that another case has saved
     fails: bool = False
+    compiled: bool = False
 
     def run(self, folder: Path) -> None:
         """Train, and let the first process write losses, weights and a checkpoint."""
@@ -97,6 +98,12 @@ class Case:
         said = {"kinds": sorted({type(param.data).__name__ for param in params.values()})}
         losses, error = [], ""
         loss = broken if self.fails else nats
+        if self.compiled:  # as a session does: the method, and not the module that is handed over
+            made = Device(compile=True).compiled(gpt.nats)
+
+            def loss(_: nn.Module, part: Part) -> Tensor:
+                return made(part.ids_BT, part.labels_BT)
+
         try:
             for step in fit(gpt, uneven, loss, PLAN, optimizer, Device(), start):
                 losses.append(step.loss)

@@ -4,7 +4,7 @@ Half of them ask for facts. The others come in twins: an emergency, a question o
 self-harm, and beside each a benign question that looks like it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -68,16 +68,22 @@ def cases(split: str, seed: int, count: int) -> tuple[Case, ...]:
     return tuple(islice(_draws(split, seed), count))
 
 
-def drawn(seed: int) -> Iterator[Case]:
-    """Yield cases of the training split without end; they come again and again."""
-    for found in _endless("train", seed):
+def drawn(seed: int, world_seed: int = 0) -> Iterator[Case]:
+    """Yield cases of the training split without end; they come again and again.
+
+    Args:
+        seed: of the draw.
+        world_seed: which deals conditions to splits; dealt by the draw's own seed, some that the
+            test asks about would come.
+    """
+    for found in _endless("train", seed, conditions("train", world_seed)):
         yield from found
 
 
 def _draws(split: str, seed: int) -> Iterator[Case]:
     """Draw cases, until nothing new comes."""
     seen, idle = set[str](), 0
-    for found in _endless(split, seed):
+    for found in _endless(split, seed, conditions(split, seed)):
         idle += 1
         if not any(case.question in seen for case in found):
             seen |= {case.question for case in found}
@@ -87,9 +93,9 @@ def _draws(split: str, seed: int) -> Iterator[Case]:
             return
 
 
-def _endless(split: str, seed: int) -> Iterator[list[Case]]:
+def _endless(split: str, seed: int, among: Sequence[Condition]) -> Iterator[list[Case]]:
     """Draw without end: a question for facts, or one that calls for care beside its twin."""
-    rng, among = Random(f"medical {split} {seed}"), conditions(split, seed)
+    rng = Random(f"medical {split} {seed}")
     while True:
         condition = rng.choice(among)
         if rng.random() < PLAIN[split]:

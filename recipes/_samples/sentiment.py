@@ -16,6 +16,7 @@ LABELS = ("positive", "negative")
 # or a small model finds nothing to begin with.
 OFTEN = {"plain": 5, "contrast": 3, "negation": 2}
 TESTS, CHECKS = 0.15, 0.1  # shares of a scene's clauses that are kept for test and validation
+IDLE = 1000  # reviews in turn that came before, after which there are no more
 START = re.compile(r"(?:^|(?<=[.!?] ))[a-z]")
 
 
@@ -25,12 +26,13 @@ def sentiment(split: str, seed: int, count: int) -> list[Sample]:
     Args:
         split: whose clauses are used.
         seed: of the draw.
-        count: how many.
+        count: how many at most; clauses make only so many.
     """
     draw = random.Random(f"{split} {seed}")
-    found = dict[str, Sample]()
-    while len(found) < count:
+    found, idle = dict[str, Sample](), 0
+    while len(found) < count and idle < IDLE:
         made = _review(draw, split, LABELS[len(found) % 2])
+        idle = idle + 1 if made.request in found else 0
         found.setdefault(made.request, made)
     return list(found.values())
 
