@@ -1,7 +1,8 @@
 """A decoder over any transformers model and any method, for `basemodel.generate`.
 
-A batch lies as: pads, then the soft prompt, then the text. Masks and positions are made here, once
-a batch, because for small models transformers spends more time on making them than on attention.
+A batch lies as: pads, then the soft prompt, then the text; a prefix stands before the pads. Masks
+and positions are made here, once a batch, because for small models transformers spends more time on
+making them than on attention.
 """
 
 # B rows, T text positions, S positions with the soft prompt, K places in the cache, V vocabulary
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ._forward import causal
+from ._forward import causal, remember, windowed
 from ._method import Method
 
 STEP_ROOM = 32  # places that a cache gains when it is full
@@ -85,16 +87,14 @@ class TransformersDecoder:
         # A window is the model's own affair: it is given the plain mask and its own cache.
         # So it is where attention is not the fused kernel's: others add a mask in their own way.
         config = self.inner.config
-        window = ["sliding"] if getattr(config, "sliding_window", None) else ["full_attention"]
-        kinds = getattr(config, "layer_types", None) or window
         fused = config._attn_implementation == "sdpa" and not getattr(config, "alibi", False)
-        self.plain = fused and set(kinds) == {"full_attention"}
+        self.plain = fused and not windowed(config)
 
     @property
     def context(self) -> int:
-        """Tokens that fit beside the soft prompt."""
+        """Tokens that fit beside the soft prompt or the prefix."""
         limit: int = getattr(self.inner.config, "max_position_embeddings", 2048)
-        return limit - self.method.virtual_tokens
+        return limit - self.method.virtual_tokens - self.method.prefix_tokens
 
     @property
     def device(self) -> torch.device:
@@ -114,9 +114,12 @@ class TransformersDecoder:
         cache = DynamicCache() if self.plain else DynamicCache(config=self.inner.config)
         if self.plain:
             cache.layers = [_Room() for _ in range(self.inner.config.num_hidden_layers)]
-        positions_BS = (mask_BT.cumsum(1) - 1).clamp(min=0)
-        state = _State(cache, mask_BT, positions_BS[:, -1] + 1)
         inputs = self.method.inputs(self.model, ids_BT, slots_BS)
+        if before := self.method.prefix_tokens:
+            remember(cache, self.method.past(self.model), ids_BT)
+            mask_BT = F.pad(mask_BT, (before, 0), value=True)
+        positions_BS = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, before:]
+        state = _State(cache, mask_BT, positions_BS[:, -1] + 1)
         return self._read(inputs, positions_BS, state), state
 
     def step(self, ids_B1: Tensor, cache: _State) -> tuple[Tensor, _State]:
@@ -158,8 +161,9 @@ class TransformersDecoder:
             return mask_BK.long()
         if length == 1:
             return None if bool(mask_BK.all()) else mask_BK[:, None, None, :]
-        causal_TT = torch.ones(length, length, dtype=torch.bool, device=mask_BK.device).tril()
-        seen_BTT = mask_BK[:, None, :] & causal_TT
+        before = mask_BK.shape[1] - length
+        causal_TK = torch.ones(length, before + length, dtype=torch.bool, device=mask_BK.device)
+        causal_TK = causal_TK.tril(before)
+        seen_BTK = mask_BK[:, None, :] & causal_TK
         # A pad sees itself: a row that sees nothing would be NaN.
-        eye_TT = torch.eye(length, dtype=torch.bool, device=mask_BK.device)
-        return (seen_BTT | eye_TT)[:, None]
+        return (seen_BTK | causal_TK.triu(before))[:, None]

@@ -2,9 +2,10 @@
 
 Rows are packed examples. The base is called without cache and without attention mask, and then
 transformers keeps examples apart wherever positions restart; with either, they leak in silence.
+Where a method has keys and values of its own before the text, a mask of blocks does the same.
 """
 
-# B rows, T positions, D width, N chosen places, V vocabulary
+# B rows, T positions, P places before the text, D width, N chosen places, V vocabulary
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from ._method import Method
 
@@ -19,6 +21,46 @@ from ._method import Method
 def causal(model: Any) -> Any:
     """Return the transformers model inside: PEFT's wrapping taken off, injected layers kept."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def windowed(config: Any) -> bool:
+    """Say whether some layer of a model sees no farther back than a window."""
+    window = ["sliding"] if getattr(config, "sliding_window", None) else ["full_attention"]
+    return set(getattr(config, "layer_types", None) or window) != {"full_attention"}
+
+
+def remember(cache: Any, past: list[tuple[Tensor, Tensor]], rows_BT: Tensor) -> Any:
+    """Fill a cache with a method's keys and values, the same ones in each row.
+
+    Args:
+        cache: transformers', empty.
+        past: a pair of H x P x D for each layer.
+        rows_BT: any tensor of as many rows.
+    """
+    kind = rows_BT.device.type
+    mixed = torch.is_autocast_enabled(kind)  # then those of the text would be widened to match
+    dtype = torch.get_autocast_dtype(kind) if mixed else None
+    for layer, pair in enumerate(past):
+        keys_BHPD, values_BHPD = (part.to(dtype).expand(len(rows_BT), -1, -1, -1) for part in pair)
+        cache.update(keys_BHPD, values_BHPD, layer)
+    return cache
+
+
+def blocks(positions_BT: Tensor, size: int) -> Tensor:
+    """Make the mask to add to scores: a token sees what is before all, and its own example.
+
+    Args:
+        positions_BT: from 0 where an example begins.
+        size: places before the text, which every example sees.
+
+    Returns:
+        0 or the lowest number, B x 1 x T x (size + T).
+    """
+    example_BT = (positions_BT == 0).cumsum(1)
+    own_BTT = (example_BT[:, :, None] == example_BT[:, None, :]).tril()
+    seen_BTK = torch.nn.functional.pad(own_BTT, (size, 0), value=True)
+    mask_BTK = torch.zeros(seen_BTK.shape, device=positions_BT.device)
+    return mask_BTK.masked_fill(~seen_BTK, torch.finfo(torch.float32).min)[:, None]
 
 
 APART = 1e-2  # of the largest logit: precision differs, another example's text would differ more
@@ -71,13 +113,26 @@ class Forward:
         inner = causal(self.model)
         inputs = self.method.inputs(self.model, ids_BT, slots_BT)
         called = inner.base_model if self.plain_head else inner
-        out = called(**inputs, position_ids=positions_BT, use_cache=False)
+        inputs |= self._places(positions_BT)
+        out = called(**inputs, use_cache=False)
         if not self.plain_head:
             z_NV: Tensor = out.logits.flatten(0, 1)[where_N]
             return z_NV
         x_ND = out.last_hidden_state.flatten(0, 1)[where_N]
         logits: Tensor = inner.get_output_embeddings()(x_ND)
         return logits
+
+    def _places(self, positions_BT: Tensor) -> dict[str, Any]:
+        """Say where each token stands, and what stands before the text of every example."""
+        size = self.method.prefix_tokens
+        if not size:
+            return {"position_ids": positions_BT}
+        inner = causal(self.model)
+        return {
+            "position_ids": positions_BT + size,
+            "past_key_values": remember(DynamicCache(), self.method.past(self.model), positions_BT),
+            "attention_mask": blocks(positions_BT, size).to(inner.dtype),
+        }
 
 
 @torch.no_grad()

@@ -1,13 +1,16 @@
 """The contract of a method: which weights move, how they enter the forward, how they are kept."""
 
-# B rows, T positions, D width, V virtual tokens
+# B rows, T positions, H heads of keys and values, P places before the text, D width of a head
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+
+from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
 from ._quiet import quiet
@@ -29,6 +32,7 @@ class Method(ABC):
     mergeable: ClassVar[bool] = False  # its weights can be folded into the base's
     identity_at_start: ClassVar[bool] = False  # step 0 answers exactly as the base does
     packable: ClassVar[bool] = True  # several examples may share a row
+    quantised: ClassVar[bool] = False  # its base's weights may be kept in fewer bits
     peft_type: ClassVar[str] = ""  # PEFT's name for it, "" for a whole model
 
     @property
@@ -40,6 +44,23 @@ class Method(ABC):
     def virtual_tokens(self) -> int:
         """Label-free slots that stand before each example and that the method fills."""
         return 0
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Places before each text that keys and values of the method's own take, without slots."""
+        return 0
+
+    def check(self, model: Any) -> None:
+        """Refuse a base that the method cannot work on.
+
+        Raises:
+            FtkitError: saying why, and what would do.
+        """
+        if getattr(model, "is_quantized", False) and not self.quantised:
+            raise FtkitError(
+                f"{self.name} needs the base's weights in full precision, and this base is "
+                "quantised: choose lora, or an unquantised base"
+            )
 
     @abstractmethod
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
@@ -74,6 +95,35 @@ class Method(ABC):
         assert slots_BT is None, f"{self.name} has no virtual tokens"
         return {"input_ids": ids_BT}
 
+    def past(self, model: Any) -> list[tuple[Tensor, Tensor]]:
+        """Give the keys and values before each text, a pair of H x P x D for every layer."""
+        return []
+
+    def merge(self, model: Any) -> nn.Module:
+        """Fold what was trained into the base's weights, in their precision.
+
+        Args:
+            model: what `attach` returned, or PEFT's wrapping read from a folder; it is used up.
+
+        Returns:
+            The base with its new weights, and nothing of PEFT's left.
+
+        Raises:
+            FtkitError: where the method is not mergeable.
+        """
+        if not self.mergeable:
+            raise FtkitError(f"{self.name} leaves nothing that folds into the base's weights")
+        merged: nn.Module = model.merge_and_unload(safe_merge=True)
+        return merged
+
+    def opened(self, config: Any) -> "Method | None":
+        """Return the method as a PEFT adapter was made by it; None for another method's adapter.
+
+        Args:
+            config: PEFT's, as read from the adapter's folder.
+        """
+        return self if config.peft_type.value == self.peft_type else None
+
     def save(self, model: Any, folder: Path) -> None:
         """Write what was trained, in the format that transformers or peft opens."""
         with quiet():
@@ -90,10 +140,17 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def wrap(model: Any, config: Any) -> nn.Module:
-    """Let PEFT put an adapter on a base; afterwards its own parameters alone need gradients."""
+def wrap(model: Any, config: Any, seed: int) -> nn.Module:
+    """Let PEFT put an adapter on a base; afterwards its own parameters alone need gradients.
+
+    Args:
+        model: the base.
+        config: PEFT's, of the adapter.
+        seed: of the numbers that PEFT draws.
+    """
     from peft import get_peft_model
 
-    with quiet():
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         wrapped: nn.Module = get_peft_model(model, config)
-    return wrapped
+    return wrapped.train(model.training)

@@ -1,4 +1,4 @@
-"""Quiet libraries: progress bars that cut into ours, and PEFT's use of an old name."""
+"""Quiet libraries: progress bars that cut into ours, and what PEFT says to itself."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,6 +18,8 @@ def quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # PEFT asks transformers 5 by an old name whether activations are checkpointed.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            # It sees how GPT-2's layers lie, and sets this option right by itself.
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
             yield
     finally:
         if bars:

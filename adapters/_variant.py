@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from torch.nn import functional as F
 
 from ftkit import catalog, runs
-from ftkit.config import override
 from ftkit.errors import FtkitError
 
 from ._decode import TransformersDecoder
@@ -225,7 +224,7 @@ def open_variant(folder: str | Path) -> Variant:
 
 
 def _is_adapter(name: str) -> bool:
-    return any(mark in name for mark in ("lora_", "prompt_encoder"))
+    return any(mark in name for mark in ("lora_", "ia3_", "prompt_encoder"))
 
 
 def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Method, Path]:
@@ -234,12 +233,12 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
 
     try:
         config = PeftConfig.from_pretrained(str(path))
-        kind = str(config.peft_type.value)
+        how = _method_of(path, config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise FtkitError(f"{path / 'adapter_config.json'} is not PEFT's: {problem}") from None
-    how = _method_of(path, kind)
     base = _find_base(path, str(config.base_model_name_or_path), settings)
     model, tokenizer = open_base(base)
+    how.check(model)
     try:
         with quiet():
             tuned = PeftModel.from_pretrained(model, str(path))
@@ -250,20 +249,17 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(str(path))
-    if kind == "PROMPT_TUNING":
-        how = override(how, {"tokens": config.num_virtual_tokens}, "method")
     return tuned, tokenizer, how, Path(base)
 
 
-def _method_of(path: Path, kind: str) -> Method:
+def _method_of(path: Path, config: Any) -> Method:
     """Find the method whose format an adapter has."""
-    for name in catalog.names("adapters"):
-        method: Method = catalog.load("adapters", name)
-        if method.peft_type == kind:
-            return method
-    known = [catalog.load("adapters", name).peft_type for name in catalog.names("adapters")]
-    there = ", ".join(filter(None, known))
-    raise FtkitError(f"{path} is an adapter of kind {kind}: ftkit opens {there}")
+    methods: list[Method] = [catalog.load("adapters", name) for name in catalog.names("adapters")]
+    found = (opened for method in methods if (opened := method.opened(config)) is not None)
+    if (how := next(found, None)) is not None:
+        return how
+    kind, there = config.peft_type.value, sorted({m.peft_type for m in methods} - {""})
+    raise FtkitError(f"{path} is an adapter of kind {kind}: ftkit opens {', '.join(there)}")
 
 
 def _find_base(path: Path, named: str, settings: dict[str, Any]) -> str:

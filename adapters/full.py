@@ -19,6 +19,7 @@ class Full(Method):
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Let every parameter have gradients; the seed has nothing to choose."""
+        self.check(model)
         return model.requires_grad_(True)
 
     def groups(self, model: nn.Module) -> list[Group]:

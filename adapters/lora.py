@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from peft import LoraConfig
 from torch import nn
 
-from ftkit.errors import FtkitError
-
 from ..basemodel.optim import Group
-from ._method import Method, trainable, wrap
+from ._low_rank import ALL, groups, lay, refuse
+from ._method import Method
 
 
 @dataclass(frozen=True)
@@ -21,46 +18,47 @@ class Lora(Method):
         rank: rank r of each update.
         alpha: the update is scaled by alpha / r.
         targets: `all-linear` (every linear layer but the head) or names, separated by commas.
+        rslora: scale by alpha / sqrt(r) instead, which lets high ranks learn (arXiv:2312.03732).
+        dropout: share of an update's input that is dropped in training.
+        lr_ratio: B learns at this many times the rate of A; LoRA+ takes 16 (arXiv:2402.12354).
     """
 
     lr: float = 3e-3
     rank: int = 8
     alpha: float = 16.0
-    targets: str = "all-linear"
+    targets: str = ALL
+    rslora: bool = False
+    dropout: float = 0.0
+    lr_ratio: float = 1.0
     mergeable: ClassVar[bool] = True
     identity_at_start: ClassVar[bool] = True
+    quantised: ClassVar[bool] = True
     peft_type: ClassVar[str] = "LORA"
 
     def __post_init__(self) -> None:
-        """Refuse a rank that makes no matrix."""
-        if self.rank < 1:
-            raise FtkitError(f"'method.rank' takes 1 or more, not {self.rank}")
+        """Refuse settings that make no update."""
+        refuse(self.rank, self.dropout, self.lr_ratio)
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Lay the updates beside the linear layers, A drawn from the seed and B zero."""
-        targets = self.targets if self.targets == "all-linear" else self.targets.split(",")
-        config = LoraConfig(
-            task_type="CAUSAL_LM",
+        self.check(model)
+        return lay(
+            model,
+            self.targets,
+            seed,
             r=self.rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]  # PEFT divides, so any number does
-            target_modules=targets,
+            lora_alpha=self.alpha,
+            use_rslora=self.rslora,
+            lora_dropout=self.dropout,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            try:
-                return wrap(model, config)
-            except ValueError as problem:
-                if targets == "all-linear" and "target_modules" in str(problem):
-                    raise FtkitError(
-                        "the base has no linear layers beside its output layer: "
-                        "LoRA has nothing to adapt"
-                    ) from None
-                raise FtkitError(f"'method.targets={self.targets}': {problem}") from None
 
     def groups(self, model: nn.Module) -> list[Group]:
-        """Train A and B alike."""
-        params = list(trainable(model).values())
-        return [Group(params, lr=self.lr, weight_decay=self.weight_decay)]
+        """Train A and B, alike or each at its rate."""
+        return groups(model, self.lr, self.lr_ratio, self.weight_decay)
+
+    def opened(self, config: Any) -> Method | None:
+        """Leave to DoRA what PEFT files under the same name."""
+        return None if getattr(config, "use_dora", False) else super().opened(config)
 
 
 METHOD = Lora()

@@ -6,18 +6,16 @@ lie before EACH example, and the base sees embeddings with positions restarting 
 
 # B rows, T positions, D width, V virtual tokens, N vocabulary
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from peft import PromptTuningConfig
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
 from ._method import Method, trainable, wrap
+from ._virtual import fill, refuse, start
 
 
 @dataclass(frozen=True)
@@ -26,18 +24,20 @@ class SoftPrompt(Method):
 
     Args:
         tokens: number of virtual tokens; each takes a place of the context.
-        init: text whose embeddings the prompt starts from; "" draws tokens from the vocabulary.
+        init: text whose embeddings the prompt starts from; "" draws them.
+        draw: `vocabulary` draws embeddings of tokens, `random` numbers of the same spread.
     """
 
     lr: float = 1e-1
     tokens: int = 20
     init: str = ""
+    draw: Literal["vocabulary", "random"] = "vocabulary"
+    quantised: ClassVar[bool] = True
     peft_type: ClassVar[str] = "PROMPT_TUNING"
 
     def __post_init__(self) -> None:
         """Refuse a prompt without tokens."""
-        if self.tokens < 1:
-            raise FtkitError(f"'method.tokens' takes 1 or more, not {self.tokens}")
+        refuse(self.tokens)
 
     @property
     def virtual_tokens(self) -> int:
@@ -45,25 +45,22 @@ class SoftPrompt(Method):
         return self.tokens
 
     def attach(self, model: Any, tokenizer: Any, seed: int) -> nn.Module:
-        """Freeze the base and start the prompt from embeddings that the base knows."""
+        """Freeze the base and start the prompt from embeddings, or numbers, of the base's kind."""
+        self.check(model)
         table_ND = model.get_input_embeddings().weight
         config = PromptTuningConfig(
             task_type="CAUSAL_LM", num_virtual_tokens=self.tokens, token_dim=table_ND.shape[1]
         )
-        tuned = wrap(model, config)
-        ids_V = self._start(tokenizer, len(table_ND), seed)
+        tuned = wrap(model, config, seed)
         with torch.no_grad():
-            prompt(tuned).copy_(table_ND[ids_V.to(table_ND.device)])
+            if self.draw == "random" and not self.init:
+                source = torch.Generator().manual_seed(seed)
+                noise_VD = torch.randn(self.tokens, table_ND.shape[1], generator=source)
+                prompt(tuned).copy_(noise_VD * table_ND.float().std().cpu())
+            else:
+                ids_V = start(model, tokenizer, self.init, self.tokens, seed)
+                prompt(tuned).copy_(table_ND[ids_V])
         return tuned
-
-    def _start(self, tokenizer: Any, vocabulary: int, seed: int) -> Tensor:
-        """Choose the tokens whose embeddings the prompt starts from."""
-        ids = tokenizer.encode(self.init, add_special_tokens=False) if self.init else []
-        if ids:
-            return torch.tensor((ids * self.tokens)[: self.tokens])
-        source = torch.Generator().manual_seed(seed)
-        size = min(vocabulary, len(tokenizer))
-        return torch.randint(0, size, (self.tokens,), generator=source)
 
     def groups(self, model: nn.Module) -> list[Group]:
         """One group: the prompt."""
@@ -72,10 +69,11 @@ class SoftPrompt(Method):
     def inputs(self, model: Any, ids_BT: Tensor, slots_BT: Tensor | None) -> dict[str, Tensor]:
         """Embed the text and fill its slots with the prompt."""
         text_BTD = model.get_base_model().get_input_embeddings()(ids_BT)
-        if slots_BT is None:
-            return {"inputs_embeds": text_BTD}
-        prompt_BTD = F.embedding(slots_BT.clamp(min=0), prompt(model)).to(text_BTD.dtype)
-        return {"inputs_embeds": torch.where(slots_BT[..., None] >= 0, prompt_BTD, text_BTD)}
+        return fill(text_BTD, slots_BT, prompt(model))
+
+    def opened(self, config: Any) -> Method | None:
+        """Take the number of virtual tokens from the adapter."""
+        return super().opened(config) and replace(self, tokens=config.num_virtual_tokens)
 
 
 def prompt(model: Any) -> nn.Parameter:

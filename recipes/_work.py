@@ -128,7 +128,7 @@ def prepare(
             f"(--set recipe.length={context}), or pretrain a base with a longer 'plan.context'"
         )
     renderer = Renderer(tokenizer, base)
-    most = recipe.length - method.virtual_tokens
+    most = recipe.length - method.virtual_tokens - method.prefix_tokens
     train = encode(rows, renderer, most, recipe.max_dropped)
     held_out = encode(checks, renderer, most)
     for part, which in ((train, "training"), (held_out, "validation")):

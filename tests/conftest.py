@@ -53,8 +53,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_runs(tiny_base: Path) -> dict[str, Path]:
-    """The tiny base and a run beside it for each method, tuned for a few steps on the SQL world."""
+    """The tiny base and a run beside it by each of the demo's methods, of a few steps of SQL."""
     from ftkit import catalog
+    from ftkit.cli.demo import Demo
     from ftkit.config import override, table
     from ftkit.recipes._tune import Tuning, tune
     from ftkit.runs import Run
@@ -62,7 +63,7 @@ def tiny_runs(tiny_base: Path) -> dict[str, Path]:
     small = {"rows": 60, "tests": 20, "epochs": 1.0, "max_new_tokens": 24, "max_dropped": 1.0}
     recipe = override(catalog.load("recipes", "sql_qa"), small, "recipe")
     plan, made = Tuning(checks=1), {"base": tiny_base}
-    for name in catalog.names("adapters"):
+    for name in Demo().methods:
         method, out = catalog.load("adapters", name), tiny_base.parent / f"sql_qa-{name}"
         settings = {
             "command": "tune",

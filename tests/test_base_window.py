@@ -88,11 +88,11 @@ def test_the_cache_changes_nothing_across_windows(context: int, options: dict[st
     )
 
 
-@pytest.mark.parametrize("name", ["full", "soft_prompt"])
+@pytest.mark.parametrize("name", ["full", "soft_prompt", "prefix"])
 def test_every_decoder_goes_on_past_its_context(name: str) -> None:
-    """A soft prompt of 20 leaves 16 places and stands before every window."""
+    """A soft prompt or prefix of 20 leaves 16 places and stands before every window."""
     method = load("adapters", name)
-    places = 16 + method.virtual_tokens
+    places = 16 + method.virtual_tokens + method.prefix_tokens
     model = method.attach(small.model(max_position_embeddings=places), small.tokenizer(), 0)
     decoder = TransformersDecoder(model.eval(), method, 2)
     assert decoder.context == 16

@@ -55,7 +55,8 @@ def rows(path: Path, count: int = 40) -> Path:
         (["--minutes", "-3"], "--minutes must be above 0, not -3"),
         (
             ["--set", "method.rnak=4"],
-            "unknown setting 'method.rnak': Lora has lr, weight_decay, rank, alpha, targets; "
+            "unknown setting 'method.rnak': Lora has lr, weight_decay, rank, alpha, targets, "
+            "rslora, dropout, lr_ratio; "
             "did you mean 'rank'?",
         ),
         (["--set", "method.rank=many"], "'method.rank' takes a whole number, not 'many'"),
@@ -114,7 +115,7 @@ def test_tune_needs_a_recipe_and_a_method():
     known = "chat, instruct, medical, sql_qa"
     assert result.stderr == f"Error: tune needs --recipe: there are {known}\n"
     result = CliRunner().invoke(ftkit, ["tune", "--recipe", "sql_qa"])
-    assert result.stderr.startswith("Error: tune needs --method: there are full, lora")
+    assert result.stderr.startswith("Error: tune needs --method: there are dora, full, ia3")
 
 
 def test_a_dry_run_trains_and_writes_nothing(base: Path, tmp_path: Path):

@@ -24,7 +24,11 @@ from ftkit.recipes._tune import Tuning, tune
 from ftkit.runs import Run, fingerprint
 from tests import small
 
-METHODS = names("adapters")
+QUICK = ("full", "lora", "soft_prompt")
+METHODS = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in names("adapters")
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def test_every_method_learns_and_answers_end_by_themselves(
     checks = [r["validation"]["nats"] for r in run.records() if "validation" in r]
     assert len(checks) == 5, "before the first step and four times after"
     assert checks[0] == run.done["validation_nats_before"]
-    if name == "soft_prompt":  # a random base has little that a prompt could fetch
+    if name not in ("full", "lora", "dora"):  # a random base has little that could be fetched
         assert checks[-1] < 0.8 * checks[0]
         return
     assert checks[-1] < 0.1 * checks[0]
@@ -77,12 +81,15 @@ def test_every_method_learns_and_answers_end_by_themselves(
     assert sum(right) / len(right) > 0.95
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, "lora with dropout"])
 def test_a_resumed_run_ends_in_the_same_bits(base: Path, tmp_path: Path, name: str) -> None:
-    recipe, how = small.Counting(epochs=2.0), load("adapters", name)
+    name, _, dropout = name.partition(" with ")
+    values = {dropout: 0.2} if dropout else {}
+    recipe, how = small.Counting(epochs=2.0), override(load("adapters", name), values, "method")
     tuning = Tuning(batch=384, checks=4)
-    whole = small.tuned(tmp_path / "whole", base, name, recipe)
-    broken = start(tmp_path / "broken", name)
+    whole, broken = start(tmp_path / "whole", name), start(tmp_path / "broken", name)
+    for _ in tune(whole, recipe, how, str(base), tuning):
+        pass
 
     def stopped_at_step_10() -> None:
         for record in tune(broken, recipe, how, str(base), tuning):

@@ -1,0 +1,73 @@
+"""What the methods of low-rank updates share: PEFT's layers, their start, their two rates."""
+
+from typing import Any
+
+from peft import LoraConfig
+from torch import nn
+
+from ftkit.errors import FtkitError
+
+from ..basemodel.optim import Group
+from ._method import trainable, wrap
+
+ALL = "all-linear"  # PEFT's word for every linear layer but the head
+
+
+def refuse(rank: int, dropout: float, lr_ratio: float) -> None:
+    """Refuse settings that make no update.
+
+    Raises:
+        FtkitError: naming the setting.
+    """
+    if rank < 1:
+        raise FtkitError(f"'method.rank' takes 1 or more, not {rank}")
+    if not 0 <= dropout < 1:
+        raise FtkitError(f"'method.dropout' takes 0 or more and less than 1, not {dropout}")
+    if not lr_ratio > 0:
+        raise FtkitError(f"'method.lr_ratio' takes a number above 0, not {lr_ratio}")
+
+
+def lay(model: nn.Module, targets: str, seed: int, **settings: Any) -> nn.Module:
+    """Lay updates B A beside linear layers, A drawn from the seed and B zero.
+
+    Args:
+        model: the base.
+        targets: `all-linear`, or names of layers, separated by commas.
+        seed: of A.
+        settings: PEFT's own of LoRA.
+
+    Raises:
+        FtkitError: when the base has no such layers.
+    """
+    wanted = targets if targets == ALL else targets.split(",")
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules=wanted, **settings)
+    try:
+        return wrap(model, config, seed)
+    except ValueError as problem:
+        if wanted == ALL and "target_modules" in str(problem):
+            raise FtkitError(
+                "the base has no linear layers beside its output layer: LoRA has nothing to adapt"
+            ) from None
+        raise FtkitError(f"'method.targets={targets}': {problem}") from None
+
+
+def groups(model: nn.Module, lr: float, lr_ratio: float, weight_decay: float) -> list[Group]:
+    """Sort updates into groups: A, B at a rate of its own if asked for, and vectors.
+
+    Args:
+        model: what `lay` returned.
+        lr: of A and of vectors.
+        lr_ratio: B's rate is this many times A's.
+        weight_decay: of A and B.
+    """
+    moving = trainable(model)
+    vectors = {name for name, param in moving.items() if param.dim() < 2}
+    # One group where the rates are equal: the order of parameters is that of their gradients' norm.
+    faster = {n for n in moving if "lora_B" in n or "lora_embedding_B" in n} - vectors
+    faster = faster if lr_ratio != 1 else set()
+    rest = moving.keys() - faster - vectors
+    return [
+        Group([p for n, p in moving.items() if n in rest], lr=lr, weight_decay=weight_decay),
+        Group([p for n, p in moving.items() if n in faster], lr * lr_ratio, weight_decay),
+        Group([p for n, p in moving.items() if n in vectors], lr=lr),
+    ]
