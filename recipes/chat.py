@@ -92,7 +92,9 @@ class Chat(Recipe):
             return [_asked(whole, self.longest)]
         made = pieces(whole, self.longest)
         if len(made) > 1:
-            row.odd.append(f"are divided between turns, being longer than {self.longest:,} signs")
+            row.odd.append(
+                f"are divided between turns, being longer than {self.longest:,} characters"
+            )
         return made
 
     def documents(self) -> Iterator[str]:
