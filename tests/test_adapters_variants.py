@@ -18,20 +18,31 @@ from ftkit.runs import Run, fingerprint
 from tests import small
 from tests.test_adapters_methods import OWN
 
-KINDS = ["base", *names("adapters")]
+QUICK = ("full", "lora", "soft_prompt", "prefix")  # the others' texts are slow tests' affair
+KINDS = [
+    "base",
+    *(
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in names("adapters")
+    ),
+]
 PROMPTS = [text[:size] for text, size in zip(small.TEXTS, (9, 40, 66, 21), strict=True)]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: a base and a short tuning of it by every method."""
+    """A folder of runs: a base and a short tuning of it; other methods' are made when asked for."""
     folder = tmp_path_factory.mktemp("runs")
     run = Run.create(folder / "base", {"command": "pretrain"})
     run.publish(lambda place: small.base(place) and None, {"seconds": 1.0})
-    for name in KINDS[1:]:
-        recipe = small.Counting(epochs=1.0)
-        small.tuned(folder / name, folder / "base", name, recipe)
+    opened(folder, "lora")
     return folder
+
+
+def opened(runs: Path, kind: str) -> Any:
+    if not (runs / kind).exists():
+        small.tuned(runs / kind, runs / "base", kind, small.Counting(epochs=1.0))
+    return open_variant(runs / kind)
 
 
 def texts(variant: Any, prompts: list[list[int]], **options: Any) -> list[list[int]]:
@@ -46,7 +57,7 @@ def prompts(variant: Any) -> list[list[int]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_opens_and_says_what_it_is(runs: Path, kind: str) -> None:
-    variant = open_variant(runs / kind)
+    variant = opened(runs, kind)
     assert (variant.name, variant.method) == (kind, kind)
     assert variant.base_fingerprint == fingerprint(runs / "base")
     assert variant.base_path.resolve() == (runs / "base").resolve()
@@ -59,7 +70,7 @@ def test_a_run_opens_and_says_what_it_is(runs: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_and_pads_do_not_change_a_text(runs: Path, kind: str) -> None:
-    variant = open_variant(runs / kind)
+    variant = opened(runs, kind)
     asked = prompts(variant)
     alone = [texts(variant, [prompt])[0] for prompt in asked]
     assert texts(variant, asked) == alone
@@ -74,7 +85,7 @@ def test_batches_and_pads_do_not_change_a_text(runs: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cache_does_not_change_a_text(runs: Path, kind: str) -> None:
     """Each token again from the whole text before it, through the scoring forward."""
-    variant = open_variant(runs / kind)
+    variant = opened(runs, kind)
     slots = variant.how.virtual_tokens
     for prompt, text in zip(prompts(variant), texts(variant, prompts(variant)), strict=True):
         ids = [variant.pad] * slots + prompt
@@ -93,7 +104,7 @@ def test_the_cache_does_not_change_a_text(runs: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_text_is_what_transformers_and_peft_generate(runs: Path, kind: str) -> None:
     """Row by row and unpadded: PEFT's own left-padded generate with a soft prompt is wrong."""
-    variant = open_variant(runs / kind)
+    variant = opened(runs, kind)
     for prompt, text in zip(prompts(variant), texts(variant, prompts(variant)), strict=True):
         assert library(variant.model, prompt, list(variant.stops)) == text
 
@@ -117,7 +128,7 @@ def library(model: Any, prompt: list[int], stops: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_likelihoods_do_not_depend_on_the_batch(runs: Path, kind: str) -> None:
-    variant = open_variant(runs / kind)
+    variant = opened(runs, kind)
     rows = [(ids, [-100] * 3 + ids[3:]) for ids in prompts(variant)]
     together = variant.nll(rows)
     assert together == pytest.approx([variant.nll([row])[0] for row in rows], abs=1e-3)
