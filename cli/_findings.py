@@ -1,12 +1,10 @@
 """What reading a recipe's sources met, in words: rows that cannot be used, are odd or left out."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ftkit.errors import FtkitError
-from ftkit.runs import whole
 
 from ._session import printable
 
@@ -65,8 +63,7 @@ def reject(found: Sequence[Any], skip: bool, place: Path) -> str:
         return ""
     if not skip:
         raise FtkitError(next(each.refusal for each in found if each.refusal))
-    with whole(place) as file:
-        for path in (path for each in found for path in each.rejected):
-            with path.open("rb") as lines:
-                shutil.copyfileobj(lines, file)
+    from ..recipes._found import copy_rejected
+
+    copy_rejected(found, place)
     return f"{place}: the {count:,} rows that cannot be used, each with its place and reason"

@@ -1,7 +1,7 @@
 """What reading a recipe's sources met: rows that cannot be used, are odd, or are left out."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -73,16 +73,9 @@ class Found:
     def keep(self, run: Run) -> None:
         """Write down in a run which rows it did without, and why."""
         if self.bad:
-            self.copy_rejected(run.inner / "rejected.jsonl")
+            copy_rejected([self], run.inner / "rejected.jsonl")
         if self.notes:
             run.log({"event": "rows", "notes": list(self.notes)})
-
-    def copy_rejected(self, place: Path) -> None:
-        """Write the rows that cannot be used to a file, with place, reason and what was read."""
-        with whole(place) as file:
-            for path in self.rejected:
-                with path.open("rb") as lines:
-                    shutil.copyfileobj(lines, file)
 
     @property
     def refusal(self) -> str:
@@ -104,6 +97,14 @@ class Found:
         if self.refusal:
             many = sum(group.count for group in self.bad) > 1
             raise FtkitError(f"{self.refusal}{':' + kinds if many else ''}")
+
+
+def copy_rejected(found: Iterable[Found], place: Path) -> None:
+    """Write the rows that cannot be used to a file, with place, reason and what was read."""
+    with whole(place) as file:
+        for path in (path for each in found for path in each.rejected):
+            with path.open("rb") as lines:
+                shutil.copyfileobj(lines, file)
 
 
 def joined(parts: Sequence[tuple[str, Found]]) -> Found:

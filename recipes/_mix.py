@@ -206,12 +206,12 @@ def deal(parts: Sequence[Recipe], data: Sequence[str]) -> dict[str, list[str]]:
         fits = sorted(fits, key=lambda part: -len(part.fields))[:1]
         fits = fits or [part for part in parts if _takes(part, row)]
         if len(fits) != 1:
-            wanted = "; ".join(f"{part.name} takes {', '.join(part.fields)}" for part in parts)
-            which = "several recipes" if fits else "no recipe"
-            raise FtkitError(
-                f"{row.where}: {which} of the mixture take this row: {wanted}; "
-                f"--set recipe.{parts[0].name}.data={word} says whose it is"
-            )
+            names = ", ".join(part.name for part in fits or parts)
+            if fits:
+                hint = f"--set recipe.{fits[0].name}.data={word} says whose it is"
+                raise FtkitError(f"{row.where}: each of {names} takes this row: {hint}")
+            has = ", ".join(row.fields)
+            raise FtkitError(f"{row.where}: none of {names} takes this row, which has {has}")
         dealt[fits[0].name].append(word)
     for part in parts:
         if not dealt[part.name] and not part.data:
