@@ -1,0 +1,146 @@
+"""Values for one column of a refilled table: like the original's, other ones, and the constants."""
+
+import re
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from random import Random
+
+from ._mentions import Constant
+from ._schema import Column, Value
+
+CONSTANTS = 0.3  # share of constants, and of values just beside them, in a mentioned column
+NULLS = 0.15  # share of NULL where the original has any
+KEPT = 0.5  # share of values that stay the original's where new ones are possible
+DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
+
+
+def drawn(
+    column: Column, wanted: Sequence[Constant], marked: Sequence[bool], random: Random
+) -> list[Value]:
+    """Draw a column.
+
+    Args:
+        column: as the original has it.
+        wanted: the constants that a query compares it with.
+        marked: for each row, whether it must hold one of them.
+        random: decides every value.
+
+    Returns:
+        A value for each row; different ones in a column that is a key.
+    """
+    exact = [value for c in wanted for value in _exact(c, column, random)]
+    beside = [value for value in exact for value in (value, *_beside(value, column, random))]
+    if column.key:
+        return _different(column, exact, marked, random)
+    pool = [_value(column, random) for _ in range(max(2, len(marked) * 2 // 3))]
+    found: list[Value] = []
+    for mark in marked:
+        if exact and mark:
+            found.append(random.choice(exact))
+        elif beside and random.random() < CONSTANTS:
+            found.append(random.choice(beside))
+        else:
+            null = column.nulls and random.random() < NULLS
+            found.append(None if null else random.choice(pool))
+    return found
+
+
+def _different(
+    column: Column, exact: Sequence[Value], marked: Sequence[bool], random: Random
+) -> list[Value]:
+    """Draw the values of a key."""
+    found = list(dict.fromkeys(exact))[: len(marked)]
+    missing = len(marked) - len(found)
+    if column.whole:
+        low, high = (int(end) for end in column.span)
+        high = min(max(high, low + 3 * len(marked)), 2**62)
+        fresh: Iterable[Value] = random.sample(range(low, high), 2 * len(marked))
+    else:
+        fresh = (_value(column, random) for _ in range(2 * len(marked)))
+    found += [value for value in dict.fromkeys(fresh) if value not in set(found)][:missing]
+    short = len(marked) - len(found)
+    return found + [_numbered(found[0], place) for place in range(short)]
+
+
+def _numbered(value: Value, place: int) -> Value:
+    """Make a value that cannot have come before."""
+    return f"{value} {place}" if isinstance(value, str | bytes) else 100_000 + place
+
+
+def _value(column: Column, random: Random) -> Value:
+    """Draw one value: the original's or another like it."""
+    if not column.values:
+        if any(word in column.kind for word in ("INT", "NUM", "REAL", "FLOA", "DOUB", "DEC")):
+            return random.randint(1, 40)
+        return "".join(random.choices(string.ascii_lowercase, k=random.randint(4, 8)))
+    value = random.choice(column.values)
+    return value if column.closed or random.random() < KEPT else _other(value, column, random)
+
+
+def _other(value: Value, column: Column, random: Random) -> Value:
+    """Make another value of the same type and look."""
+    low, high = column.span
+    if isinstance(value, int):
+        high = max(high, low + len(column.values) // 2 + 9)
+        return random.randint(int(low), int(min(high, 2**62)))
+    if isinstance(value, float):
+        digits = min(len(str(value).partition(".")[2]), 6)
+        return round(random.uniform(low, min(max(high, low + 1), 1e300)), digits)
+    if isinstance(value, str):
+        return _text(value, random)
+    return value
+
+
+def _text(text: str, random: Random) -> str:
+    """Change some letters and digits, letters into letters; a date stays one."""
+    if match := DATE.fullmatch(text):
+        month, day = random.randint(1, 12), random.randint(1, 28)
+        return f"{match.group(1)}-{month:02}-{day:02}{match.group(2)}"
+    places = [place for place, letter in enumerate(text) if letter.isalnum()]
+    if not places:
+        return random.choice(string.ascii_lowercase) + text
+    letters = list(text)
+    for place in random.sample(places, min(len(places), random.randint(1, 3))):
+        old = letters[place]
+        if old.isdigit():
+            letters[place] = random.choice(string.digits[place == places[0] :])
+        else:
+            new = random.choice(string.ascii_lowercase)
+            letters[place] = new.upper() if old.isupper() else new
+    return "".join(letters)
+
+
+def _exact(constant: Constant, column: Column, random: Random) -> Iterator[Value]:
+    """Give a constant as the column can hold it; a pattern becomes texts that fit it."""
+    value = constant.value
+    if constant.pattern and isinstance(value, str):
+        for many in ("", random.choice(string.ascii_lowercase)):
+            yield value.replace("%", many).replace("_", random.choice(string.ascii_lowercase))
+        return
+    numbers = bool(column.values) and not any(isinstance(v, str) for v in column.values)
+    if isinstance(value, str) and numbers and _as_number(value) is None:
+        return  # text in a column of numbers
+    yield int(value) if isinstance(value, float) and column.whole else value
+
+
+def _beside(value: Value, column: Column, random: Random) -> Iterator[Value]:
+    """Give the values next to a constant, which tell < and <= apart."""
+    number = _as_number(value)
+    if number is None:
+        if isinstance(value, str):
+            yield _text(value, random)
+        return
+    step = 1 if column.whole or isinstance(number, int) else 0.5
+    near = [number + step, number - step if number >= step else number + 2 * step]
+    yield from (str(n) if isinstance(value, str) else n for n in near)
+
+
+def _as_number(value: Value) -> int | float | None:
+    """Read a number, or text that is one."""
+    if isinstance(value, int | float):
+        return value
+    try:
+        found = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return int(found) if found is not None and found.is_integer() else found
