@@ -15,7 +15,7 @@ DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
 
 
 def drawn(
-    column: Column, wanted: Sequence[Constant], marked: Sequence[bool], random: Random
+    column: Column, wanted: Sequence[Constant], marked: Sequence[bool], few: bool, random: Random
 ) -> list[Value]:
     """Draw a column.
 
@@ -23,6 +23,8 @@ def drawn(
         column: as the original has it.
         wanted: the constants that a query compares it with.
         marked: for each row, whether it must hold one of them.
+        few: whether values come again and again, and numbers lie evenly about one of their own, so
+            that groups are large and an average is a value too.
         random: decides every value.
 
     Returns:
@@ -32,7 +34,9 @@ def drawn(
     beside = [value for value in exact for value in (value, *_beside(value, column, random))]
     if column.key:
         return _different(column, exact, marked, random)
-    pool = [_value(column, random) for _ in range(max(2, len(marked) * 2 // 3))]
+    if few and column.whole and not (column.nulls or column.closed or wanted):
+        return _even(column, len(marked), random)
+    pool = [_value(column, random) for _ in range(max(2, len(marked) // (5 if few else 2)))]
     found: list[Value] = []
     for mark in marked:
         if exact and mark:
@@ -43,6 +47,19 @@ def drawn(
             null = column.nulls and random.random() < NULLS
             found.append(None if null else random.choice(pool))
     return found
+
+
+def _even(column: Column, count: int, random: Random) -> list[Value]:
+    """Draw whole numbers whose average is one of them."""
+    low, high = (int(end) for end in column.span)
+    middle, widest = (low + high) // 2, max(2, (high - low) // 2)
+    steps = [random.randint(1, widest) for _ in range(max(1, count // 6))]
+    found: list[Value] = [middle] * (2 + count % 2)
+    while len(found) < count:
+        step = random.choice(steps)
+        found += [middle - step, middle + step]
+    random.shuffle(found)
+    return found[:count]
 
 
 def _different(

@@ -1,4 +1,4 @@
-"""Further instances of a database: its tables refilled, so that wrong queries stop agreeing by luck.
+"""Further instances of a database: tables refilled, so that wrong queries agree no more by luck.
 
 An instance keeps what the schema says (types, keys, checks, which columns hold NULL) and what the
 gold query mentions (its constants, values just beside them, columns that it joins); all else is
@@ -69,7 +69,8 @@ class Instances:
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         path = self._folder / f"{len(self._made)}-{number}.sqlite"
         with contextlib.closing(opened(f"file:{path}")) as connection:
-            fill(connection, tables, others, told, Random(f"instance {self.seed} {number}"))
+            random = Random(f"instance {self.seed} {number}")
+            fill(connection, tables, others, told, number % 2 == 1, random)
         return path
 
 
@@ -78,6 +79,7 @@ def fill(
     tables: Sequence[Table],
     others: Sequence[str],
     told: Mentions,
+    few: bool,
     random: Random,
 ) -> None:
     """Create the tables in a new file and fill them, those that others refer to first.
@@ -87,6 +89,7 @@ def fill(
         tables: of the original.
         others: statements that create indexes and views.
         told: what the gold query mentions.
+        few: whether values come again and again.
         random: decides every value.
     """
     connection.execute("BEGIN")
@@ -98,7 +101,7 @@ def fill(
         free = [t for t in waiting if _needs(links[t.name.lower()], t) <= done] or waiting
         table = free[0]
         waiting.remove(table)
-        _rows(connection, table, links[table.name.lower()], told, random)
+        _rows(connection, table, links[table.name.lower()], told, few, random)
         done.add(table.name.lower())
     for sql in others:
         with contextlib.suppress(sqlite3.Error):  # an index that the new rows break
@@ -142,13 +145,15 @@ def _rows(
     table: Table,
     links: Sequence[Link],
     told: Mentions,
+    few: bool,
     random: Random,
 ) -> None:
     """Draw the rows of one table; what breaks a rule of its own is left out."""
     count = random.randint(*(CHILDREN if links else PARENTS))
     marked = [number < WITNESSES * count for number in range(count)]
     cells = {
-        c.name.lower(): drawn(c, _wanted(table, c, told), marked, random) for c in table.columns
+        c.name.lower(): drawn(c, _wanted(table, c, told), marked, few, random)
+        for c in table.columns
     }
     for link in links:
         mine = [name.lower() for name in link.columns]
@@ -160,7 +165,9 @@ def _rows(
         rows = [row for row in rows if None not in row]
         for place in range(count) if rows else ():
             if random.random() < link.share and None not in [cells[name][place] for name in mine]:
-                row = rows[int(len(rows) * random.random() ** 2)]  # some have many, others none
+                # Some have many, others none; and not the same ones where no constant is met.
+                far = int(len(rows) * random.random() ** 2)
+                row = rows[far if marked[place] else -1 - far]
                 for name, value in zip(mine, row, strict=True):
                     cells[name][place] = value
     names = ", ".join(quoted(column.name) for column in table.columns)

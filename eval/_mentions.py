@@ -71,7 +71,9 @@ def _compared(
     columns, values = [], []
     for node in test.walk(prune=lambda node: isinstance(node, exp.Query)):
         if isinstance(node, exp.Column):
-            text = node.this.quoted and not any(node.name.lower() in have for have in schema.values())
+            text = node.this.quoted and not any(
+                node.name.lower() in have for have in schema.values()
+            )
             (values if text and not node.table else columns).append(node)
         elif isinstance(node, exp.Literal):
             values.append(node)

@@ -13,6 +13,7 @@ Value = int | float | str | bytes | None
 
 SAMPLED = 300  # rows of a table that are looked at
 LONGEST = 500  # characters of a value that is kept
+FEW = 3  # different texts that make a flag
 SECONDS = 2.0  # that reading or filling one database may take
 PREPARED = ("trusted_schema=OFF", "page_size=1024", "journal_mode=OFF", "synchronous=OFF")
 
@@ -29,10 +30,10 @@ class Column:
 
     @cached_property
     def closed(self) -> bool:
-        """Whether it holds one of a few repeated values, so that new ones would be out of place."""
+        """Whether it holds the same few values again and again, as flags do: no others then."""
         few = set(self.values)
         text = any(isinstance(value, str) for value in few)
-        return few <= {0, 1} if not text else 2 * len(few) <= len(self.values)
+        return few <= {0, 1} if not text else len(few) <= FEW and 2 * len(few) <= len(self.values)
 
     @cached_property
     def whole(self) -> bool:

@@ -154,15 +154,28 @@ def clean(code: str, folder: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_evaluate_loads_every_metric_alone_and_offline(database, tmp_path):
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_evaluate_loads_metrics_alone_and_offline(database, tmp_path, form):
+    """By either form of path, from another folder; not even a name is looked up."""
+    at, cwd = ROOT / "eval", tmp_path
+    if form == "relative":
+        (tmp_path / "eval").symlink_to(at)
+        at = Path("eval")
     code = f"""
-import evaluate, json
-at = {str(ROOT / "eval")!r}
+import evaluate, json, socket
+def shut(*words, **more):
+    raise AssertionError("the network was asked for")
+socket.getaddrinfo = socket.create_connection = socket.socket.connect = shut
+at = {str(at)!r}
 accuracy = evaluate.load(at + "/execution_accuracy.py")
 print(json.dumps([
     accuracy.compute(
-        predictions=["select A from T", "DROP TABLE t", "SELECT b FROM t", "SELECT a FROM u"],
-        references=["SELECT a FROM t"] * 4, databases=[{database!r}] * 4),
+        predictions=["select A from T", "DROP TABLE t", "SELECT b FROM t", "SELECT a FROM u",
+                     "SELECT a FROM t WHERE a < 3"],
+        references=["SELECT a FROM t"] * 5, databases=[{database!r}] * 5),
+    evaluate.load(at + "/execution_on_file.py").compute(
+        predictions=["SELECT a FROM t WHERE a < 3"],
+        references=["SELECT a FROM t"], databases=[{database!r}]),
     evaluate.load(at + "/valid_sql.py").compute(
         predictions=["SELECT a FROM t", "SELECT"], databases=[{database!r}] * 2),
     evaluate.load(at + "/exact_match.py").compute(
@@ -171,17 +184,23 @@ print(json.dumps([
     evaluate.load(at + "/bits_per_byte.py").compute(nats=[1.0, 2.0], bytes=[2, 2])["scores"],
 ]))
 """
-    accuracy, valid, exact, stopped, bits = clean(code, tmp_path)
+    accuracy, on_file, valid, exact, stopped, bits = clean(code, cwd)
+    reasons = accuracy.pop("reasons")
+    assert reasons[:4] == [
+        *("right", "refused: DROP", "wrong rows: other values", "error: no such table: u"),
+    ]
+    assert reasons[4].startswith("by luck: on other values ")
     assert accuracy == {
-        "execution_accuracy": 0.25,
-        "scores": [1.0, 0.0, 0.0, 0.0],
-        "reasons": [
-            "right",
-            "refused: DROP",
-            "wrong rows: other values",
-            "error: no such table: u",
-        ],
+        "execution_accuracy": 0.2,
+        "scores": [1.0, 0.0, 0.0, 0.0, 0.0],
+        "on_file_alone": 0.4,
+        "on_file_scores": [1.0, 0.0, 0.0, 0.0, 1.0],
+        "timeouts": 0,
+        "empty_golds": 0,
+        "by_hardness": {"easy": {"mean": 0.2, "n": 5}},
+        "by_clause": {},
     }
+    assert on_file == {"execution_on_file": 1.0, "scores": [1.0], "reasons": ["right"]}
     assert valid["valid_sql"] == 0.5
     assert exact["exact_match"] == 1.0
     assert stopped["own_stop"] == 0.5
