@@ -1,5 +1,6 @@
 """Values for one column of a refilled table: like the original's, other ones, and the constants."""
 
+import math
 import re
 import string
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from ._schema import Column, Value
 
 CONSTANTS = 0.3  # share of constants, and of values just beside them, in a mentioned column
 NULLS = 0.15  # share of NULL where the original has any
+BEYOND = 0.3  # share of other numbers that lie outside of all that the original has
 KEPT = 0.5  # share of values that stay the original's where new ones are possible
 DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
 
@@ -31,7 +33,9 @@ def drawn(
         A value for each row; different ones in a column that is a key.
     """
     exact = [value for c in wanted for value in _exact(c, column, random)]
-    beside = [value for value in exact for value in (value, *_beside(value, column, random))]
+    beside = list(exact)
+    if not column.closed:
+        beside += [near for value in exact for near in _beside(value, column, random)]
     if column.key:
         return _different(column, exact, marked, random)
     if few and column.whole and not (column.nulls or column.closed or wanted):
@@ -68,10 +72,13 @@ def _different(
     """Draw the values of a key."""
     found = list(dict.fromkeys(exact))[: len(marked)]
     missing = len(marked) - len(found)
-    if column.whole:
-        low, high = (int(end) for end in column.span)
-        high = min(max(high, low + 3 * len(marked)), 2**62)
-        fresh: Iterable[Value] = random.sample(range(low, high), 2 * len(marked))
+    low, high = column.span
+    if column.whole and max(-low, high) < 2**53:
+        low, high = int(low), max(int(high), int(low) + 3 * len(marked))
+        fresh: Iterable[Value] = (
+            *random.sample(range(low, high), len(marked) - 2),
+            *random.sample(range(high, 5 * high - 4 * low), 2),
+        )
     else:
         fresh = (_value(column, random) for _ in range(2 * len(marked)))
     found += [value for value in dict.fromkeys(fresh) if value not in set(found)][:missing]
@@ -97,9 +104,12 @@ def _value(column: Column, random: Random) -> Value:
 def _other(value: Value, column: Column, random: Random) -> Value:
     """Make another value of the same type and look."""
     low, high = column.span
+    if isinstance(value, int | float) and random.random() < BEYOND:
+        wide, least = max(high - low, 30), 0 if low >= 0 else -math.inf
+        low, high = random.choice([(high, high + wide), (max(least, low - wide), low)])
     if isinstance(value, int):
-        high = max(high, low + len(column.values) // 2 + 9)
-        return random.randint(int(low), int(min(high, 2**62)))
+        high = max(high, low + 9)
+        return random.randint(int(max(low, -(2**62))), int(min(high, 2**62)))
     if isinstance(value, float):
         digits = min(len(str(value).partition(".")[2]), 6)
         return round(random.uniform(low, min(max(high, low + 1), 1e300)), digits)
@@ -131,8 +141,10 @@ def _exact(constant: Constant, column: Column, random: Random) -> Iterator[Value
     """Give a constant as the column can hold it; a pattern becomes texts that fit it."""
     value = constant.value
     if constant.pattern and isinstance(value, str):
-        for many in ("", random.choice(string.ascii_lowercase)):
-            yield value.replace("%", many).replace("_", random.choice(string.ascii_lowercase))
+        for size in (0, 1, 3):
+            letters = random.choices(string.ascii_lowercase, k=size + 1)
+            some = "".join(letters[1:])
+            yield value.replace("%", some, 1).replace("%", some[:2]).replace("_", letters[0])
         return
     numbers = bool(column.values) and not any(isinstance(v, str) for v in column.values)
     if isinstance(value, str) and numbers and _as_number(value) is None:
@@ -146,6 +158,7 @@ def _beside(value: Value, column: Column, random: Random) -> Iterator[Value]:
     if number is None:
         if isinstance(value, str):
             yield _text(value, random)
+            yield value + random.choice(string.ascii_lowercase)
         return
     step = 1 if column.whole or isinstance(number, int) else 0.5
     near = [number + step, number - step if number >= step else number + 2 * step]
