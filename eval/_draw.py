@@ -12,6 +12,7 @@ from ._schema import Column, Value
 CONSTANTS = 0.3  # share of constants, and of values just beside them, in a mentioned column
 NULLS = 0.15  # share of NULL where the original has any
 BEYOND = 0.3  # share of other numbers that lie outside of all that the original has
+MOST = 2**62  # far from where SQLite's integers end
 KEPT = 0.5  # share of values that stay the original's where new ones are possible
 DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
 
@@ -109,7 +110,7 @@ def _other(value: Value, column: Column, random: Random) -> Value:
         low, high = random.choice([(high, high + wide), (max(least, low - wide), low)])
     if isinstance(value, int):
         high = max(high, low + 9)
-        return random.randint(int(max(low, -(2**62))), int(min(high, 2**62)))
+        return random.randint(*(int(max(-MOST, min(end, MOST))) for end in (low, high)))
     if isinstance(value, float):
         digits = min(len(str(value).partition(".")[2]), 6)
         return round(random.uniform(low, min(max(high, low + 1), 1e300)), digits)
@@ -158,7 +159,7 @@ def _beside(value: Value, column: Column, random: Random) -> Iterator[Value]:
     if number is None:
         if isinstance(value, str):
             yield _text(value, random)
-            yield value + random.choice(string.ascii_lowercase)
+            yield value if DATE.fullmatch(value) else value + random.choice(string.ascii_lowercase)
         return
     step = 1 if column.whole or isinstance(number, int) else 0.5
     near = [number + step, number - step if number >= step else number + 2 * step]
