@@ -42,15 +42,13 @@ def drawn(
     if few and column.whole and not (column.nulls or column.closed or wanted):
         return _even(column, len(marked), random)
     pool = [_value(column, random) for _ in range(max(2, len(marked) // (5 if few else 2)))]
-    found: list[Value] = []
-    for mark in marked:
-        if exact and mark:
-            found.append(random.choice(exact))
-        elif beside and random.random() < CONSTANTS:
-            found.append(random.choice(beside))
-        else:
-            null = column.nulls and random.random() < NULLS
-            found.append(None if null else random.choice(pool))
+    found = [random.choice(exact) if exact and mark else random.choice(pool) for mark in marked]
+    free = [place for place, mark in enumerate(marked) if not (exact and mark)]
+    random.shuffle(free)
+    nulls = [None] * max(1, int(NULLS * len(marked))) if column.nulls else []
+    asked = random.choices(beside, k=int(CONSTANTS * len(free))) if beside else []
+    for place, value in zip(free, [*nulls, *beside, *asked], strict=False):
+        found[place] = value
     return found
 
 

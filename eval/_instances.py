@@ -106,9 +106,14 @@ def fill(
     for sql in others:
         with contextlib.suppress(sqlite3.Error):  # an index that the new rows break
             connection.execute(sql)
+    there = {table.name for table in tables}
     with contextlib.suppress(sqlite3.Error):  # a foreign key to what is no key
-        while loose := connection.execute("PRAGMA foreign_key_check").fetchall():
-            for name, row, *_ in loose:
+        while loose := [
+            (name, row)
+            for name, row, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchall()
+            if parent in there and row is not None
+        ]:
+            for name, row in loose:
                 connection.execute(f"DELETE FROM {quoted(name)} WHERE rowid = ?", [row])
     connection.execute("COMMIT")
 

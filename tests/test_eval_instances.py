@@ -187,6 +187,14 @@ def test_types_keys_checks_and_constants_are_kept(fleet, seed):
     assert not folder.exists()
 
 
+def test_joins_that_no_key_declares_find_partners(fleet):
+    made = Instances(4, 0)
+    gold = "SELECT voyage.year FROM voyage JOIN port ON voyage.port = port.town"
+    assert all(rows(path, gold) for path in made.of(fleet, gold))
+    side = "SELECT town FROM port EXCEPT SELECT port FROM voyage"
+    assert any(rows(path, side) for path in made.of(fleet, gold))
+
+
 def test_what_cannot_be_copied_has_no_instances(fleet, tmp_path):
     (tmp_path / "none.sqlite").write_text("no database, but longer than its header " * 9)
     assert Instances(2, 0).of(tmp_path / "none.sqlite", "SELECT 1") == []

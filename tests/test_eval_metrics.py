@@ -111,6 +111,34 @@ def test_what_does_not_apply_is_left_out(database):
     assert found["scores"] == [None]
 
 
+def test_execution_accuracy_is_told_by_hardness_and_by_clause(database):
+    """Also what was late and where the gold query gives nothing."""
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT count(*) FROM n"
+    pairs = [
+        ("SELECT a FROM t", "SELECT a FROM t"),
+        (endless, "SELECT count(*) FROM t"),
+        ("SELECT a FROM t WHERE a IN (9)", "SELECT a FROM t WHERE a = 9"),
+        ("SELECT b FROM t", "SELECT a FROM t WHERE a = (SELECT max(a) FROM t)"),
+        ("SELECT 1", "SELECT z FROM t"),
+    ]
+    said, wanted = map(list, zip(*pairs, strict=True))
+    found = catalog.load("eval", "execution_accuracy").compute(
+        predictions=said, references=wanted, databases=[database] * 5
+    )
+    assert found["scores"] == [1.0, 0.0, 1.0, 0.0, None]
+    assert found["on_file_scores"] == [1.0, 0.0, 0.0, 0.0, None]
+    assert (found["execution_accuracy"], found["on_file_alone"]) == (0.5, 0.25)
+    assert (found["timeouts"], found["empty_golds"]) == (1, 1)
+    assert found["by_hardness"] == {
+        "easy": {"mean": pytest.approx(2 / 3), "n": 3}, "hard": {"mean": 0.0, "n": 1}
+    }  # fmt: skip
+    assert found["by_clause"] == {
+        "aggregate": {"mean": 0.0, "n": 2},
+        "where": {"mean": 0.5, "n": 2},
+        "subquery": {"mean": 0.0, "n": 1},
+    }
+
+
 def test_bits_per_byte_is_nats_over_ln_2_over_bytes():
     metric = catalog.load("eval", "bits_per_byte")
     assert metric.score(math.log(2) * 12, 4).value == pytest.approx(3.0)

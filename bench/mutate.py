@@ -1,0 +1,86 @@
+"""Break each check of the scorers in a scratch copy; the test named beside it must fail.
+
+python bench/mutate.py --out results/bench/mutations.json [--part sql] [--first 0] [--last 99]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from _figures import kept
+
+ROOT = Path(__file__).parent.parent
+LIST = Path(__file__).with_name("mutations.toml")
+SECONDS = 300  # a test that a broken check makes endless has failed too
+
+
+def mutations(part: str = "") -> list[dict[str, str]]:
+    """Read the list.
+
+    Args:
+        part: a heading of it; "" for all.
+    """
+    parts = tomllib.loads(LIST.read_text(encoding="utf-8"))
+    return [
+        {"part": name, **row} for name, rows in parts.items() if part in ("", name) for row in rows
+    ]
+
+
+def caught(place: Path, mutation: dict[str, str]) -> bool:
+    """Break one check in the copy, run its test and mend it again."""
+    file = place / mutation["file"]
+    whole = file.read_text(encoding="utf-8")
+    assert whole.count(mutation["find"]) == 1, mutation
+    file.write_text(whole.replace(mutation["find"], mutation["put"]), encoding="utf-8")
+    words = ["-q", "-x", "-p", "no:cacheprovider", mutation["test"]]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *words],
+            cwd=place,
+            env={**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        file.write_text(whole, encoding="utf-8")
+    assert done.returncode in (0, 1), done.stdout.decode() + done.stderr.decode()
+    return done.returncode == 1
+
+
+def main() -> int:
+    """Break all, print and keep the table; the exit status is how many were not noticed."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--out", type=Path)
+    words.add_argument("--part", default="", help="one heading of the list alone")
+    words.add_argument("--first", type=int, default=0)
+    words.add_argument("--last", type=int, default=10_000)
+    given = words.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        listed = ["git", "ls-files", "-co", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, names.splitlines()):
+            if (ROOT / name).is_file():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / name).write_bytes((ROOT / name).read_bytes())
+        for mutation in mutations(given.part)[given.first : given.last]:
+            found = "fails" if caught(Path(folder), mutation) else "PASSES"
+            test = mutation["test"].removeprefix("tests/")
+            rows.append([mutation["check"], f"`{mutation['file']}`", f"`{test}`", found])
+            print(*rows[-1], sep=" | ", flush=True)
+    heads = ["check that was broken", "in", "test that guards it", "which then"]
+    missed = sum(row[-1] != "fails" for row in rows)
+    notes = f"{len(rows)} checks broken one at a time, {missed} of them unnoticed."
+    kept(given.out, "Broken checks", heads, rows, notes=notes)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
