@@ -87,7 +87,9 @@ def _different(
 
 def _numbered(value: Value, place: int) -> Value:
     """Make a value that cannot have come before."""
-    return f"{value} {place}" if isinstance(value, str | bytes) else 100_000 + place
+    if isinstance(value, bytes):
+        return value + bytes([place])
+    return f"{value} {place}" if isinstance(value, str) else 100_000 + place
 
 
 def _value(column: Column, random: Random) -> Value:

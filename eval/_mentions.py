@@ -68,13 +68,15 @@ def _compared(
     test: exp.Expr, schema: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[exp.Column, Constant]]:
     """Pair the columns of a comparison with its constants."""
-    columns, values = [], []
+    columns: list[exp.Column] = []
+    values: list[exp.Column | exp.Literal] = []
     for node in test.walk(prune=lambda node: isinstance(node, exp.Query)):
         if isinstance(node, exp.Column):
-            text = node.this.quoted and not any(
-                node.name.lower() in have for have in schema.values()
-            )
-            (values if text and not node.table else columns).append(node)
+            known = any(node.name.lower() in have for have in schema.values())
+            if node.this.quoted and not node.table and not known:
+                values.append(node)  # SQLite reads "x" as text where no column x is
+            else:
+                columns.append(node)
         elif isinstance(node, exp.Literal):
             values.append(node)
     for node in values:
@@ -94,9 +96,9 @@ def _joined(tree: exp.Expr) -> Iterator[tuple[exp.Expr, exp.Expr]]:
     """Yield the pairs of columns that a query sets equal."""
     for test in tree.find_all(exp.EQ):
         yield test.this, test.expression
-    for test in tree.find_all(exp.In):
-        if (inner := test.args.get("query")) is not None and inner.this.selects:
-            yield test.this, inner.this.selects[0]
+    for member in tree.find_all(exp.In):
+        if (inner := member.args.get("query")) is not None and inner.this.selects:
+            yield member.this, inner.this.selects[0]
     for both in tree.find_all(exp.SetOperation):
         yield from zip(both.this.selects, both.expression.selects, strict=False)
 

@@ -77,3 +77,17 @@ def test_a_pair_gets_its_verdict(judge, music, gold, prediction, verdict):
     assert said == verdict
     assert found.right is (None if verdict.startswith("gold fails") else verdict == "right")
     assert music.read_bytes() == before
+
+
+def shown() -> list[tuple[str, str, str]]:
+    """Read gold, prediction and verdict from the table of docs/sql_scorer.md."""
+    page = (PAIRS.parent.parent / "docs" / "sql_scorer.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| ([^|]+) \|", page, flags=re.MULTILINE)
+
+
+def test_the_page_on_the_scorer_says_its_verdicts(judge, music):
+    assert len(shown()) == 15
+    for gold, prediction, said in shown():
+        verdict = judge.verdict(prediction, gold, music)
+        assert verdict.reason.startswith(said), f"{prediction}: {verdict.reason}"
+        assert verdict.right is (said == "right")
