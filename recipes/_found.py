@@ -34,6 +34,12 @@ class Group:
         if len(self.where) < NAMED and where not in self.where:
             self.where.append(where)
 
+    def join(self, more: "Group") -> None:
+        """Count what another group of this kind has too."""
+        for where in more.where:
+            self.add(where, more.words)
+        self.count += more.count - len(more.where)
+
     def __str__(self) -> str:
         more = " ..." if self.count > len(self.where) else ""
         return f"{self.count:,} × {self.kind}: {', '.join(self.where)}{more}"

@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from ftkit.errors import FtkitError
 
 from ..basemodel.record import BadRow, kind_of
+from ..basemodel.records import Stretch
 from ..basemodel.sources import File, Hub, Source
 from ..basemodel.texts import PLAIN
 
@@ -46,6 +48,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A stretch of a stream's rows, which may be read in another process.
+
+    Args:
+        part: of its source that the rows belong to.
+        folder: in which the file lies.
+        stretch: about a megabyte.
+    """
+
+    part: Part
+    folder: Path
+    stretch: Stretch
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        for record in self.stretch:
+            yield _row(record.value, record.where, self.folder)
+
+
+@dataclass(frozen=True)
 class Stream:
     """A file, or a split of a Hub data set.
 
@@ -57,23 +78,25 @@ class Stream:
     place: File | Hub
     part: Part
 
-    def __iter__(self) -> Iterator[tuple[Part, Row | BadRow]]:
-        """Read its rows, each with the part it belongs to.
+    def pieces(self) -> Iterator[Piece]:
+        """Read it, a stretch at a time.
 
         Raises:
-            FtkitError: while iterating, when what follows cannot be read at all, or nothing is
-                there.
+            FtkitError: while iterating, when what follows cannot be read at all.
         """
         folder = self.place.path.parent if isinstance(self.place, File) else Path()
-        file, part, found = "", self.part, False
-        for record in self.place.rows():
-            found = True
-            name = record.where.rpartition(":")[0]
-            if name != file:
-                file, member = name, name.partition("!")[2].rpartition("/")[2]
-                part = part_of(member) if self.part == "all" else self.part
-            yield part, _row(record.value, record.where, folder)
-        if not found:
+        for stretch in self.place.rows():
+            member = stretch.file.partition("!")[2].rpartition("/")[2]
+            part = part_of(member) if self.part == "all" else self.part
+            yield Piece(part, folder, stretch)
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        """Read its rows; see `pieces`."""
+        return chain.from_iterable(self.pieces())
+
+    def refuse_empty(self, rows: int) -> None:
+        """Refuse a stream of no rows."""
+        if not rows:
             raise FtkitError(f"{self.place} is empty: it holds no rows")
 
     def digest(self) -> str:

@@ -58,6 +58,11 @@ class Ledger:
         self.asked.append(asked)
         self.side.append(side)
 
+    def extend(self, more: "Ledger") -> None:
+        """Enter the rows of another ledger behind one's own."""
+        for name, held in vars(more).items():
+            getattr(self, name).extend(held)
+
 
 def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Codes:
     """Divide rows: no unit lies in two splits, and no row is used twice.
