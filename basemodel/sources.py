@@ -4,6 +4,7 @@ SOURCE = PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from .texts import PLAIN, text_of, texts
 from .unpack import WHAT_FITS, first_line, holds_text, parts
 
 HUB = "hub:"
+ABOUT = re.compile(r"!(.*/)?(readme|licen[cs]e)[^/]*$", re.IGNORECASE)
 MOST = 1000  # the largest weight
 
 
@@ -37,9 +39,12 @@ class File:
     def rows(self) -> Iterator[Stretch]:
         """Read what stands in its rows; a piece of plain text is a row with the field "text".
 
-        Such a row's place is the piece's number. What lies between texts, blank lines, is none.
+        Such a row's place is the piece's number. What lies between texts, blank lines, is none; nor
+        is what an archive's author says of it.
         """
         for part in parts(self.path):
+            if part.kind in PLAIN and ABOUT.search(part.where):
+                continue
             if part.kind in PLAIN:
                 found = enumerate(filter(str.strip, texts(part)), 1)
                 rows = (Record({"text": text}, f"{part.where}:{n}") for n, text in found)

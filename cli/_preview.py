@@ -119,9 +119,11 @@ def _template(renderer: Any, own: bool) -> Template:
 
 def counts(part: Any, split: str) -> str:
     """Put what a split holds into a line; a test row is asked however long it is."""
+    from ..recipes._found import rows
+
     asked = split == "test"
-    rows = part.rows + part.overlong * asked
-    found = [f"{rows:,} rows from {part.units:,} units"]
+    units = f"{part.units:,} unit{'s' * (part.units != 1)}"
+    found = [f"{rows(part.rows + part.overlong * asked)} from {units}"]
     if part.duplicates:
         found.append(f"{part.duplicates:,} of them repeated")
     if part.tokens:

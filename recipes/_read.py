@@ -5,8 +5,8 @@ The names of files say which part of a set they hold, as on the Hub: train-00000
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -107,7 +107,11 @@ class Stream:
         return f"{self.place} {self.place.config} {self.place.split} {self.place.commit()}"
 
 
-def streams(word: str) -> tuple[list[Stream], float, list[str]]:
+# What a SOURCE holds: files or splits, its weight, and the names of those that are not read.
+Found = tuple[list[Stream], float, list[str]]
+
+
+def streams(word: str) -> Found:
     """Find what a SOURCE holds.
 
     Args:
@@ -136,6 +140,32 @@ def streams(word: str) -> tuple[list[Stream], float, list[str]]:
     named = [stream for stream in found_parts if stream.part != "all"]
     left = [str(stream.place) for stream in found_parts if named and stream.part == "all"]
     return named or found_parts, source.weight, left
+
+
+def sources(words: Sequence[str]) -> tuple[list[Found], list[int]]:
+    """Find what several SOURCES hold.
+
+    Args:
+        words: as for `streams`.
+
+    Returns:
+        What `streams` finds for each; and the numbers of files that were given one by one, yet are
+        the parts of one set, since their names say so: one is for training, another is held out.
+    """
+    found = [streams(word) for word in words]
+    named = {
+        number: part
+        for number, ((first, *_), _, _) in enumerate(found)
+        if first.part == "all"
+        and isinstance(first.place, File)
+        and (part := part_of(first.place.path.name)) != "all"
+    }
+    if "train" not in named.values() or len(set(named.values())) == 1:
+        return found, []
+    for number, part in named.items():
+        ((stream,), weight, left) = found[number]
+        found[number] = [replace(stream, part=part)], weight, left
+    return found, list(named)
 
 
 def part_of(name: str) -> Part:

@@ -20,7 +20,7 @@ from ftkit.errors import FtkitError
 from ._found import NAMED, Found, Group
 from ._in_order import in_order
 from ._near import Runs, near
-from ._read import Piece, Stream, streams
+from ._read import Piece, Stream, sources
 from ._recipe import Recipe, Split
 from ._split import (
     APART,
@@ -138,8 +138,7 @@ def _key(recipe: Recipe) -> tuple[tuple[float, ...], str]:
     """Hash what decides what is read."""
     settings = {name: value for name, value in table(recipe).items() if name not in UNREAD}
     marks, weights = [], []
-    for word in recipe.data:
-        found, weight, _ = streams(word)
+    for found, weight, _ in sources(recipe.data)[0]:
         weights.append(weight)
         marks.append([[str(stream.place), stream.part, stream.digest()] for stream in found])
     beside = [
@@ -170,6 +169,7 @@ class _Reading:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
+        self.sources, self.parts = sources(recipe.data)
         self.writer, self.ledger = Writer(folder), Ledger()
         self.runs = Runs(folder / "runs")
         self.groups = groups()
@@ -191,7 +191,8 @@ class _Reading:
             for stream, rows in self.read_of.items():
                 stream.refuse_empty(rows)
             self.writer.close()
-        codes = assign(self.ledger, self.recipe.validation, self.recipe.whole, self.recipe.strict)
+        recipe = self.recipe
+        codes = assign(self.ledger, recipe.validation, recipe.whole, recipe.strict, self.parts)
         store = Store(self.folder)
         self._count_shared(codes, store)
         self._leave_out_near(codes, store)
@@ -206,8 +207,7 @@ class _Reading:
 
     def _pieces(self, unread: list[str]) -> Iterator[Task]:
         """Read the sources, a piece at a time, and note which files are not read."""
-        for number, word in enumerate(self.recipe.data):
-            found, _, left = streams(word)
+        for number, (found, _, left) in enumerate(self.sources):
             unread += left
             self.read_of.update(dict.fromkeys(found, 0))
             for stream in found:

@@ -129,6 +129,15 @@ def test_names_say_which_part_a_file_holds(tmp_path: Path) -> None:
         streams(str(tmp_path / "none.jsonl"))
 
 
+def test_what_an_archive_says_of_itself_is_no_row(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("README.txt", "About")
+        archive.writestr("in/License.md", "Free")
+        archive.writestr("in/rows.jsonl", lines(ROWS))
+    ((stream,), _, _) = streams(str(tmp_path / "set.zip"))
+    assert [row.fields for row in stream if isinstance(row, Row)] == ROWS
+
+
 def test_members_of_an_archive_have_parts_too(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:

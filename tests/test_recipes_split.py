@@ -138,3 +138,27 @@ def test_an_instruction_that_all_rows_share_makes_none_near(tmp_path: Path) -> N
     recipe = override(MEDICAL, made | {"data": [str(tmp_path / "s")]}, "recipe")
     (group,) = recipe.found().left_out
     assert group.where == [f"{tmp_path}/s/train.jsonl:6 (near {tmp_path}/s/test.jsonl:301)"]
+
+
+def test_files_given_one_by_one_are_parts_where_their_names_say_so(tmp_path: Path) -> None:
+    files = {}
+    for number, name in enumerate(("train", "dev", "test", "more")):
+        rows = [{"question": f"Is {name} {n} so?", "answer": "Yes."} for n in range(20 + number)]
+        files[name] = tmp_path / f"{name}.jsonl"
+        files[name].write_bytes(lines(rows))
+
+    def divided(*names: str) -> list[set[str]]:
+        made = {"data": [str(files[n]) for n in names], "cache": str(tmp_path / "c")}
+        recipe = override(MEDICAL, made, "recipe")
+        return [
+            {e.where.rpartition("/")[2].partition(".")[0] for e in recipe.examples(split)}
+            for split in ("train", "validation", "test")
+        ]
+
+    assert divided("train", "dev", "test") == [{"train"}, {"dev"}, {"test"}]
+    assert divided("test", "train") == [{"train"}, {"train"}, {"test"}]
+    assert divided("dev", "train") == [{"train"}, {"train"}, {"dev"}]
+    assert divided("train", "more") == [{"train", "more"}] * 3
+    assert divided("dev", "test") == [{"dev", "test"}] * 3  # nothing else to learn from
+    with_more = divided("train", "test", "more")
+    assert with_more == [{"train", "more"}, {"train", "more"}, {"test", "more"}]
