@@ -80,7 +80,11 @@ def main() -> int:
             if (ROOT / name).is_file():
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 (Path(folder) / name).write_bytes((ROOT / name).read_bytes())
-        for mutation in mutations(given.part)[given.first : given.last]:
+        wanted = mutations(given.part)[given.first : given.last]
+        for test in dict.fromkeys(mutation["test"] for mutation in wanted):
+            same = {"file": "README.md", "find": "# ftkit", "put": "# ftkit", "test": test}
+            assert not caught(Path(folder), same), f"{test} fails though nothing is broken"
+        for mutation in wanted:
             found = "fails" if caught(Path(folder), mutation) else "PASSES"
             test = mutation["test"].removeprefix("tests/")
             rows.append([mutation["check"], f"`{mutation['file']}`", f"`{test}`", found])
