@@ -1,8 +1,9 @@
 """Geometry of the report's plots; the template draws it, so that every name is escaped there."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ._scorecard import BASELINES, Line, Scorecard
 from ._words import count
@@ -44,13 +45,14 @@ class Trace:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing of `width` by `height` units."""
+    """A drawing of `width` by `height` units; `below` says what lies along it."""
 
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
     dots: Sequence[Dot] = ()
     traces: Sequence[Trace] = ()
     title: str = ""
+    below: str = ""
     width: float = WIDTH
     height: float = HEIGHT
     left: float = LEFT
@@ -78,6 +80,13 @@ def kind(card: Scorecard, line: Line) -> str:
     return f"t{tuned.index(line.name) % 6 + 1}"
 
 
+def curve(name: str, records: Sequence[Mapping[str, Any]]) -> Curve:
+    """Read a training's course out of its log."""
+    training = [(r["step"], r["loss"]) for r in records if "loss" in r and "step" in r]
+    checks = [(r["step"], r["validation"]["nats"]) for r in records if "validation" in r]
+    return Curve(name, training, checks)
+
+
 def quality_against_cost(card: Scorecard) -> Plot | None:
     """Lay the first metric over the trained parameters; levels without training are lines."""
     tuned = [line for line in card.variants if line.cost.trainable_params > 0]
@@ -85,11 +94,41 @@ def quality_against_cost(card: Scorecard) -> Plot | None:
     known = [line for line in card.variants if line.metrics[card.primary].mean is not None]
     if not tuned or not known:
         return None
+    sizes = {line.name: line.cost.trainable_params for line in tuned}
+    return _against(card, sizes, "trained parameters")
+
+
+def quality_against_updates(card: Scorecard) -> Plot | None:
+    """Lay the first metric over the length of training, where runs of one method differ in it."""
+    ways: dict[str, list[Line]] = {}
+    for line in card.variants:
+        if line.cost.updates and line.metrics[card.primary].mean is not None:
+            ways.setdefault(line.method, []).append(line)
+    ways = {
+        name: sorted(way, key=lambda line: line.cost.updates or 0)
+        for name, way in ways.items()
+        if len({line.cost.updates for line in way}) > 1 and name not in ("base", *BASELINES)
+    }
+    if not ways:
+        return None
+    lengths = {line.name: line.cost.updates or 1 for way in ways.values() for line in way}
+    plot = _against(card, lengths, "updates of the training")
+    places = {dot.label: f"{dot.x},{dot.y}" for dot in plot.dots}
+    joined = [
+        Trace(" ".join(places[line.name] for line in way), kind(card, way[0]), "")
+        for way in ways.values()
+    ]
+    return replace(plot, traces=[*plot.traces, *joined])
+
+
+def _against(card: Scorecard, places: Mapping[str, float], below: str) -> Plot:
+    """Lay the first metric over a number of each variant, by its name, on a logarithmic axis."""
+    known = [line for line in card.variants if line.metrics[card.primary].mean is not None]
     highs = [line.metrics[card.primary].high or 0.0 for line in known]
     share = card.readings[card.primary].share
     top = 1.0 if share else max(highs) * 1.05 or 1.0
-    sizes = [math.log10(line.cost.trainable_params) for line in tuned]
-    least, most = math.floor(min(sizes)), math.ceil(max(sizes) + 0.3)
+    powers = [math.log10(number) for number in places.values()]
+    least, most = math.floor(min(powers)), math.ceil(max(powers) + 0.3)
 
     def across(value: float) -> float:
         share_of_axis = (math.log10(value) - least) / max(1, most - least)
@@ -101,23 +140,25 @@ def quality_against_cost(card: Scorecard) -> Plot | None:
     dots, traces = [], []
     for line in known:
         measure = line.metrics[card.primary]
-        if line in tuned:
-            x = across(line.cost.trainable_params)
+        if line.name in places:
+            x = across(places[line.name])
             ends = up(measure.low), up(measure.high)
             left = x > 0.6 * WIDTH
             dots.append(Dot(x, up(measure.mean), *ends, line.name, kind(card, line), left))
-    level = max((a for a in known if a not in tuned), key=lambda a: _mean(card, a), default=None)
+    plain = [line for line in known if line.method in ("base", *BASELINES)]
+    level = max(plain, key=lambda line: _mean(card, line), default=None)
     if level is not None:
         y = up(level.metrics[card.primary].mean)
         points = f"{LEFT},{y} {WIDTH - RIGHT},{y}"
         traces.append(Trace(points, kind(card, level), f"{level.name}, untuned"))
     x_ticks = [Tick(across(10.0**power), count(10.0**power)) for power in range(least, most + 1)]
     y_ticks = [Tick(up(value), _label(value, share)) for value in _ticks(0.0, top)]
-    return Plot(x_ticks, y_ticks, dots, traces)
+    return Plot(x_ticks, y_ticks, dots, traces, below=below)
 
 
 def _mean(card: Scorecard, line: Line) -> float:
-    return line.metrics[card.primary].mean or 0.0
+    mean = line.metrics[card.primary].mean or 0.0
+    return -mean if card.readings[card.primary].lower_is_better else mean
 
 
 def learning(curve: Curve) -> Plot | None:
@@ -134,7 +175,7 @@ def learning(curve: Curve) -> Plot | None:
         return f"{x:.1f},{y:.1f}"
 
     traces = [
-        Trace(" ".join(place(*point) for point in part), name, name)
+        Trace(" ".join(place(*point) for point in (*part, part[-1])), name, name)
         for name, part in (("training", curve.training), ("validation", curve.validation))
         if part
     ]
