@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub import EvalResult, ModelCardData
 
 from ftkit.runs import write_whole
 
 from ..recipes._card import read_card
 from ._scorecard import BASELINES, Bias, Line, Measure, Scorecard
-from ._words import change, duration, size, span, value, verdict
+from ._words import change, duration, plain, size, span, value, verdict
 
 CARDS = "cards"  # beside the report
 TABLE = ("| Measure | Mean | 95 % interval | n |", "| --- | ---: | ---: | ---: |")
@@ -35,6 +35,7 @@ def write_cards(card: Scorecard, out: Path) -> Iterator[str]:
     Yields:
         A sentence on each card that could not be written.
     """
+    taken: list[Path] = []
     for line in card.variants:
         if line.method in ("base", *BASELINES):
             continue
@@ -44,41 +45,50 @@ def write_cards(card: Scorecard, out: Path) -> Iterator[str]:
             if found is None and ours and (folder / "README.md").is_file():
                 yield f"{folder / 'README.md'} is left as it is: its front matter cannot be read"
                 continue
-            place = folder if ours else out / CARDS / folder.resolve().name
-            text = scored(found or _begun(folder, line), card, line)
+            place = folder if ours else _beside(out, folder, taken)
+            text = scored(*(found or _begun(folder, line)), card, line)
             try:
                 write_whole(place / "README.md", text)
             except OSError as problem:
                 yield f"{place / 'README.md'} is left as it is: {problem.strerror}"
 
 
-def scored(found: ModelCard, card: Scorecard, line: Line) -> str:
+def _beside(out: Path, folder: Path, taken: list[Path]) -> Path:
+    """Choose a place beside the report, numbered where two folders have one name."""
+    wanted = out / CARDS / folder.resolve().name
+    names = [wanted, *(wanted.with_name(f"{wanted.name}-{n}") for n in range(2, len(taken) + 3))]
+    taken.append(next(name for name in names if name not in taken))
+    return taken[-1]
+
+
+def scored(head: ModelCardData, text: str, card: Scorecard, line: Line) -> str:
     """Put one recipe's scores into a card, in the place of those it had.
 
     Args:
-        found: the card as it lies there.
+        head: front matter of the card as it lies there.
+        text: the rest of it.
         card: the evaluation.
         line: the variant's own.
     """
     kind = f"ftkit/{card.recipe}"
-    found.data.model_name = found.data.model_name or Path(line.folders[0]).resolve().name
-    others = [one for one in found.data.eval_results or [] if one.dataset_type != kind]
-    found.data.eval_results = [*others, *_results(card, line, kind)]
+    head.model_name = head.model_name or Path(line.folders[0]).resolve().name
+    others = [one for one in head.eval_results or [] if one.dataset_type != kind]
+    head.eval_results = [*others, *_results(card, line, kind)]
     begin, end = f"<!-- scores:{card.recipe} -->", f"<!-- /scores:{card.recipe} -->"
     section = f"{begin}\n{_section(card, line)}{end}"
     there = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if there.search(found.text):
-        found.text = there.sub(lambda _: section, found.text, count=1)
+    if there.search(text):
+        text = there.sub(lambda _: section, text, count=1)
     else:
-        found.text = f"{found.text.rstrip()}\n\n{section}\n"
-    return f"---\n{found.data.to_yaml()}\n---\n{found.text}"
+        text = f"{text.rstrip()}\n\n{section}\n"
+    return f"---\n{head.to_yaml()}\n---\n{text}"
 
 
-def _begun(folder: Path, line: Line) -> ModelCard:
+def _begun(folder: Path, line: Line) -> tuple[ModelCardData, str]:
     """Begin a card for a folder that has none."""
     library = "peft" if (folder / "adapter_config.json").is_file() else "transformers"
-    head = f"library_name: {library}\npipeline_tag: text-generation\ntags: [{line.method}]"
-    return ModelCard(f"---\n{head}\n---\n\n# {folder.resolve().name}\n")
+    head = ModelCardData(library_name=library, pipeline_tag="text-generation", tags=[line.method])
+    return head, f"\n# {folder.resolve().name}\n"
 
 
 def _results(card: Scorecard, line: Line, kind: str) -> Iterator[EvalResult]:
@@ -115,7 +125,7 @@ def _section(card: Scorecard, line: Line) -> str:
     seeds = f", training seeds {', '.join(map(str, line.seeds))} averaged" if line.seeds[1:] else ""
     parts = [
         f"## Scores: {card.recipe}",
-        " ".join(filter(None, [card.notice, *verdict(card)])),
+        plain(" ".join(filter(None, [card.notice, *verdict(card)]))),
         "\n".join(
             ["| Measure | Mean | 95 % interval | n |", "| --- | ---: | ---: | ---: |", *rows]
         ),

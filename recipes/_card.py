@@ -80,12 +80,13 @@ stands below.
     return str(ModelCard(f"---\n{head.to_yaml()}\n---\n{body}"))
 
 
-def read_card(path: Path) -> ModelCard | None:
-    """Read a model card; None where there is none, or one whose front matter cannot be read."""
+def read_card(path: Path) -> tuple[ModelCardData, str] | None:
+    """Read a model card as front matter and text; None where there is none that can be read."""
     if not path.is_file():
         return None
     try:
-        return ModelCard.load(path)
+        found: Any = ModelCard.load(path)
+        return found.data, found.text
     except Exception:  # YAML's errors are no ValueErrors, and a person may have written anything
         return None
 
@@ -93,7 +94,7 @@ def read_card(path: Path) -> ModelCard | None:
 def license_of(base: str) -> str:
     """Read the licence off a base's own card; the Hub's `unknown` where it states none."""
     found = read_card(Path(base) / "README.md")
-    stated = None if found is None else found.data.license
+    stated = None if found is None else found[0].license
     return stated if isinstance(stated, str) else UNKNOWN
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from ftkit import catalog
 from ftkit.config import override
@@ -22,6 +22,11 @@ FACTS = {"trainable_params": 5120, "steps": 40, "seconds": 31.4, "validation_nat
 def head(text: str) -> dict:
     """Read front matter as any YAML reader does."""
     return yaml.safe_load(text.split("---\n")[1])
+
+
+def parts(text: str) -> tuple[ModelCardData, str]:
+    found = ModelCard(text)
+    return found.data, found.text
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +73,8 @@ def test_scores_are_put_in_once_and_other_words_stay(card):
         bias=Bias(Measure(0.625, 0.47, 0.76, 40), {"age": Measure(0.75, 0.4, 0.9, 8)}),
     )
     mine = "---\nlicense: mit\nmine: [1, 2]\n---\n\n# Mine\n\nMy words.\n"
-    once = scored(ModelCard(mine), card, line)
-    again = scored(ModelCard(once), card, line)
+    once = scored(*parts(mine), card, line)
+    again = scored(*parts(once), card, line)
     assert again == once
     assert head(once)["mine"] == [1, 2]
     assert head(once)["license"] == "mit"
@@ -84,7 +89,7 @@ def test_scores_are_put_in_once_and_other_words_stay(card):
         *("age 75 %", "```\nftkit eval runs/sql_qa-lora\n```"),
     ):
         assert said in once
-    other = scored(ModelCard(once), replace(card, recipe="chat"), line)
+    other = scored(*parts(once), replace(card, recipe="chat"), line)
     kept = {result.dataset_type for result in ModelCard(other).data.eval_results}
     assert kept == {"ftkit/sql_qa", "ftkit/chat"}
     assert "## Scores: sql_qa" in other
