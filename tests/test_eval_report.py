@@ -183,10 +183,17 @@ def test_the_plot_keeps_its_points_inside(card):
         assert plot.left <= dot.x <= plot.right
         assert plot.top <= dot.high < dot.y < dot.low <= plot.bottom
     assert plot.traces[0].label == "base prose, untuned"
-    boxes = [_box(dot.text_x, dot.text_y, dot.anchor, LETTER * len(dot.label)) for dot in plot.dots]
-    for a, b in combinations(boxes, 2):
-        assert _shared(a, b) == 0, "labels lie side by side"
     assert quality_against_cost(replace(card, variants=card.variants[:5])) is None
+
+
+def test_labels_of_runs_with_equal_cost_lie_side_by_side(card):
+    lora = next(line for line in card.variants if line.method == "lora")
+    twins = [replace(lora, name=f"sql_qa-lora-{seed}") for seed in range(3)]
+    plot = quality_against_cost(replace(card, variants=(*card.variants, *twins)))
+    boxes = [_box(dot.text_x, dot.text_y, dot.anchor, LETTER * len(dot.label)) for dot in plot.dots]
+    assert len(boxes) == 6
+    for a, b in combinations(boxes, 2):
+        assert _shared(a, b) == 0
 
 
 def test_runs_of_one_method_that_differ_in_length_make_a_curve(card):
