@@ -2,15 +2,28 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from sqlglot.errors import SqlglotError
+
 from ..recipes._recipe import Example
 from ._answers import Outcome
+from ._hardness import LEVELS, hardness
 from ._metric import Metric, Score
-from ._scorecard import Comparison, Cost, Forgetting, Line, Measure, Reading, Scorecard
+from ._scorecard import (
+    Bias,
+    Comparison,
+    Cost,
+    Forgetting,
+    Line,
+    Measure,
+    Reading,
+    Scorecard,
+)
 from ._statistics import differences, fold, holm, intervals, verdict
 
 Scores = dict[str, list[Score]]  # metric name -> a score an item
@@ -29,6 +42,7 @@ class Entry:
         form: `chat` or `prose`.
         shots: examples shown first.
         elsewhere: by the name of another recipe, what was forgotten of its answers.
+        bias: by group, which way it leans on each minimal pair; see _bias.py.
     """
 
     name: str
@@ -43,6 +57,7 @@ class Entry:
     elsewhere: Mapping[str, Forgetting] = field(default_factory=dict)
     fingerprint: str = ""
     folder: str = ""
+    bias: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def grade(entry: Entry, items: Sequence[Example], metrics: Mapping[str, Metric]) -> Scores:
@@ -83,9 +98,15 @@ def build(
         for key, interval, (_, spread) in zip(groups, found, both, strict=True):
             measures[key][metric] = Measure(**asdict(interval), spread=spread)
     primary = next(iter(metrics))
-    features = _by_feature(items, folded[primary], seed)
+    features = _by(_features(items), folded[primary], seed)
+    levels = _by(_levels(items), folded[primary], seed)
     lines = [
-        _line(names[key], group, measures[key], primary, features[place])
+        replace(
+            _line(names[key], group, measures[key], primary),
+            features=features[place],
+            levels=levels[place],
+            bias=_bias([entry for entry, _ in group], seed),
+        )
         for place, (key, group) in enumerate(groups.items())
     ]
     compared = [
@@ -113,7 +134,6 @@ def _line(
     group: Sequence[tuple[Entry, Scores]],
     measures: dict[str, Measure],
     primary: str,
-    features: dict[str, Measure],
 ) -> Line:
     """Put a variant's runs together."""
     runs = [entry for entry, _ in group]
@@ -138,7 +158,7 @@ def _line(
         fingerprints=tuple(run.fingerprint for run in runs if run.fingerprint),
         folders=tuple(run.folder for run in runs if run.folder),
         reasons=dict(sorted(reasons.items(), key=lambda pair: (pair[0] != "right", -pair[1]))),
-        features=features,
+        features={},
     )
 
 
@@ -147,7 +167,7 @@ def _mean_forgetting(found: Sequence[Forgetting | None]) -> Forgetting | None:
     known = [one for one in found if one is not None]
     if not known:
         return None
-    return Forgetting(known[0].before, fmean(one.after for one in known), known[0].bytes)
+    return replace(known[0], after=fmean(one.after for one in known))
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -162,18 +182,46 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
     return Cost(**means)  # type: ignore[arg-type]
 
 
-def _by_feature(
-    items: Sequence[Example], columns: Sequence[Sequence[float | None]], seed: int
-) -> list[dict[str, Measure]]:
-    """Measure each variant on the items of each feature, the commonest feature first."""
+def _features(items: Sequence[Example]) -> dict[str, list[int]]:
+    """Find the places of the items that have each feature, the commonest feature first."""
     have = Counter(name for item in items for name in item.meta.get("features", ()))
+    return {
+        name: [place for place, item in enumerate(items) if name in item.meta.get("features", ())]
+        for name, _ in have.most_common()
+    }
+
+
+def _levels(items: Sequence[Example]) -> dict[str, list[int]]:
+    """Find the places of the queries of each hardness, the easiest first."""
+    found: dict[str, list[int]] = {level: [] for level in LEVELS}
+    for place, item in enumerate(items):
+        with suppress(SqlglotError):  # a reference that cannot be read has no level
+            if sql := item.meta.get("sql"):
+                found[hardness(sql)].append(place)
+    return {level: places for level, places in found.items() if places}
+
+
+def _by(
+    parts: Mapping[str, Sequence[int]], columns: Sequence[Sequence[float | None]], seed: int
+) -> list[dict[str, Measure]]:
+    """Measure each variant on parts of the items, given by their places."""
     found: list[dict[str, Measure]] = [{} for _ in columns]
-    for name, _ in have.most_common():
-        places = [place for place, item in enumerate(items) if name in item.meta["features"]]
+    for name, places in parts.items():
         part = intervals([[column[place] for place in places] for column in columns], seed)
         for measures, interval in zip(found, part, strict=True):
             measures[name] = Measure(**asdict(interval))
     return found
+
+
+def _bias(runs: Sequence[Entry], seed: int) -> Bias | None:
+    """Measure how a variant leans on the minimal pairs, its seeds averaged pair by pair."""
+    if not all(run.bias for run in runs):
+        return None
+    folded = {name: fold([run.bias[name] for run in runs])[0] for name in runs[0].bias}
+    every = [lean for leans in folded.values() for lean in leans]
+    found = {name: intervals([leans], seed)[0] for name, leans in {"": every, **folded}.items()}
+    measures = {name: Measure(**asdict(interval)) for name, interval in found.items()}
+    return Bias(measures.pop(""), measures)
 
 
 def _compare(

@@ -80,6 +80,11 @@ def test_every_variant_is_asked_the_same_items(done, tiny_runs):
         assert line.seeds == (0,)
         assert line.forgetting.before != line.forgetting.after
         assert line.forgetting.before == pytest.approx(tuned["full"].forgetting.before)
+        assert line.forgetting.text == "the base's own text"
+        assert set(line.elsewhere) == {"chat", "medical", "instruct"}
+        assert line.bias.share.n == 40
+        assert line.cost.updates == facts["steps"]
+        assert "## Scores: sql_qa" in (tiny_runs[method] / "README.md").read_text()
     lines = (done.out / "answers.jsonl").read_text().splitlines()
     assert [json.loads(line)["item"] for line in lines] == list(range(1, 9))
     assert set(json.loads(lines[0])["variants"]) == {line.name for line in card.variants}
