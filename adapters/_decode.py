@@ -55,6 +55,14 @@ class TransformersDecoder:
         device: torch.device = self.inner.device
         return device
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of keys and values that a token leaves in memory."""
+        config = self.inner.config
+        shared = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * shared * head * self.inner.dtype.itemsize)
+
     @cached_property
     def explicit(self) -> bool:
         """Whether a step's attention is written out: half the time of PyTorch's CPU kernel."""

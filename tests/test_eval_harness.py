@@ -43,7 +43,7 @@ def pairs() -> list[dict[str, str]]:
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of task files: that of the page, and one that generates."""
     folder = tmp_path_factory.mktemp("tasks")
-    shared = ROOT / "shared" / "data" / "eval" / "blimp" / "dev.jsonl.gz"
+    shared = ROOT.parent / "shared" / "data" / "eval" / "blimp" / "dev.jsonl.gz"
     lines = [json.dumps(pair) for pair in pairs()]
     if shared.is_file():
         lines = gzip.decompress(shared.read_bytes()).decode().splitlines()[::100]
