@@ -178,7 +178,8 @@ class TransformersDecoder:
         if not self.plain:
             return mask_BK.long()
         if length == 1:
-            return None if bool(mask_BK.all()) else mask_BK[:, None, None, :]
+            seen_BK = _seen(mask_BK)
+            return None if bool(seen_BK.all()) else seen_BK[:, None, None, :]
         before = mask_BK.shape[1] - length
         causal_TK = torch.ones(length, before + length, dtype=torch.bool, device=mask_BK.device)
         causal_TK = causal_TK.tril(before)
@@ -187,6 +188,13 @@ class TransformersDecoder:
         return (seen_BTK | causal_TK.triu(before))[:, None]
 
 
+def _seen(mask_BK: Tensor) -> Tensor:
+    """Say which places the last one sees: itself too if it is a pad."""
+    return F.pad(mask_BK[:, :-1], (0, 1), value=True)
+
+
 def _added(mask_BK: Tensor) -> Tensor:
-    """Say the same as what a step adds to its scores."""
-    return torch.zeros(mask_BK.shape).masked_fill_(~mask_BK, -torch.inf)[:, None, None, :]
+    """Say the same as what is added to its scores."""
+    hidden_BK = ~_seen(mask_BK)
+    scores_BK = torch.zeros(hidden_BK.shape).masked_fill_(hidden_BK, -torch.inf)
+    return scores_BK[:, None, None, :]

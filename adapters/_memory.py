@@ -94,7 +94,7 @@ class Memory:
             text_BT: which of the new tokens are no pads; these are on the left.
         """
         end, rest_B = self.mask_BK.shape[1], text_BT.sum(1)
-        first_B = self.mask_BK.int().argmax(1)[rows_B]
+        first_B = torch.where(self.mask_BK.any(1), self.mask_BK.int().argmax(1), end)[rows_B]
         width = max(int((end - first_B + rest_B).max()), text_BT.shape[1])
         places_BK = torch.arange(end - width, end, device=rows_B.device) + rest_B[:, None]
         there_BK, places_BK = (places_BK >= 0) & (places_BK < end), places_BK.clamp(0, end - 1)

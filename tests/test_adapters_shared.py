@@ -75,6 +75,21 @@ def test_sharing_changes_no_text(
     assert len({len(reply.ids) for reply in apart}) > 3, "rows end unevenly"
 
 
+def test_a_beginning_of_one_token_beside_none_is_no_nan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_shared, "WORTH", 1)
+    decoder = open_variant(small.base(tmp_path)).decoder
+    rows = [[30, 31], [30, 32], [40]]
+    assert shared(rows) == [1, 1, 0]
+    with torch.inference_mode():
+        logits_BV, memory = decoder._prompt(rows, 1)
+        assert memory.mask_BK.shape == (3, 2)
+        for logits_V, row in zip(logits_BV, rows, strict=True):
+            own_TV = decoder.inner(torch.tensor([row])).logits[0]
+            torch.testing.assert_close(logits_V, own_TV[-1], rtol=0, atol=2e-4)
+
+
 def test_logits_behind_a_shared_beginning_are_the_models_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
