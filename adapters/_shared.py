@@ -24,7 +24,7 @@ def shared(rows: Sequence[Sequence[int]]) -> list[int]:
     >>> shared([[*schema, 7, 8], [1], [*schema, 9], schema[:60]])
     [300, 0, 300, 58]
     """
-    order = sorted(range(len(rows)), key=rows.__getitem__)
+    order = sorted(range(len(rows)), key=lambda row: [*rows[row]])
     alike = [_common(rows[a], rows[b]) for a, b in pairwise(order)]
     saved, groups = _grouped(alike, 0, len(rows))
     sizes = [0] * len(rows)
