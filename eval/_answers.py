@@ -22,7 +22,9 @@ from ..basemodel.generate import Generated, generate
 from ..recipes._recipe import Example, Recipe
 from ._ask import Asked, Asker, Form
 
-BATCH = 64  # prompts at a time; outcomes are written after each batch
+# Prompts at a time; outcomes are written after each batch. The more, the more of them begin alike
+# and the better a processor multiplies, while their keys and values fit the memory.
+LEAST, MOST, MEMORY = 64, 256, 2**29
 SCORED = 16  # references at a time on a CPU, whose caches more would overflow (twice as slow at 64)
 Row = tuple[Sequence[int], Sequence[int]]
 Progress = Generator[dict[str, Any], None, list["Outcome"]]
@@ -146,7 +148,8 @@ def answers(
     missing = {key: item for key, item in missing.items() if key not in store.known}
     answered = len(examples) - len(missing)
     yield {"done": answered, "of": len(examples)}
-    for batch in _batches(missing):
+    size = _size(variant, recipe.max_new_tokens, list(missing.values()))
+    for batch in _batches(missing, size):
         items = [missing[key] for key in batch]
         stops = ends[items[0].stop]
         store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, stops))
@@ -158,12 +161,18 @@ def answers(
     ]
 
 
-def _batches(missing: Mapping[str, Asked]) -> Iterator[list[str]]:
+def _size(variant: Variant, room: int, items: Sequence[Asked]) -> int:
+    """Choose how many items to ask at a time."""
+    longest = room + max((len(item.prompt) for item in items), default=0)
+    return min(MOST, max(LEAST, MEMORY // (longest * variant.decoder.token_bytes)))
+
+
+def _batches(missing: Mapping[str, Asked], size: int) -> Iterator[list[str]]:
     """Batch items whose answers end alike, those of like length together."""
     order = sorted(missing, key=lambda key: (missing[key].stop, len(missing[key].prompt)))
     for _, alike in groupby(order, key=lambda key: missing[key].stop):
         keys = list(alike)
-        yield from (keys[first : first + BATCH] for first in range(0, len(keys), BATCH))
+        yield from (keys[first : first + size] for first in range(0, len(keys), size))
 
 
 def _answer(
@@ -182,7 +191,7 @@ def _answer(
         max_new_tokens=room,
         stop=ends,
         pad=variant.pad,
-        batch_size=BATCH,
+        batch_size=len(items),
     )
     samples = _samples(variant, asker, room, items, ends)
     nlls, labels = _scored(variant, items)
