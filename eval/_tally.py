@@ -11,7 +11,7 @@ from ..recipes._recipe import Example
 from ._answers import Outcome
 from ._metric import Metric, Score
 from ._scorecard import Comparison, Cost, Forgetting, Line, Measure, Reading, Scorecard
-from ._statistics import differences, fold, holm, intervals, verdict
+from ._statistics import Folded, differences, fold, holm, intervals, verdict
 
 Scores = dict[str, list[Score]]  # metric name -> a score an item
 
@@ -74,25 +74,22 @@ def build(
     for entry, scores in entries:
         groups.setdefault(entry.key, []).append((entry, scores))
     names = {key: _name([entry for entry, _ in group]) for key, group in groups.items()}
-    folded: dict[str, list[list[float | None]]] = {}
+    folded: dict[str, list[Folded]] = {}
     measures: dict[str, dict[str, Measure]] = {key: {} for key in groups}
-    for metric in metrics:
-        both = [fold([_values(scores[metric]) for _, scores in g]) for g in groups.values()]
-        folded[metric] = [values for values, _ in both]
-        found = intervals(folded[metric], seed)
-        for key, interval, (_, spread) in zip(groups, found, both, strict=True):
-            measures[key][metric] = Measure(**asdict(interval), spread=spread)
+    for name, metric in metrics.items():
+        values = [[_values(scores[name]) for _, scores in group] for group in groups.values()]
+        folded[name] = [fold(seeds) for seeds in values]
+        found = intervals(folded[name], seed, metric.share)
+        for key, interval, variant in zip(groups, found, folded[name], strict=True):
+            measures[key][name] = Measure(**asdict(interval), spread=variant.spread)
     primary = next(iter(metrics))
-    features = _by_feature(items, folded[primary], seed)
+    seeds = [[_values(scores[primary]) for _, scores in group] for group in groups.values()]
+    features = _by_feature(items, seeds, seed, metrics[primary].share)
     lines = [
         _line(names[key], group, measures[key], primary, features[place])
         for place, (key, group) in enumerate(groups.items())
     ]
-    compared = [
-        comparison
-        for metric in metrics
-        for comparison in _compare(metric, metrics[metric], folded[metric], lines, seed)
-    ]
+    compared = _compare(metrics, folded, lines, seed)
     readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
     return Scorecard(
         recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts), notice
@@ -163,34 +160,37 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
 
 
 def _by_feature(
-    items: Sequence[Example], columns: Sequence[Sequence[float | None]], seed: int
+    items: Sequence[Example],
+    variants: Sequence[Sequence[list[float | None]]],
+    seed: int,
+    share: bool,
 ) -> list[dict[str, Measure]]:
     """Measure each variant on the items of each feature, the commonest feature first."""
     have = Counter(name for item in items for name in item.meta.get("features", ()))
-    found: list[dict[str, Measure]] = [{} for _ in columns]
+    found: list[dict[str, Measure]] = [{} for _ in variants]
     for name, _ in have.most_common():
         places = [place for place, item in enumerate(items) if name in item.meta["features"]]
-        part = intervals([[column[place] for place in places] for column in columns], seed)
-        for measures, interval in zip(found, part, strict=True):
+        part = [fold([[column[at] for at in places] for column in seeds]) for seeds in variants]
+        for measures, interval in zip(found, intervals(part, seed, share), strict=True):
             measures[name] = Measure(**asdict(interval))
     return found
 
 
 def _compare(
-    name: str,
-    metric: Metric,
-    columns: Sequence[Sequence[float | None]],
+    metrics: Mapping[str, Metric],
+    folded: Mapping[str, Sequence[Folded]],
     lines: Sequence[Line],
     seed: int,
 ) -> list[Comparison]:
-    """Compare every two variants by one metric; the later one in the table is a."""
+    """Compare every two variants by every metric; the later one in the table is a."""
     pairs = [(b, a) for a, b in combinations(range(len(lines)), 2)]
     found = [
-        (pair, difference)
-        for pair, difference in zip(pairs, differences(columns, pairs, seed), strict=True)
+        (name, pair, difference)
+        for name in metrics
+        for pair, difference in zip(pairs, differences(folded[name], pairs, seed), strict=True)
         if difference is not None
     ]
-    corrected = holm([difference.p for _, difference in found])
+    corrected = holm([difference.p for _, _, difference in found])
     return [
         Comparison(
             a=lines[a].name,
@@ -200,9 +200,10 @@ def _compare(
             low=difference.low,
             high=difference.high,
             p=difference.p,
-            verdict=verdict(difference, p_holm, metric.lower_is_better),
+            verdict=verdict(difference, p_holm, metrics[name].lower_is_better),
             p_holm=p_holm,
             n=difference.n,
+            detectable=difference.detectable(len(found)),
         )
-        for ((a, b), difference), p_holm in zip(found, corrected, strict=True)
+        for (name, (a, b), difference), p_holm in zip(found, corrected, strict=True)
     ]
