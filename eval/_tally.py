@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -46,8 +46,17 @@ class Entry:
 
 
 def grade(entry: Entry, items: Sequence[Example], metrics: Mapping[str, Metric]) -> Scores:
-    """Score every outcome of an entry by every metric."""
-    return {name: metric.grades(entry.outcomes, items) for name, metric in metrics.items()}
+    """Score every outcome by every metric; those behind one that judges know what is right."""
+    outcomes, found = entry.outcomes, dict[str, list[Score]]()
+    for name, metric in metrics.items():
+        found[name] = metric.grades(outcomes, items)
+        if metric.judges:
+            graded = zip(outcomes, found[name], strict=True)
+            outcomes = [
+                replace(one, right=score.value if one.right is None else one.right)
+                for one, score in graded
+            ]
+    return found
 
 
 def build(

@@ -27,6 +27,7 @@ class ExecutionAccuracy(Metric):
 
     columns = {"predictions": "string", "references": "string", "databases": "string"}  # noqa: RUF012
     title = "Execution accuracy"
+    judges = True
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
