@@ -46,7 +46,7 @@ def _words(text: str) -> list[str]:
 
 def _count(one: Mapping[str, Any], text: str) -> bool:
     wanted = [word.lower() for word in _words(str(one["text"]))]
-    return [word.lower() for word in _words(text)].count(wanted[0]) == one["n"]
+    return bool([word.lower() for word in _words(text)].count(wanted[0]) == one["n"])
 
 
 def _items(one: Mapping[str, Any], text: str) -> bool:

@@ -25,11 +25,11 @@ class Ranked(Sequence[Example]):
     Args:
         rows: the examples; those without `facts` or with too few others of their type stay as they
             are, and are not ranked.
-        count: rivals beside the right answer.
+        wanted: rivals beside the right answer.
     """
 
-    def __init__(self, rows: Sequence[Example], count: int) -> None:
-        self.rows, self.count = rows, count
+    def __init__(self, rows: Sequence[Example], wanted: int) -> None:
+        self.rows, self.wanted = rows, wanted
         self.pools: dict[str, dict[str, None]] = defaultdict(dict)
         for row in rows:
             kind, answer = _masked(row)
@@ -49,9 +49,9 @@ class Ranked(Sequence[Example]):
         row = self.rows[place]
         kind, answer = _masked(row)
         pool = [text for text in self.pools.get(kind, ()) if text != answer]
-        if not kind or len(pool) < self.count:
+        if not kind or len(pool) < self.wanted:
             return row
-        drawn = Random(f"rivals {row.messages[0]['content']}").sample(pool, self.count)
+        drawn = Random(f"rivals {row.messages[0]['content']}").sample(pool, self.wanted)
         named = [text.replace(MASK, _name(row)) for text in drawn]
         candidates = tuple(dict.fromkeys((row.reference, *named)))
         return replace(row, meta=row.meta | {"candidates": candidates})
