@@ -46,7 +46,9 @@ class Outcome:
         asked: False when the prompt did not fit the context, which counts as no answer.
         samples: answers drawn at temperature 1, where the item asks for some.
         labels: negative log-likelihood in nats of each answer that the item can have, its end
-            included; empty where the item has no labels.
+            included; empty where the item has no labels and no candidates.
+        said: negative log-likelihood of the reply itself, without its end; None beside labels.
+        right: 1.0 or 0.0 once a metric that judges has graded the answer.
     """
 
     index: int
@@ -60,6 +62,8 @@ class Outcome:
     asked: bool = True
     samples: tuple[str, ...] = ()
     labels: Mapping[str, float] = field(default_factory=dict)
+    said: float | None = None
+    right: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class _Kept:
     seconds: float
     samples: list[str] = field(default_factory=list)
     labels: dict[str, float] = field(default_factory=dict)
+    said: float | None = None
 
 
 class Store:
@@ -195,6 +200,7 @@ def _answer(
     )
     samples = _samples(variant, asker, room, items, ends)
     nlls, labels = _scored(variant, items)
+    said = _said(variant, items, replies, nlls)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
@@ -202,7 +208,7 @@ def _answer(
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
         drawn, likely = samples.get(place, []), labels.get(place, {})
-        kept.append(_Kept(key, text, nlls.get(place), ended, each, drawn, likely))
+        kept.append(_Kept(key, text, nlls.get(place), ended, each, drawn, likely, said.get(place)))
     return kept
 
 
@@ -219,6 +225,18 @@ def _scored(
         nlls[place] = next(found)
         labels[place] = {label: next(found) for label in items[place].labels}
     return nlls, labels
+
+
+def _said(
+    variant: Variant, items: Sequence[Asked], replies: Sequence[Generated], nlls: dict[int, float]
+) -> dict[int, float]:
+    """Score the replies to items that have no labels; one that is the reference is scored."""
+    pairs = enumerate(zip(items, replies, strict=True))
+    given = {place: reply.ids for place, (item, reply) in pairs if reply.ids and not item.labels}
+    same = {place for place, ids in given.items() if ids == items[place].target and place in nlls}
+    rest = [place for place in given if place not in same]
+    found = likelihoods(variant, [items[place].behind(given[place]) for place in rest])
+    return {place: nlls[place] for place in same} | dict(zip(rest, found, strict=True))
 
 
 def _samples(
@@ -275,6 +293,7 @@ def _outcome(
     return Outcome(
         index, kept.reply, answer, kept.nll, item.target_bytes, kept.stopped, kept.seconds, dtype,
         samples=tuple(recipe.answer(text, example) for text in kept.samples), labels=kept.labels,
+        said=kept.said,
     )  # fmt: skip
 
 

@@ -109,9 +109,10 @@ class Comparison:
     """The difference between two variants on the same items, a minus b.
 
     Attributes:
-        p: exact McNemar for right/wrong metrics, else from the bootstrap; uncorrected.
-        p_holm: corrected for the comparisons of this metric in this card.
+        p: exact McNemar for right/wrong metrics, else from Student's t; uncorrected.
+        p_holm: corrected for all comparisons of this card, by all metrics.
         verdict: `a better`, `b better` or `tie`.
+        detectable: the true difference that would be called in 80 % of the cases, at Holm's worst.
     """
 
     a: str
@@ -124,6 +125,7 @@ class Comparison:
     verdict: str
     p_holm: float
     n: int
+    detectable: float = 0.0
 
 
 @dataclass(frozen=True)
