@@ -43,6 +43,7 @@ class ExecutionAccuracy(Metric):
 
     columns = {"predictions": "string", "references": "string", "databases": "string"}  # noqa: RUF012
     title = "Execution accuracy"
+    judges = True
 
     def __init__(self, instances: int = 4, seed: int = 0, **settings: Any) -> None:
         super().__init__(seed=seed, **settings)

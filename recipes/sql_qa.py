@@ -48,7 +48,8 @@ class SqlQa(Recipe):
     values: int = 0
     databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = (
-        *("execution_accuracy", "execution_on_file", "valid_sql", "exact_match"),
+        *("execution_accuracy", "execution_on_file", "execution_lenient", "valid_sql"),
+        *("exact_match", "format_failure", "calibration"),
     )
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
     queries: ClassVar[bool] = True

@@ -28,7 +28,7 @@ def database(tmp_path_factory):
 
 def outcome(**facts):
     known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True, "samples": ()}
-    known |= {"labels": {}}
+    known |= {"labels": {}, "said": 1.0, "right": 1.0}
     return SimpleNamespace(**({"reply": facts.get("answer", "")} | known | facts))
 
 
@@ -46,6 +46,8 @@ HELP, NO, REST = (
     {"answer": "Call the emergency number."}, {"answer": "I cannot say."}, {"answer": "Rest."},
 )  # fmt: skip
 LABELS, RIGHT = {"labels": ("a cold", "fever and rest")}, {"answer": "fever and rest"}
+CAPITALS = {"instructions": '[{"rule": "capitals"}]'}
+RIVALS, FIRST = {"candidates": ("fever and rest", "rest")}, {"fever and rest": 1.0, "rest": 2.0}
 PAIRS = {
     "key_fact_recall": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
     "key_fact_precision": (FACTS, {"answer": "fever"}, {"answer": "fever, rash"}),
@@ -65,6 +67,17 @@ PAIRS = {
         {"labels": {"a cold": 1.0}},
     ),
     "macro_f1": (LABELS, RIGHT, {"answer": "a cold"}),
+    "answer_named": ({}, {"answer": "It is Fever and rest!"}, {"answer": "fever"}),
+    "calibration": ({}, {"said": 0.1}, {"said": 3.0}),
+    "execution_lenient": ({}, {"answer": "SELECT a FROM t"}, {"answer": "nope"}),
+    "facts_right": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
+    "facts_some": (FACTS, {"answer": "fever, rash"}, {"answer": "rash"}),
+    "format_failure": ({}, {"answer": "SELECT a"}, {"answer": "User: a"}),
+    "instructions_strict": (CAPITALS, {"answer": "YES"}, {"answer": "yes"}),
+    "instructions_loose": (CAPITALS, {"answer": "so:\nYES"}, {"answer": "yes"}),
+    "rank_first": (RIVALS, {"labels": FIRST}, {"labels": FIRST | {"rest": 0.1}}),
+    "reciprocal_rank": (RIVALS, {"labels": FIRST}, {"labels": {}}),
+    "turns_lenient": (CHECK, {"answer": "**Lena**"}, {"answer": "Emma"}),
     "answer_match": ({}, {"answer": "Fever and  rest."}, {"answer": "fever or rest"}),
     "word_overlap": ({}, {"answer": "fever, and rest"}, {"answer": "rest"}),
     "variety": ({}, {"samples": ("a", "b")}, {"samples": ("a", "a")}),
