@@ -139,6 +139,13 @@ def test_a_wrong_query_that_agrees_by_luck_is_found_out(sql, fleet, trap, seed):
     assert verdict.once is not alone.reason.startswith("gold empty")
 
 
+def test_a_gold_query_whose_ties_decide_its_rows_judges_nobody(sql, fleet):
+    """One ship has steam on the file, many on the instances: any of them would do."""
+    gold = "SELECT name FROM ship ORDER BY steam DESC LIMIT 1"
+    same = "SELECT name FROM ship ORDER BY steam DESC, id DESC LIMIT 1"
+    assert Judge(sql, normal, Instances(4, 0)).verdict(same, gold, fleet).right
+
+
 def dump(path: Path) -> list[str]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
