@@ -29,6 +29,9 @@ class BadRow(FtkitError):
         super().__init__(f"{where}: {words}")
         self.where, self.kind, self.words, self.raw = where, kind, words, raw
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BadRow, (self.where, self.kind, self.words, self.raw)
+
 
 @dataclass(frozen=True)
 class Record:

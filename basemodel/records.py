@@ -1,18 +1,20 @@
 """The rows of one stream: JSON lines, a JSON list, CSV, Parquet; each with its file and line.
 
 A line that is no row is handed over as the error it is, in the row's place: whoever reads decides
-whether to stop there or to count it and go on.
+whether to stop there or to count it and go on. Rows come in stretches of about a megabyte, which
+another process may read.
 """
 
 import json
 import re
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ftkit.errors import FtkitError
 
-from .record import HALF, MOST, BadRow, Record, decoded, not_utf8
+from .record import BLOCK, HALF, MOST, BadRow, Record, decoded, not_utf8
 from .tables import parquet, separated
 from .unpack import Part, reading
 
@@ -20,7 +22,78 @@ ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape that may be half of a pa
 BLANKS = (" ", "\t", "\r", "\n")
 DECODE = json.JSONDecoder().raw_decode
 WHAT_JSON = "a .json file is a list of objects, or one object on each line"
+AT_ONCE = 256  # rows of a stretch that was read
 NEAR = 16  # characters before the end of what was read, where JSON may only seem wrong
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A stretch of whole JSON lines, which are read as they are iterated over.
+
+    Args:
+        file: or archive!member, for messages.
+        kind: of the stream.
+        first: number of the first line.
+        raw: the lines; those that are empty are passed over.
+    """
+
+    file: str
+    kind: str
+    first: int
+    raw: bytes
+
+    def __iter__(self) -> Iterator[Record]:
+        escaped = ESCAPE.search(self.raw) is not None
+        # What is left behind the last line's end is no line.
+        for number, raw in enumerate(self.raw.removesuffix(b"\n").split(b"\n"), self.first):
+            where = f"{self.file}:{number}"
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as problem:
+                place = problem.start + len(raw) - len(problem.object)  # a mark was left out
+                broken = not_utf8(self.file, number, raw[place], place)
+                broken.raw = raw.decode("utf-8", "replace")
+                yield Record(broken, where)
+                continue
+            if line and not line.isspace():
+                value = _parsed(line, where, self.kind)
+                yield Record(_whole(value, where) if escaped else value, where)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A stretch of rows that were read.
+
+    Args:
+        file: or archive!member, for messages.
+        rows: one or more.
+    """
+
+    file: str
+    rows: list[Record]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.rows)
+
+    @staticmethod
+    def of(file: str, rows: Iterable[Record]) -> Iterator["Held"]:
+        """Gather rows of one file in stretches; what was read before an error comes before it."""
+        held: list[Record] = []
+        try:
+            for row in rows:
+                held.append(row)
+                if len(held) == AT_ONCE:
+                    yield Held(file, held)
+                    held = []
+        except Exception:
+            if held:
+                yield Held(file, held)
+            raise
+        if held:
+            yield Held(file, held)
+
+
+Stretch = Lines | Held
 
 
 def records(part: Part, columns: tuple[str, ...] = ()) -> Iterator[Record]:
@@ -33,47 +106,47 @@ def records(part: Part, columns: tuple[str, ...] = ()) -> Iterator[Record]:
     Raises:
         FtkitError: while iterating, when what follows cannot be read at all, naming file and line.
     """
+    return chain.from_iterable(stretches(part, columns))
+
+
+def stretches(part: Part, columns: tuple[str, ...] = ()) -> Iterator[Stretch]:
+    """Read the rows of a stream, a stretch at a time; see `records`."""
     with reading(part.where):
         if part.kind == ".parquet":
-            yield from parquet(part, columns)
+            yield from Held.of(part.where, parquet(part, columns))
         elif part.kind in (".csv", ".tsv"):
-            yield from separated(part)
-        elif part.kind == ".json":
-            yield from _list(part)
+            yield from Held.of(part.where, separated(part))
+        elif part.kind == ".json" and not _begins_with_brace(part):
+            yield from Held.of(part.where, _list(part))
         else:
             yield from _lines(part)
 
 
-def _lines(part: Part) -> Iterator[Record]:
-    """Read JSON lines; those that are empty are passed over."""
-    for number, raw in enumerate(iter(partial(part.stream.readline, MOST + 1), b""), 1):
-        where = f"{part.where}:{number}"
-        if len(raw) > MOST:
-            raise FtkitError(f"{where}: a line has {MOST // 2**20} MiB at most")
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as problem:
-            place = problem.start + len(raw) - len(problem.object)  # a byte order mark was left out
-            broken = not_utf8(part.where, number, raw[place], place)
-            broken.raw = raw.decode("utf-8", "replace")
-            yield Record(broken, where)
-            continue
-        if line.strip():
-            yield Record(_parsed(line, raw, where, part.kind), where)
+def _lines(part: Part) -> Iterator[Lines]:
+    """Cut JSON lines into stretches, each up to the end of a line."""
+    first = 1
+    while raw := part.stream.read(BLOCK):
+        rest = part.stream.readline(MOST + 1) if not raw.endswith(b"\n") else b""
+        if len(rest) + len(raw) - raw.rfind(b"\n") - 1 > MOST:
+            line = first + raw.count(b"\n")
+            raise FtkitError(f"{part.where}:{line}: a line has {MOST // 2**20} MiB at most")
+        yield Lines(part.where, part.kind, first, raw + rest)
+        first += raw.count(b"\n") + rest.count(b"\n")
 
 
-def _parsed(line: str, raw: bytes, where: str, kind: str) -> Any:
+def _parsed(line: str, where: str, kind: str) -> Any:
     """Read one line as JSON; return the error where it is none."""
     try:
-        value = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError) as problem:
         hint = f"; {WHAT_JSON}" if kind == ".json" else ""
         return BadRow(where, "broken JSON", f"{_wrong(problem)}{hint}", line)
-    return _whole(value, where) if ESCAPE.search(raw) else value
 
 
 def _whole(value: Any, where: str) -> Any:
     """Return a value, or the error where a string of it cannot be written as UTF-8."""
+    if isinstance(value, BadRow):
+        return value
     try:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError as problem:  # just deep enough to be read
@@ -92,11 +165,13 @@ def _wrong(problem: Exception) -> str:
     return f"JSON that cannot be read ({what})"
 
 
+def _begins_with_brace(part: Part) -> bool:
+    """Say whether a .json file is JSON lines under another name."""
+    return part.stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
 def _list(part: Part) -> Iterator[Record]:
-    """Read a JSON list; what begins with a brace is JSON lines under another name."""
-    if part.stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        yield from _lines(part)
-        return
+    """Read a JSON list."""
     before = 0
     for number, (row, line) in enumerate(_elements(_Window(decoded(part)), part.where), 1):
         where = f"{part.where}:{line}" + (f"#{number}" if line == before else "")

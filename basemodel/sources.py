@@ -4,6 +4,7 @@ SOURCE = PATH[@WEIGHT] or hub:OWNER/NAME[:CONFIG][:SPLIT][@WEIGHT]
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,11 +13,12 @@ from pathlib import Path
 from ftkit.errors import FtkitError
 
 from .record import Record
-from .records import records
+from .records import Held, Stretch, stretches
 from .texts import PLAIN, text_of, texts
 from .unpack import WHAT_FITS, first_line, holds_text, parts
 
 HUB = "hub:"
+ABOUT = re.compile(r"!(.*/)?(readme|licen[cs]e)[^/]*$", re.IGNORECASE)
 MOST = 1000  # the largest weight
 
 
@@ -34,17 +36,21 @@ class File:
         for part in parts(self.path):
             yield from texts(part)
 
-    def rows(self) -> Iterator[Record]:
+    def rows(self) -> Iterator[Stretch]:
         """Read what stands in its rows; a piece of plain text is a row with the field "text".
 
-        Such a row's place is the piece's number. What lies between texts, blank lines, is none.
+        Such a row's place is the piece's number. What lies between texts, blank lines, is none; nor
+        is what an archive's author says of it.
         """
         for part in parts(self.path):
+            if part.kind in PLAIN and ABOUT.search(part.where):
+                continue
             if part.kind in PLAIN:
                 found = enumerate(filter(str.strip, texts(part)), 1)
-                yield from (Record({"text": text}, f"{part.where}:{n}") for n, text in found)
+                rows = (Record({"text": text}, f"{part.where}:{n}") for n, text in found)
+                yield from Held.of(part.where, rows)
             else:
-                yield from records(part)
+                yield from stretches(part)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -63,10 +69,13 @@ class Hub:
     split: str | None
 
     def __iter__(self) -> Iterator[str]:
-        return map(text_of, self.rows())
+        return map(text_of, self._rows())
 
-    def rows(self) -> Iterator[Record]:
+    def rows(self) -> Iterator[Stretch]:
         """Read what stands in its rows."""
+        yield from Held.of(str(self), self._rows())
+
+    def _rows(self) -> Iterator[Record]:
         import datasets
 
         split = self.split or "train"

@@ -16,6 +16,7 @@ from typing import Any
 from _figures import kept
 
 from ftkit import catalog
+from ftkit.cli._golds import run
 
 COLUMNS = ("set", "rows", "what becomes of them", "which", "how many", "first places")
 TASKS = ("sql_qa", "medical", "chat")
@@ -25,10 +26,12 @@ NAMED = 2  # places in the table
 
 def met(recipe: Any, name: str, data: Path, cache: str) -> dict[str, Any]:
     """Read one set and keep what was met, its places without the folder that all lies in."""
-    began = time.process_time()
-    found = replace(recipe, data=(str(data / name),), on_bad_rows="skip", cache=cache).found()
-    seconds = time.process_time() - began
-    print(f"{name}: {found.rows:,} rows in {seconds:.1f} s of one core", flush=True)
+    began = time.perf_counter()
+    taught = replace(recipe, data=(str(data / name),), on_bad_rows="skip", cache=cache)
+    read = taught.found()
+    seconds = time.perf_counter() - began
+    found, ran = run(taught, read, seconds=600.0)
+    print(f"{name}: {found.rows:,} rows in {seconds:.1f} s. {ran}", flush=True)
     groups = [
         {
             "fate": fate,
@@ -73,8 +76,8 @@ def main() -> None:
         ]
     rows, seconds = sum(one["rows"] for one in found), sum(one["seconds"] for one in found)
     notes = (
-        f"{rows:,} rows of {len(found)} sets, read, checked and divided in {seconds:.0f} s of one "
-        "core. Places are lines of the set's own files."
+        f"{rows:,} rows of {len(found)} sets, read, checked and divided in {seconds:.0f} s by "
+        "the clock, then the reference queries run. Places are lines of the set's own files."
     )
     table = [line for one in found for line in lines(one)]
     kept(given.out, "What is wrong with real rows", COLUMNS, table, notes=notes, measured=found)

@@ -34,9 +34,13 @@ class Commands(click.Group):
         return command
 
     def make_context(self, *words: Any, **more: Any) -> click.Context:
-        """Read the command line; --help prints here."""
-        with _while_read():
-            return super().make_context(*words, **more)
+        """Read the command line; --help prints here, perhaps to a disk that is full."""
+        try:
+            with _while_read():
+                return super().make_context(*words, **more)
+        except OSError as problem:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(f"Error: {_sentence(problem)}")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what goes wrong becomes one sentence and an exit code."""

@@ -63,7 +63,7 @@ def reject(found: Sequence[Any], skip: bool, place: Path) -> str:
         return ""
     if not skip:
         raise FtkitError(next(each.refusal for each in found if each.refusal))
-    from ..recipes._found import copy_rejected
+    from ..recipes._found import copy_rejected, rows
 
     copy_rejected(found, place)
-    return f"{place}: the {count:,} rows that cannot be used, each with its place and reason"
+    return f"{place}: {rows(count)} that cannot be used, with place and reason"

@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ._findings import findings
+from ._golds import run
 from ._pieces import Piece, runs, tokens, words
 from ._session import printable
 
@@ -65,6 +66,7 @@ class Preview:
         template: None without a tokenizer.
         examples: a few training rows.
         found: what reading the sources met, a `recipes._found.Found`; None for the embedded world.
+        ran: which reference queries were run, in words; "" for none.
     """
 
     recipe: Any
@@ -73,6 +75,7 @@ class Preview:
     template: Template | None
     examples: list[Shown]
     found: Any
+    ran: str
 
     @property
     def limit(self) -> int | None:
@@ -103,7 +106,8 @@ def preview(recipe: Any, renderer: Any, own: bool, seed: int) -> Preview:
     shown = [Shown(row.where or "example", put(row.messages)) for row in taken]
     unit = "tokens" if renderer else "characters"
     template = _template(renderer, own) if renderer else None
-    return Preview(recipe, parts, unit, template, shown, recipe.found())
+    found, ran = run(recipe, recipe.found())
+    return Preview(recipe, parts, unit, template, shown, found, ran)
 
 
 def _template(renderer: Any, own: bool) -> Template:
@@ -119,9 +123,11 @@ def _template(renderer: Any, own: bool) -> Template:
 
 def counts(part: Any, split: str) -> str:
     """Put what a split holds into a line; a test row is asked however long it is."""
+    from ..recipes._found import rows
+
     asked = split == "test"
-    rows = part.rows + part.overlong * asked
-    found = [f"{rows:,} rows from {part.units:,} units"]
+    units = f"{part.units:,} unit{'s' * (part.units != 1)}"
+    found = [f"{rows(part.rows + part.overlong * asked)} from {units}"]
     if part.duplicates:
         found.append(f"{part.duplicates:,} of them repeated")
     if part.tokens:
@@ -135,8 +141,9 @@ def counts(part: Any, split: str) -> str:
 
 
 def decided(view: Preview) -> list[str]:
-    """Say what the recipe took for granted, with nothing in it that commands a terminal."""
-    return [printable(f"{said[0].upper()}{said[1:]}.") for said in view.recipe.decided()]
+    """Say what was taken for granted and tried, with nothing in it that commands a terminal."""
+    said = [*view.recipe.decided(), *([view.ran] if view.ran else [])]
+    return [printable(f"{words[0].upper()}{words[1:]}.") for words in said]
 
 
 def measured(view: Preview) -> str:

@@ -34,6 +34,12 @@ class Group:
         if len(self.where) < NAMED and where not in self.where:
             self.where.append(where)
 
+    def join(self, more: "Group") -> None:
+        """Count what another group of this kind has too."""
+        for where in more.where:
+            self.add(where, more.words)
+        self.count += more.count - len(more.where)
+
     def __str__(self) -> str:
         more = " ..." if self.count > len(self.where) else ""
         return f"{self.count:,} × {self.kind}: {', '.join(self.where)}{more}"
@@ -63,9 +69,9 @@ class Found:
     def notes(self) -> tuple[str, ...]:
         """What was left out and what is odd, in words."""
         gone = sum(group.count for group in self.bad)
-        found = [f"{gone:,} rows cannot be used and are left out"] if gone else []
-        found += [f"{g.count:,} rows that {g.kind} are left out" for g in self.left_out]
-        found += [f"{g.count:,} rows: {g.kind} ({', '.join(g.where[:2])})" for g in self.odd]
+        found = [f"{rows(gone)} cannot be used and are left out"] if gone else []
+        found += [f"{rows(g.count)} that {g.kind} are left out" for g in self.left_out]
+        found += [f"{rows(g.count)}: {g.kind} ({', '.join(g.where[:2])})" for g in self.odd]
         if self.unread:
             found.append(f"not read, since others are named by split: {', '.join(self.unread)}")
         return tuple(found)
@@ -83,8 +89,11 @@ class Found:
         count = sum(group.count for group in self.bad)
         if not count:
             return ""
-        first, more = self.bad[0], f"{count:,} of {self.rows:,} rows cannot be used; "
-        words = f"{first.where[0]}: {first.words}; {more if count > 1 else ''}"
+        words = f"{self.bad[0].where[0]}: {self.bad[0].words}; "
+        if count == self.rows:
+            return f"{words}none of {rows(count)} can be used"
+        if count > 1:
+            words += f"{count:,} of {self.rows:,} rows cannot be used; "
         return f"{words}--on-bad-rows skip leaves such rows out"
 
     def refuse(self) -> None:
@@ -97,6 +106,15 @@ class Found:
         if self.refusal:
             many = sum(group.count for group in self.bad) > 1
             raise FtkitError(f"{self.refusal}{':' + kinds if many else ''}")
+
+
+def rows(count: int) -> str:
+    """Count rows in words.
+
+    >>> rows(1), rows(2000)
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def copy_rejected(found: Iterable[Found], place: Path) -> None:

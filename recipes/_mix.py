@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -225,11 +226,12 @@ def _first(word: str) -> Row:
     """Read the first row of a source that can be read; where none can, the first says why."""
     found, _, _ = streams(word)
     bad: BadRow | None = None
-    for _, row in (pair for stream in found for pair in stream):
+    for row in chain.from_iterable(found):
         if isinstance(row, Row):
             return row
         bad = bad or row
-    assert bad is not None, "a source without rows is refused"
+    found[0].refuse_empty(bad is not None)
+    assert bad is not None
     raise bad
 
 

@@ -59,31 +59,28 @@ class Runs:
     def __init__(self, file: Path) -> None:
         self.path = file
         self._file = file.open("wb")
-        self._held, self._ends, self._place = array("I"), array("Q", [0]), 0
+        self._ends = array("Q", [0])
 
-    def add(self, example: Example) -> None:
-        """Write the runs of the next row."""
-        runs = runs_of(asked_words(example))
-        self._held.extend(runs)
-        self._place += len(runs)
-        self._ends.append(self._place)
-        if len(self._held) > AT_ONCE:
-            self._write()
+    def add(self, runs: "array[int]", sizes: "array[int]") -> None:
+        """Write the runs of the next rows.
+
+        Args:
+            runs: of all of them, end to end.
+            sizes: how many each has.
+        """
+        self._file.write(runs.tobytes())
+        for size in sizes:
+            self._ends.append(self._ends[-1] + size)
 
     def __enter__(self) -> "Runs":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._write()
         self._file.close()
-
-    def _write(self) -> None:
-        self._file.write(self._held.tobytes())
-        del self._held[:]
 
     def read(self) -> tuple[Hashes, Numbers]:
         """Give all runs, and where each row's begin and end."""
-        held = np.memmap(self.path, np.uint32, "r") if self._place else np.empty(0, np.uint32)
+        held = np.memmap(self.path, np.uint32, "r") if self._ends[-1] else np.empty(0, np.uint32)
         return held, np.array(self._ends, np.int64)
 
 

@@ -5,15 +5,17 @@ The names of files say which part of a set they hold, as on the Hub: train-00000
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from ftkit.errors import FtkitError
 
 from ..basemodel.record import BadRow, kind_of
+from ..basemodel.records import Stretch
 from ..basemodel.sources import File, Hub, Source
 from ..basemodel.texts import PLAIN
 
@@ -46,6 +48,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A stretch of a stream's rows, which may be read in another process.
+
+    Args:
+        part: of its source that the rows belong to.
+        folder: in which the file lies.
+        stretch: about a megabyte.
+    """
+
+    part: Part
+    folder: Path
+    stretch: Stretch
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        for record in self.stretch:
+            yield _row(record.value, record.where, self.folder)
+
+
+@dataclass(frozen=True)
 class Stream:
     """A file, or a split of a Hub data set.
 
@@ -57,23 +78,25 @@ class Stream:
     place: File | Hub
     part: Part
 
-    def __iter__(self) -> Iterator[tuple[Part, Row | BadRow]]:
-        """Read its rows, each with the part it belongs to.
+    def pieces(self) -> Iterator[Piece]:
+        """Read it, a stretch at a time.
 
         Raises:
-            FtkitError: while iterating, when what follows cannot be read at all, or nothing is
-                there.
+            FtkitError: while iterating, when what follows cannot be read at all.
         """
         folder = self.place.path.parent if isinstance(self.place, File) else Path()
-        file, part, found = "", self.part, False
-        for record in self.place.rows():
-            found = True
-            name = record.where.rpartition(":")[0]
-            if name != file:
-                file, member = name, name.partition("!")[2].rpartition("/")[2]
-                part = part_of(member) if self.part == "all" else self.part
-            yield part, _row(record.value, record.where, folder)
-        if not found:
+        for stretch in self.place.rows():
+            member = stretch.file.partition("!")[2].rpartition("/")[2]
+            part = part_of(member) if self.part == "all" else self.part
+            yield Piece(part, folder, stretch)
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        """Read its rows; see `pieces`."""
+        return chain.from_iterable(self.pieces())
+
+    def refuse_empty(self, rows: int) -> None:
+        """Refuse a stream of no rows."""
+        if not rows:
             raise FtkitError(f"{self.place} is empty: it holds no rows")
 
     def digest(self) -> str:
@@ -84,7 +107,11 @@ class Stream:
         return f"{self.place} {self.place.config} {self.place.split} {self.place.commit()}"
 
 
-def streams(word: str) -> tuple[list[Stream], float, list[str]]:
+# What a SOURCE holds: files or splits, its weight, and the names of those that are not read.
+Found = tuple[list[Stream], float, list[str]]
+
+
+def streams(word: str) -> Found:
     """Find what a SOURCE holds.
 
     Args:
@@ -113,6 +140,32 @@ def streams(word: str) -> tuple[list[Stream], float, list[str]]:
     named = [stream for stream in found_parts if stream.part != "all"]
     left = [str(stream.place) for stream in found_parts if named and stream.part == "all"]
     return named or found_parts, source.weight, left
+
+
+def sources(words: Sequence[str]) -> tuple[list[Found], list[int]]:
+    """Find what several SOURCES hold.
+
+    Args:
+        words: as for `streams`.
+
+    Returns:
+        What `streams` finds for each; and the numbers of files that were given one by one, yet are
+        the parts of one set, since their names say so: one is for training, another is held out.
+    """
+    found = [streams(word) for word in words]
+    named = {
+        number: part
+        for number, ((first, *_), _, _) in enumerate(found)
+        if first.part == "all"
+        and isinstance(first.place, File)
+        and (part := part_of(first.place.path.name)) != "all"
+    }
+    if "train" not in named.values() or len(set(named.values())) == 1:
+        return found, []
+    for number, part in named.items():
+        ((stream,), weight, left) = found[number]
+        found[number] = [replace(stream, part=part)], weight, left
+    return found, list(named)
 
 
 def part_of(name: str) -> Part:

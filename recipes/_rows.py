@@ -5,11 +5,10 @@ What was read is found again by what the sources hold, the recipe's settings and
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ import numpy as np
 from ftkit.config import table
 from ftkit.errors import FtkitError
 
-from ..basemodel.record import BadRow
 from ._found import NAMED, Found, Group
+from ._in_order import in_order
 from ._near import Runs, near
-from ._read import Row, streams
-from ._recipe import Example, Recipe, Split
+from ._read import Piece, Stream, sources
+from ._recipe import Recipe, Split
 from ._split import (
     APART,
     LEAKED,
@@ -35,19 +34,15 @@ from ._split import (
     Codes,
     Ledger,
     assign,
-    digest,
     repeated,
 )  # fmt: skip
 from ._store import Rows, Store, Writer, made
+from ._taken import Taken, groups, take
 
 SHARED = 10  # rows with one long answer, from which on it may be no answer to any of them
-ALL = 2**64 - 1  # bits of a hash that lives no longer than the reading
-TEXT = 80  # characters from which on an answer is a text of its own, and no "Yes."
 SPLITS: dict[Split, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 FACTS, CODES, SOURCE, REJECTED = "facts.json", "codes.npy", "source.npy", "rejected.jsonl"
-PARTS = {"all": 0, "train": TRAIN + 1, "validation": VALIDATION + 1, "test": TEST + 1}
-# What a row of a named part may serve; what is held out may turn out to be the test.
-USES = {"train": (TRAIN,), "test": (TEST,)}
+Task = tuple[int, Stream, Piece]  # number of the source, and what is read of it
 LEFT_OUT = {
     TWICE: "repeat an earlier one",
     LEAKED: "repeat one of the test",
@@ -57,17 +52,6 @@ LEFT_OUT = {
 }
 # Settings that do not change what is read.
 UNREAD = ("epochs", "length", "max_new_tokens", "max_dropped", "on_bad_rows", "cache", "data")
-# What stands in a text by mistake, or looks as if it meant to steer the model.
-ODD = re.compile(
-    r"(?P<control><\|[^|<>\s]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>)"
-    r"|(?P<replaced>\ufffd)|(?P<unprintable>[\0-\x08\x0b\x0c\x0e-\x1f\x7f])"
-)
-MAYBE = re.compile("[<[\ufffd\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
-ODD_KINDS = {
-    "control": "hold what looks like a control token; it is text here and steers nothing",
-    "replaced": "hold the sign for a character that was lost (U+FFFD)",
-    "unprintable": "hold characters that cannot be printed",
-}
 
 
 @dataclass(frozen=True)
@@ -154,8 +138,7 @@ def _key(recipe: Recipe) -> tuple[tuple[float, ...], str]:
     """Hash what decides what is read."""
     settings = {name: value for name, value in table(recipe).items() if name not in UNREAD}
     marks, weights = [], []
-    for word in recipe.data:
-        found, weight, _ = streams(word)
+    for found, weight, _ in sources(recipe.data)[0]:
         weights.append(weight)
         marks.append([[str(stream.place), stream.part, stream.digest()] for stream in found])
     beside = [
@@ -176,15 +159,21 @@ def _code() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
+def _taken(recipe: Recipe, task: Task) -> Taken:
+    number, _, piece = task
+    return take(recipe, number, piece)
+
+
 class _Reading:
     """One pass over the sources: examples go to disk, hashes to the ledger, problems to groups."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
+        self.sources, self.parts = sources(recipe.data)
         self.writer, self.ledger = Writer(folder), Ledger()
         self.runs = Runs(folder / "runs")
-        self.groups: dict[str, dict[str, Group]] = {"bad": {}, "odd": {}, "left_out": {}}
-        self.rows = 0
+        self.groups = groups()
+        self.read_of: dict[Stream, int] = {}
 
     def read(self) -> None:
         """Fill the folder."""
@@ -194,17 +183,16 @@ class _Reading:
             self.writer,
             self.runs,
         ):
-            for number, word in enumerate(self.recipe.data):
-                found, _, left = streams(word)
-                unread += left
-                for part, row in (pair for stream in found for pair in stream):
-                    self.rows += 1
-                    problem = row if isinstance(row, BadRow) else self._take(row, number, part)
-                    if problem is not None:
-                        self._group("bad", problem.kind).add(problem.where, problem.words)
-                        rejected.write(_rejected(problem, row) + "\n")
+            pieces = self._pieces(unread)
+            for (_, stream, _), taken in in_order(partial(_taken, self.recipe), pieces):
+                self.read_of[stream] += taken.rows
+                self._enter(taken)
+                rejected.writelines(taken.rejected)
+            for stream, rows in self.read_of.items():
+                stream.refuse_empty(rows)
             self.writer.close()
-        codes = assign(self.ledger, self.recipe.validation, self.recipe.whole, self.recipe.strict)
+        recipe = self.recipe
+        codes = assign(self.ledger, recipe.validation, recipe.whole, recipe.strict, self.parts)
         store = Store(self.folder)
         self._count_shared(codes, store)
         self._leave_out_near(codes, store)
@@ -212,43 +200,27 @@ class _Reading:
         facts: dict[str, Any] = {
             kind: [vars(g) for g in groups.values()] for kind, groups in self.groups.items()
         }
-        facts |= {"rows": self.rows, "unread": unread}
+        facts |= {"rows": sum(self.read_of.values()), "unread": unread}
         (self.folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         np.save(self.folder / CODES, codes)
         np.save(self.folder / SOURCE, np.array(self.ledger.source))
 
-    def _take(self, row: Row, number: int, part: str) -> BadRow | None:
-        """Take a row's examples, or say why there are none."""
-        try:
-            if not self.recipe.cuts:
-                taken = [(0, example) for example in self.recipe.take(row)]
-            else:
-                uses = USES.get(part, (TRAIN, TEST))
-                taken = [(use + 1, e) for use in uses for e in self.recipe.take(row, use == TEST)]
-        except BadRow as problem:
-            return problem
-        for side, example in taken:
-            self._enter(example, number, part, side)
-        odd = (kind for _, example in taken for kind in _odd(example))
-        for kind in dict.fromkeys([*row.odd, *odd]):  # a row once, whatever is made of it
-            self._group("odd", kind).add(row.where)
-        return None
+    def _pieces(self, unread: list[str]) -> Iterator[Task]:
+        """Read the sources, a piece at a time, and note which files are not read."""
+        for number, (found, _, left) in enumerate(self.sources):
+            unread += left
+            self.read_of.update(dict.fromkeys(found, 0))
+            for stream in found:
+                yield from ((number, stream, piece) for piece in stream.pieces())
 
-    def _enter(self, example: Example, number: int, part: str, side: int) -> None:
-        """Write an example and what is known of it."""
-        texts = [message["content"] for message in example.messages]
-        meta, answer = example.meta, texts[-1]
-        self.ledger.add(
-            digest(*texts),
-            digest(str(meta.get("unit", example.where))),
-            hash(answer) & ALL if len(answer) >= TEXT else 0,
-            number,
-            PARTS[part],
-            meta.get("asked", True),
-            side,
-        )
-        self.runs.add(example)
-        self.writer.add(example)
+    def _enter(self, taken: Taken) -> None:
+        """Write what a piece came to."""
+        self.writer.add(taken.lines, taken.line_sizes)
+        self.runs.add(taken.runs, taken.run_sizes)
+        self.ledger.extend(taken.ledger)
+        for of, found in taken.groups.items():
+            for kind, group in found.items():
+                self._group(of, kind).join(group)
 
     def _group(self, of: str, kind: str) -> Group:
         return self.groups[of].setdefault(kind, Group(kind))
@@ -280,18 +252,3 @@ class _Reading:
                 for number in numbers[: 2 * NAMED].tolist():
                     group.add(store[number].where)
                 group.count = len(numbers)
-
-
-def _odd(example: Example) -> Iterator[str]:
-    """Say what stands in an example's texts by mistake, or looks as if it meant to steer."""
-    for message in example.messages:
-        if MAYBE.search(message["content"]):  # ten times as fast
-            for match in ODD.finditer(message["content"]):
-                yield ODD_KINDS[str(match.lastgroup)]
-
-
-def _rejected(problem: BadRow, row: Row | BadRow) -> str:
-    """Write a line about a row that cannot be used."""
-    read = row.fields if isinstance(row, Row) else row.raw
-    facts = {"where": problem.where, "kind": problem.kind, "reason": problem.words, "row": read}
-    return json.dumps(facts, ensure_ascii=False, default=str)

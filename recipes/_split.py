@@ -4,6 +4,7 @@ A row is known here by hashes alone, some 40 bytes, so that millions of rows can
 """
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
+Sources = npt.NDArray[np.uint16]
 Codes = npt.NDArray[np.uint8]
 FEW = 10  # units; a source with fewer is divided by row, or one split would take all
 # Which split a row is in; from TWICE on, why it is in none.
@@ -58,8 +60,15 @@ class Ledger:
         self.asked.append(asked)
         self.side.append(side)
 
+    def extend(self, more: "Ledger") -> None:
+        """Enter the rows of another ledger behind one's own."""
+        for name, held in vars(more).items():
+            getattr(self, name).extend(held)
 
-def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Codes:
+
+def assign(
+    ledger: Ledger, share: float, whole: bool, strict: bool = True, parts: Sequence[int] = ()
+) -> Codes:
     """Divide rows: no unit lies in two splits, and no row is used twice.
 
     Args:
@@ -69,6 +78,7 @@ def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Co
         whole: take all rows that belong to no named part for the test.
         strict: no unit of a file that is named as held out, for the test or for validation, may be
             in training; else its user may have meant to ask of what was trained on, in other words.
+        parts: sources that are one, in several files.
 
     Returns:
         For each row TRAIN, VALIDATION or TEST, or why it is in none: TWICE for one that repeats
@@ -77,8 +87,10 @@ def assign(ledger: Ledger, share: float, whole: bool, strict: bool = True) -> Co
         meant for another use.
     """
     same, told = np.array(ledger.same, np.uint64), np.array(ledger.told, np.uint64)
-    source, part = np.array(ledger.source), _parts(ledger)
-    side, unit, askable = np.array(ledger.side), _units(ledger), np.array(ledger.asked)
+    source = np.array(ledger.source)
+    source[np.isin(source, parts)] = min(parts, default=0)
+    part = _parts(ledger, source)
+    side, unit, askable = np.array(ledger.side), _units(ledger, source), np.array(ledger.asked)
     codes = np.full(len(same), TRAIN, np.uint8)
     test = part == TEST + 1
     for number in np.unique(source):
@@ -110,21 +122,21 @@ def _once(same: Hashes, codes: Codes) -> None:
     codes[order[1:][same[order[1:]] == same[order[:-1]]]] = TWICE
 
 
-def _parts(ledger: Ledger) -> Codes:
+def _parts(ledger: Ledger, source: Sources) -> Codes:
     """Read the named parts; a held-out part that is alone in its source is the test."""
-    source, part = np.array(ledger.source), np.array(ledger.part)
+    part = np.array(ledger.part)
     with_test = np.isin(source, source[part == TEST + 1])
     part[(part == VALIDATION + 1) & ~with_test] = TEST + 1
     return part
 
 
-def _units(ledger: Ledger) -> Hashes:
+def _units(ledger: Ledger, source: Sources) -> Hashes:
     """Read the units; where a source has few, each of its rows is one.
 
     But for rows of a unit that lies in a source with many too: there it may be asked about.
     """
     unit, same = np.array(ledger.unit, np.uint64), np.array(ledger.same, np.uint64)
-    source, whole = np.array(ledger.source), np.array(ledger.side) == 0
+    whole = np.array(ledger.side) == 0
     few = np.zeros(len(unit), np.bool_)
     for number in np.unique(source):
         rows = (source == number) & whole  # what is cut to different uses stays together

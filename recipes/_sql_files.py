@@ -6,6 +6,7 @@ authorizer that admits reading alone (sqlite.org/c3ref/set_authorizer.html).
 
 import gzip
 import hashlib
+import os
 import re
 import shutil
 import sqlite3
@@ -231,10 +232,11 @@ def compiles(sql: str, schema: str, database: Path | None = None) -> str | None:
     >>> compiles("DROP TABLE t", "CREATE TABLE t (a)")
     'it does more than read'
     """
+    # By the process too: SQLite's open files cannot be carried over into a forked one.
     if database is None:
-        return _of_schema(schema).fault(sql)
+        return _of_schema(schema, os.getpid()).fault(sql)
     facts = database.stat()
-    return _of_file(database, facts.st_mtime_ns, facts.st_size).fault(sql)
+    return _of_file(database, facts.st_mtime_ns, facts.st_size, os.getpid()).fault(sql)
 
 
 class _Compiler:
@@ -263,7 +265,7 @@ class _Compiler:
 
 
 @lru_cache(maxsize=OPEN)
-def _of_schema(schema: str) -> _Compiler:
+def _of_schema(schema: str, *_: int) -> _Compiler:
     return _Compiler(memory_of(schema))
 
 

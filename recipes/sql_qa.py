@@ -61,7 +61,7 @@ class SqlQa(Recipe):
     def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
         found = super().examples(split)
-        return [self._asked(row) for row in found] if self.data and split == "test" else found
+        return [self.placed(row) for row in found] if self.data and split == "test" else found
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield rows of the embedded world's training domains, each database written when drawn."""
@@ -172,7 +172,7 @@ class SqlQa(Recipe):
             return (Path(self.databases),)
         return tuple(dict.fromkeys(folder / "databases" for folder in self.folders()))
 
-    def _asked(self, example: Example) -> Example:
+    def placed(self, example: Example) -> Example:
         """Say where the database of a row lies, and what its query uses."""
         meta = example.meta
         cache = self.cached / "databases"

@@ -37,7 +37,7 @@ PRETTY = json.dumps({"text": "a"}, indent=1).encode()
         ("a.jsonl", b"\n" + DEEP, r"a\.jsonl:2: JSON that cannot be read \(too many brackets"),
         ("a.jsonl", MARK + b'{"text": "\xff"}', r"a\.jsonl:1: not UTF-8 \(byte 0xff at place 14"),
         ("a.txt", MARK + b"ten bytes \xff", r"a\.txt:1: not UTF-8 \(byte 0xff at place 14"),
-        ("a.json", PRETTY, r"a\.json:1: not valid JSON \(Expecting .* at place 3\)" + HINT),
+        ("a.json", PRETTY, r"a\.json:1: not valid JSON \(Expecting .* at place 2\)" + HINT),
         ("a.json", b'{"text": "a"}\n{"text":', r"a\.json:2: not valid JSON .*" + HINT),
         ("a.json", b"3", r"a\.json:1: a \.json file is a list" ),
     ],
@@ -67,6 +67,7 @@ def test_a_line_and_an_element_are_bounded(
 ):
     monkeypatch.setattr(records, "MOST", 1000)
     monkeypatch.setattr(record, "BLOCK", 100)
+    monkeypatch.setattr(records, "BLOCK", 100)
     start, join, end = ("", "\n", "") if name == "a.jsonl" else ("[", ",\n", "]")
 
     def write(size: int) -> None:

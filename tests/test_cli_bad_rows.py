@@ -69,7 +69,7 @@ def test_skipped_rows_are_written_down_and_never_over_a_file():
     result = go(*words)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.endswith(
-        "rejected.jsonl: the 4 rows that cannot be used, each with its place and reason\n"
+        "rejected.jsonl: 4 rows that cannot be used, with place and reason\n"
     )
     found = [json.loads(line) for line in Path("rejected.jsonl").read_text().splitlines()]
     assert [(row["where"], row["kind"]) for row in found] == [
@@ -82,7 +82,7 @@ def test_skipped_rows_are_written_down_and_never_over_a_file():
     assert all(set(row) == {"where", "kind", "reason", "row"} for row in found)
     again = go(*words)
     assert again.exit_code == 0, again.stderr
-    assert "\nrejected-2.jsonl: the 4 rows" in again.stdout
+    assert "\nrejected-2.jsonl: 4 rows" in again.stdout
     named = go(*words, "--rejected", "rejected.jsonl")
     assert named.stderr == "Error: rejected.jsonl exists: choose another name for --rejected\n"
     assert go(*words, "--rejected", "other.jsonl").exit_code == 0
@@ -131,3 +131,15 @@ def test_a_report_commands_no_terminal():
     assert len(said) == 3
     assert "\x1b" not in "".join(said)
     assert findings(None) == []
+
+
+def test_where_no_row_is_of_use_nobody_is_told_to_leave_them_out(tmp_path: Path) -> None:
+    row = json.dumps({"question": "a"})
+    for count, words in ((1, "none of 1 row can be used"), (2, "none of 2 rows can be used")):
+        (tmp_path / "r.jsonl").write_text(f"{row}\n" * count)
+        result = CliRunner().invoke(
+            ftkit, ["data", "--recipe", "medical", "--data", str(tmp_path / "r.jsonl")]
+        )
+        assert result.exit_code == 2
+        assert result.stderr.endswith(f"; {words}\n")
+        assert "--on-bad-rows" not in result.stderr

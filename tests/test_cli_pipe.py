@@ -42,3 +42,18 @@ def test_nobody_reads_on(words: list[str], tmp_path: Path):
     os.close(theirs)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["info"]])
+def test_a_full_disk_is_one_sentence(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ftkit", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: No space left on device\n"

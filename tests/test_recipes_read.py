@@ -93,7 +93,7 @@ def test_a_table_counts_the_lines_of_its_file(tmp_path: Path) -> None:
     text = 'question,answer\n"a\nb",c\n\nd,e,f\n'
     (tmp_path / "r.csv").write_text(text)
     ((stream,), _, _) = streams(str(tmp_path / "r.csv"))
-    (_, first), (_, second) = stream
+    first, second = stream
     assert isinstance(first, Row)
     assert (first.fields, first.where) == (
         {"question": "a\nb", "answer": "c"},
@@ -129,6 +129,15 @@ def test_names_say_which_part_a_file_holds(tmp_path: Path) -> None:
         streams(str(tmp_path / "none.jsonl"))
 
 
+def test_what_an_archive_says_of_itself_is_no_row(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("README.txt", "About")
+        archive.writestr("in/License.md", "Free")
+        archive.writestr("in/rows.jsonl", lines(ROWS))
+    ((stream,), _, _) = streams(str(tmp_path / "set.zip"))
+    assert [row.fields for row in stream if isinstance(row, Row)] == ROWS
+
+
 def test_members_of_an_archive_have_parts_too(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -159,7 +168,7 @@ def test_bad_rows_are_grouped_counted_and_kept_apart(tmp_path: Path) -> None:
     assert found is not None
     rejected = [json.loads(line) for line in found.rejected[0].read_text().splitlines()]
     assert [each["where"] for each in rejected] == [f"{path}:{n}" for n in (21, 22, 23, 24)]
-    assert [each["row"] for each in rejected][:2] == ["{\n", {"question": "x"}]
+    assert [each["row"] for each in rejected][:2] == ["{", {"question": "x"}]
     assert rejected[3]["reason"].startswith("'question' is a number")
 
 
@@ -193,7 +202,7 @@ def test_json_just_deep_enough_to_be_read_is_a_bad_row(tmp_path: Path) -> None:
         row = b'{"a": ' + b"[" * depth + b'"\\ud83d\\ude00"' + b"]" * depth + b"}"
         (tmp_path / "r.jsonl").write_bytes(row)
         ((stream,), _, _) = streams(str(tmp_path / "r.jsonl"))
-        ((_, found),) = stream
+        (found,) = stream
         assert isinstance(found, Row) or found.kind == "broken JSON", depth
 
 
@@ -244,4 +253,4 @@ def test_an_unknown_packing_is_no_source(tmp_path: Path) -> None:
 def test_what_spreadsheets_write_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     ((stream,), _, _) = streams(str(tmp_path / "r.csv"))
-    assert [row.fields for _, row in stream] == [{"question": "Who?", "answer": "Bo."}]
+    assert [row.fields for row in stream] == [{"question": "Who?", "answer": "Bo."}]

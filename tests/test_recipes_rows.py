@@ -219,7 +219,7 @@ def test_a_last_turn_without_an_answer_is_left_out_and_named(tmp_path: Path) -> 
         ("system", "Be kind."), ("user", "Hi."), ("assistant", "Hello Bo."),
     ]  # fmt: skip
     assert recipe.notes() == (
-        f"1 rows: the last turn has no answer and is left out ({tmp_path / 'r.jsonl'}:1)",
+        f"1 row: the last turn has no answer and is left out ({tmp_path / 'r.jsonl'}:1)",
     )
     assert pieces(example, 10)[0].messages == example.messages
 

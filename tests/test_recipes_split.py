@@ -1,7 +1,8 @@
 """How rows are divided: named parts, sources that share documents, and what is near to a test."""
 
 import tracemalloc
-from itertools import count
+from array import array
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from ftkit.config import override
 from ftkit.recipes import _near
-from ftkit.recipes._near import Runs, near
+from ftkit.recipes._near import Runs, asked_words, near, runs_of
 from ftkit.recipes._recipe import Example
 from ftkit.recipes._split import APART, TEST, TRAIN, VALIDATION, Codes, Ledger, assign, digest
 from ftkit.recipes.medical import RECIPE as MEDICAL
@@ -64,14 +65,18 @@ def asked(*words: int) -> Example:
     return Example(({"role": "user", "content": " ".join(f"w{word}" for word in words)},))
 
 
+def add(runs: Runs, *rows: Example) -> None:
+    held = [runs_of(asked_words(row)) for row in rows]
+    runs.add(array("I", chain.from_iterable(held)), array("Q", map(len, held)))
+
+
 def test_rows_near_to_a_test_are_found_however_few_are_looked_at_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [asked(*range(100 * n, 100 * n + 12)) for n in range(6)]
     rows += [asked(*range(100 * n, 100 * n + 11), 999) for n in range(6)]
     with Runs(tmp_path / "runs") as runs:
-        for row in rows:
-            runs.add(row)
+        add(runs, *rows)
     for together in (2**20, 25, 1):
         monkeypatch.setattr(_near, "AT_ONCE", together)
         found = near(runs, np.arange(6), np.arange(6, 12), rows.__getitem__)
@@ -83,9 +88,7 @@ def test_rows_near_to_a_test_are_found_however_few_are_looked_at_together(
 def test_long_rows_are_held_against_the_test_in_little_memory(tmp_path: Path) -> None:
     other = asked(*range(4000))
     with Runs(tmp_path / "runs") as runs:
-        runs.add(asked(*range(5000, 5100)))
-        for _ in range(900):
-            runs.add(other)
+        add(runs, asked(*range(5000, 5100)), *[other] * 900)
     tracemalloc.start()
     assert not list(near(runs, np.arange(1), np.arange(1, 901), [other].__getitem__))
     _, most = tracemalloc.get_traced_memory()
@@ -135,3 +138,27 @@ def test_an_instruction_that_all_rows_share_makes_none_near(tmp_path: Path) -> N
     recipe = override(MEDICAL, made | {"data": [str(tmp_path / "s")]}, "recipe")
     (group,) = recipe.found().left_out
     assert group.where == [f"{tmp_path}/s/train.jsonl:6 (near {tmp_path}/s/test.jsonl:301)"]
+
+
+def test_files_given_one_by_one_are_parts_where_their_names_say_so(tmp_path: Path) -> None:
+    files = {}
+    for number, name in enumerate(("train", "dev", "test", "more")):
+        rows = [{"question": f"Is {name} {n} so?", "answer": "Yes."} for n in range(20 + number)]
+        files[name] = tmp_path / f"{name}.jsonl"
+        files[name].write_bytes(lines(rows))
+
+    def divided(*names: str) -> list[set[str]]:
+        made = {"data": [str(files[n]) for n in names], "cache": str(tmp_path / "c")}
+        recipe = override(MEDICAL, made, "recipe")
+        return [
+            {e.where.rpartition("/")[2].partition(".")[0] for e in recipe.examples(split)}
+            for split in ("train", "validation", "test")
+        ]
+
+    assert divided("train", "dev", "test") == [{"train"}, {"dev"}, {"test"}]
+    assert divided("test", "train") == [{"train"}, {"train"}, {"test"}]
+    assert divided("dev", "train") == [{"train"}, {"train"}, {"dev"}]
+    assert divided("train", "more") == [{"train", "more"}] * 3
+    assert divided("dev", "test") == [{"dev", "test"}] * 3  # nothing else to learn from
+    with_more = divided("train", "test", "more")
+    assert with_more == [{"train", "more"}, {"train", "more"}, {"test", "more"}]

@@ -11,8 +11,7 @@ from test_recipes_read import ROWS, lines
 
 from ftkit.config import override
 from ftkit.errors import FtkitError
-from ftkit.recipes import _rows, _store
-from ftkit.recipes._read import Row
+from ftkit.recipes import _rows, _store, _taken
 from ftkit.recipes.medical import RECIPE as MEDICAL
 
 
@@ -31,7 +30,7 @@ def test_what_was_read_is_found_again_until_the_content_changes(
         raise AssertionError("it was read anew")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_rows._Reading, "_take", read)
+        patch.setattr(_taken, "_take", read)
         for epochs in ("2.0", "5.0"):
             again = override(recipe, {"epochs": epochs, "on_bad_rows": "skip"}, "recipe")
             assert [list(again.examples(s)) for s in ("train", "validation", "test")] == first
@@ -81,15 +80,15 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_not_kept(
     path.write_bytes(lines(ROWS))
     other.write_bytes(lines(ROWS[:12]))
     recipe = override(MEDICAL, {"data": [str(path)], "cache": str(tmp_path / "cache")}, "recipe")
-    take = _rows._Reading._take
+    take = _taken._take
 
-    def saved(self: Any, row: Row, *rest: Any) -> Any:
+    def saved(*row: Any) -> Any:
         if other.exists():
             other.rename(path)  # as editors save
-        return take(self, row, *rest)
+        return take(*row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_rows._Reading, "_take", saved)
+        patch.setattr(_taken, "_take", saved)
         with pytest.raises(FtkitError, match=r"r\.jsonl changed while it was read: begin again"):
             recipe.examples("train")
     assert not list((tmp_path / "cache" / "rows").iterdir())

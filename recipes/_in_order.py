@@ -1,0 +1,68 @@
+"""Work that is the same for many items, done by processes side by side, its results in order."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import TypeVar
+
+from ftkit.errors import WorkError
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG (prctl(2))
+AHEAD = 2  # items a process that wait for it, or for what came before them
+
+
+def in_order(
+    work: Callable[[Item], Made], items: Iterable[Item], processes: int | None = None
+) -> Iterator[tuple[Item, Made]]:
+    """Do work on each item; only a few more than there are processes are held at a time.
+
+    Args:
+        work: that another process can do too: what it is made of can be pickled.
+        items: read in this process, one after the other.
+        processes: as many as there are processors for this one, if None. With one, for a single
+            item, and where processes cannot be forked safely, this process does the work.
+
+    Yields:
+        Each item with what became of it, in the order of the items.
+
+    Raises:
+        WorkError: when a process was killed; whatever `work` raises.
+    """
+    rest = iter(items)
+    first = list(islice(rest, 2))
+    processes = processes or len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    if processes < 2 or len(first) < 2:
+        yield from ((item, work(item)) for item in chain(first, rest))
+        return
+    forked = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, forked, _follow, (os.getpid(),)) as pool:
+        waiting: deque[tuple[Item, Future[Made]]] = deque()
+        try:
+            for item in chain(first, rest):
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > AHEAD * processes:
+                    item, made = waiting.popleft()
+                    yield item, made.result()
+            yield from ((item, made.result()) for item, made in waiting)
+        except BrokenProcessPool:
+            words = "a process that read rows was killed: is there enough memory?"
+            raise WorkError(words) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _follow(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it ends, however that comes about."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that
+        os._exit(1)
