@@ -63,8 +63,13 @@ class Examples:
         back_N = np.full(len(positions_N), -1)
         back_N[take_M[real_M]] = np.flatnonzero(real_M)
         lone_N = np.flatnonzero(back_N < 0)
-        parts = (take_M, real_M[:, None], back_N.clip(0), lone_N)
-        return Examples(*map(torch.from_numpy, parts), tuple(groups))
+        return Examples(
+            torch.from_numpy(take_M),
+            torch.from_numpy(real_M[:, None]),
+            torch.from_numpy(back_N.clip(0)),
+            torch.from_numpy(lone_N),
+            tuple(groups),
+        )
 
 
 class _Spread(torch.autograd.Function):
@@ -130,9 +135,9 @@ def apart(
     beside = [_beside(x_BHTD, examples) for x_BHTD in (query, key, value)]
     mixed = [
         F.scaled_dot_product_attention(
-            *parts, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=shared
+            q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=shared
         )
-        for parts in zip(*beside, strict=True)
+        for q, k, v in zip(*beside, strict=True)
     ]
     y_MC = torch.cat([part.transpose(1, 2).reshape(-1, heads * wide) for part in mixed])
     y_NC: Tensor = _Collect.apply(y_MC, examples)  # type: ignore[no-untyped-call]

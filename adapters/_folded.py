@@ -56,7 +56,7 @@ def folded(model: nn.Module, *, exact: bool) -> Iterator[int]:
     """
     layers = [layer for layer in model.modules() if exact and _plain(layer)]
     for layer in layers:
-        layer.forward = _product(layer)  # type: ignore[method-assign]
+        layer.forward = _product(layer)
     try:
         yield len(layers)
     finally:
@@ -71,7 +71,8 @@ def _product(layer: Any) -> Any:
 
     def forward(x: Tensor) -> Any:
         w_OI = base.weight.t() if isinstance(base, Conv1D) else base.weight
-        return _Product.apply(x, w_OI, base.bias, a.weight, b.weight, layer.scaling[name])
+        parts = (x, w_OI, base.bias, a.weight, b.weight, layer.scaling[name])
+        return _Product.apply(*parts)  # type: ignore[no-untyped-call]
 
     return forward
 
