@@ -1,75 +1,28 @@
 """A decoder over any transformers model and any method, for `basemodel.generate`.
 
-A batch lies as: pads, then the soft prompt, then the text; a prefix stands before the pads. Masks
-and positions are made here, once a batch, because for small models transformers spends more time on
-making them than on attention.
+A row lies as: the soft prompt, then the text; a prefix stands before both. Pads stand to the left.
+Masks and positions are made here, because for small models transformers spends more time on making
+them than on attention. What several prompts begin with is read once.
 """
 
-# B rows, T text positions, S positions with the soft prompt, K places in the cache, V vocabulary
+# B rows, T new positions, S positions with the soft prompt, K places in the cache, V vocabulary
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from ._attention import NAME, explicit_attention
 from ._forward import causal, remember, windowed
+from ._memory import Memory, Room, joined
 from ._method import Method
+from ._shared import shared
 
-STEP_ROOM = 32  # places that a cache gains when it is full
-
-
-class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values of one layer in a buffer with room to grow, so that a step copies nothing."""
-
-    keys: Tensor
-    values: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.used = 0
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Append keys and values; return all of them."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self.keys = self._append(self.keys, key_states)
-        self.values = self._append(self.values, value_states)
-        self.used += key_states.shape[2]
-        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
-
-    def _append(self, old: Tensor, new: Tensor) -> Tensor:
-        needed = self.used + new.shape[2]
-        if needed > old.shape[2]:
-            grown = new.new_empty(*new.shape[:2], needed + STEP_ROOM, new.shape[3])
-            grown[:, :, : self.used] = old[:, :, : self.used]
-            old = grown
-        old[:, :, self.used : needed] = new
-        return old
-
-    def get_seq_length(self) -> int:
-        """Say how many places are filled."""
-        return self.used
-
-    def select(self, rows: Tensor, first: int) -> None:
-        """Keep some rows, and drop the first places of all."""
-        self.keys, self.values = self.keys[rows, :, first:], self.values[rows, :, first:]
-        self.used -= first
-
-
-@dataclass
-class _State:
-    """What a batch remembers: keys and values, which places are text, each row's next position."""
-
-    cache: DynamicCache
-    mask_BK: Tensor
-    next_B: Tensor
+READ = 64  # prompts at a time, those of like length together
 
 
 class TransformersDecoder:
@@ -102,8 +55,84 @@ class TransformersDecoder:
         device: torch.device = self.inner.device
         return device
 
-    def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, _State]:
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of keys and values that a token leaves in memory."""
+        config = self.inner.config
+        shared = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * shared * head * self.inner.dtype.itemsize)
+
+    @cached_property
+    def explicit(self) -> bool:
+        """Whether a step's attention is written out: half the time of PyTorch's CPU kernel."""
+        if not self.plain or self.device.type != "cpu":
+            return False
+        ids_BT = torch.arange(8)[None]
+        with explicit_attention(
+            self.inner, lambda: self.inner(input_ids=ids_BT, use_cache=False).logits
+        ) as used:
+            return used
+
+    def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, Memory]:
         """Read left-padded prompts; see `basemodel.generate.Decoder`."""
+        if not self.plain:
+            return self._begin(ids_BT, mask_BT)
+        rows = [ids_T[text_T].tolist() for ids_T, text_T in zip(ids_BT, mask_BT, strict=True)]
+        return self._prompt(rows, room)
+
+    def step(self, ids_B1: Tensor, cache: Memory) -> tuple[Tensor, Memory]:
+        """Read one more token in each row."""
+        mask_BK = F.pad(cache.mask_BK, (0, 1), value=True)
+        inputs = self.method.inputs(self.model, ids_B1, None)
+        memory = Memory(cache.cache, mask_BK, cache.next_B + 1)
+        return self._read(inputs, cache.next_B[:, None], memory)
+
+    def keep(self, cache: Memory, rows: Tensor) -> Memory:
+        """Keep some rows, and drop the pads that all of them have on the left."""
+        return cache.keep(rows) if self.plain else cache.of_family(rows)
+
+    def _prompt(self, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Memory]:
+        """Read what rows begin with, once for those that share it, and then the rest of each."""
+        sizes, before, own = shared(rows), None, [0] * len(rows)
+        if any(sizes):
+            heads = [tuple(row[:size]) for row, size in zip(rows, sizes, strict=True)]
+            place = {head: number for number, head in enumerate(dict.fromkeys(heads))}
+            own = [place[head] for head in heads]
+            _, before = self._prompt(list(place), 0)
+        rests = [row[size:] for row, size in zip(rows, sizes, strict=True)]
+        order = sorted(range(len(rows)), key=lambda row: len(rests[row]))
+        batches = [order[first : first + READ] for first in range(0, len(order), READ)]
+        found = [
+            self._behind(before, [own[row] for row in batch], [rests[row] for row in batch])
+            for batch in batches
+        ]
+        places = [torch.tensor(batch, device=self.device) for batch in batches]
+        logits_BV = torch.cat([logits_BV for logits_BV, _ in found])[torch.cat(places).argsort()]
+        return logits_BV, joined([memory for _, memory in found], places, room)
+
+    def _behind(
+        self, before: Memory | None, own: Sequence[int], rests: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, Memory]:
+        """Read rows behind what was read before each of them, or as the first of all."""
+        ids_BT, mask_BT = self._padded(rests)
+        if before is None:
+            return self._begin(ids_BT, mask_BT)
+        memory = before.before(torch.tensor(own, device=self.device), mask_BT)
+        positions_BT = (memory.next_B[:, None] + mask_BT.cumsum(1) - 1).clamp(min=0)
+        memory.next_B = memory.next_B + mask_BT.sum(1)
+        return self._read(self.method.inputs(self.model, ids_BT, None), positions_BT, memory)
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Lay rows to the right, with pads before them."""
+        longest = max(map(len, rows))
+        ids_BT = torch.tensor([[self.pad] * (longest - len(row)) + [*row] for row in rows])
+        lengths_B1 = torch.tensor([len(row) for row in rows])[:, None]
+        mask_BT = torch.arange(longest) >= longest - lengths_B1
+        return ids_BT.to(self.device), mask_BT.to(self.device)
+
+    def _begin(self, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Memory]:
+        """Read left-padded rows behind what the method lays before each."""
         slots_BS, size = None, self.method.virtual_tokens
         if size:
             pads_B1 = (~mask_BT).sum(1, keepdim=True)
@@ -113,57 +142,59 @@ class TransformersDecoder:
             mask_BT = place_BS >= 0
         cache = DynamicCache() if self.plain else DynamicCache(config=self.inner.config)
         if self.plain:
-            cache.layers = [_Room() for _ in range(self.inner.config.num_hidden_layers)]
+            cache.layers = [Room() for _ in range(self.inner.config.num_hidden_layers)]
         inputs = self.method.inputs(self.model, ids_BT, slots_BS)
         if before := self.method.prefix_tokens:
             remember(cache, self.method.past(self.model), ids_BT)
             mask_BT = F.pad(mask_BT, (before, 0), value=True)
-        positions_BS = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, before:]
-        state = _State(cache, mask_BT, positions_BS[:, -1] + 1)
-        return self._read(inputs, positions_BS, state), state
+        positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, before:]
+        return self._read(inputs, positions_BT, Memory(cache, mask_BT, mask_BT.sum(1)))
 
-    def step(self, ids_B1: Tensor, cache: _State) -> tuple[Tensor, _State]:
-        """Read one more token in each row."""
-        one_B1 = torch.ones_like(ids_B1, dtype=torch.bool)
-        state = _State(cache.cache, torch.cat([cache.mask_BK, one_B1], 1), cache.next_B + 1)
-        inputs = self.method.inputs(self.model, ids_B1, None)
-        return self._read(inputs, cache.next_B[:, None], state), state
-
-    def keep(self, cache: _State, rows: Tensor) -> _State:
-        """Keep some rows, and drop the pads that all of them have on the left."""
-        mask_BK = cache.mask_BK[rows]
-        first = 0
-        if self.plain:
-            first = int(mask_BK.int().argmax(1).min())
-            layers: list[Any] = cache.cache.layers
-            for layer in layers:
-                layer.select(rows, first)
-        else:
-            cache.cache.batch_select_indices(rows)
-        return _State(cache.cache, mask_BK[:, first:], cache.next_B[rows])
-
-    def _read(self, inputs: dict[str, Tensor], positions_BT: Tensor, state: _State) -> Tensor:
-        """Call the model on new positions and return the logits behind the last one."""
-        out = self.inner(
-            **inputs,
-            position_ids=positions_BT,
-            attention_mask=self._mask(state.mask_BK, positions_BT.shape[1]),
-            past_key_values=state.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits_BV: Tensor = out.logits[:, -1].float()
-        return logits_BV
+    def _read(
+        self, inputs: dict[str, Tensor], positions_BT: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        """Call the model on new positions; returns the logits behind the last one."""
+        config, length = self.inner.config, positions_BT.shape[1]
+        mask = self._mask(memory.mask_BK, length)
+        kernel = config._attn_implementation
+        try:
+            if length == 1 and self.explicit:
+                config._attn_implementation = NAME
+                mask = _added(memory.mask_BK)
+            out = self.inner(
+                **inputs,
+                position_ids=positions_BT,
+                attention_mask=mask,
+                past_key_values=memory.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        finally:
+            config._attn_implementation = kernel
+        return out.logits[:, -1].float(), memory
 
     def _mask(self, mask_BK: Tensor, length: int) -> Tensor | None:
         """Say which places each new position sees: those before it that are no pads."""
         if not self.plain:
             return mask_BK.long()
         if length == 1:
-            return None if bool(mask_BK.all()) else mask_BK[:, None, None, :]
+            seen_BK = _seen(mask_BK)
+            return None if bool(seen_BK.all()) else seen_BK[:, None, None, :]
         before = mask_BK.shape[1] - length
         causal_TK = torch.ones(length, before + length, dtype=torch.bool, device=mask_BK.device)
         causal_TK = causal_TK.tril(before)
         seen_BTK = mask_BK[:, None, :] & causal_TK
         # A pad sees itself: a row that sees nothing would be NaN.
         return (seen_BTK | causal_TK.triu(before))[:, None]
+
+
+def _seen(mask_BK: Tensor) -> Tensor:
+    """Say which places the last one sees: itself too if it is a pad."""
+    return F.pad(mask_BK[:, :-1], (0, 1), value=True)
+
+
+def _added(mask_BK: Tensor) -> Tensor:
+    """Say the same as what is added to its scores."""
+    hidden_BK = ~_seen(mask_BK)
+    scores_BK = torch.zeros(hidden_BK.shape).masked_fill_(hidden_BK, -torch.inf)
+    return scores_BK[:, None, None, :]

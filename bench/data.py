@@ -16,7 +16,7 @@ from typing import Any
 from _figures import kept
 
 from ftkit import catalog
-from ftkit.cli._golds import run
+from ftkit.cli._golds import run_queries
 
 COLUMNS = ("set", "rows", "what becomes of them", "which", "how many", "first places")
 TASKS = ("sql_qa", "medical", "chat")
@@ -30,7 +30,7 @@ def met(recipe: Any, name: str, data: Path, cache: str) -> dict[str, Any]:
     taught = replace(recipe, data=(str(data / name),), on_bad_rows="skip", cache=cache)
     read = taught.found()
     seconds = time.perf_counter() - began
-    found, ran = run(taught, read, seconds=600.0)
+    found, ran = run_queries(taught, read, seconds=600.0)
     print(f"{name}: {found.rows:,} rows in {seconds:.1f} s. {ran}", flush=True)
     groups = [
         {

@@ -24,7 +24,7 @@ from _figures import kept
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from ftkit.eval._statistics import wilson
+from ftkit.eval._bounds import wilson
 
 TOKENS = 8192  # of a batch
 

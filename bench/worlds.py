@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from _figures import kept
-from _hardness import LEVELS, hardness
 
+from ftkit.eval._hardness import LEVELS, hardness
 from ftkit.recipes._chat_world import items as talks
 from ftkit.recipes._chat_world import pools
 from ftkit.recipes._chat_world.items import DISTANCES, Talk

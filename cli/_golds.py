@@ -10,7 +10,7 @@ NOTHING = "have a query that finds nothing: any other that finds nothing is as r
 SPLITS = ("test", "validation", "train")  # what is asked first comes first
 
 
-def run(recipe: Any, found: Any, seconds: float = SECONDS) -> tuple[Any, str]:
+def run_queries(recipe: Any, found: Any, seconds: float = SECONDS) -> tuple[Any, str]:
     """Run each reference query on its database, and add what is odd to what reading met.
 
     Args:

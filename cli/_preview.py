@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ._findings import findings
-from ._golds import run
+from ._golds import run_queries
 from ._pieces import Piece, runs, tokens, words
 from ._session import printable
 
@@ -106,7 +106,7 @@ def preview(recipe: Any, renderer: Any, own: bool, seed: int) -> Preview:
     shown = [Shown(row.where or "example", put(row.messages)) for row in taken]
     unit = "tokens" if renderer else "characters"
     template = _template(renderer, own) if renderer else None
-    found, ran = run(recipe, recipe.found())
+    found, ran = run_queries(recipe, recipe.found())
     return Preview(recipe, parts, unit, template, shown, found, ran)
 
 

@@ -34,7 +34,7 @@ TABLE = re.compile(
 PRESETS_TABLE = re.compile(r"(<!-- presets -->\n).*?(<!-- /presets -->)", re.DOTALL)
 PAGES = (  # that have such marks
     *("README.md", "docs/results.md", "docs/data_defects.md", "docs/worlds.md"),
-    "docs/methods.md",
+    *("docs/methods.md", "docs/sql_scorer.md", "docs/statistics.md", "docs/testing.md"),
 )
 
 

@@ -22,7 +22,9 @@ from ..basemodel.generate import Generated, generate
 from ..recipes._recipe import Example, Recipe
 from ._ask import Asked, Asker, Form
 
-BATCH = 64  # prompts at a time; outcomes are written after each batch
+# Prompts at a time; outcomes are written after each batch. The more, the more of them begin alike
+# and the better a processor multiplies, while their keys and values fit the memory.
+LEAST, MOST, MEMORY = 64, 256, 2**29
 SCORED = 16  # references at a time on a CPU, whose caches more would overflow (twice as slow at 64)
 Row = tuple[Sequence[int], Sequence[int]]
 Progress = Generator[dict[str, Any], None, list["Outcome"]]
@@ -44,7 +46,9 @@ class Outcome:
         asked: False when the prompt did not fit the context, which counts as no answer.
         samples: answers drawn at temperature 1, where the item asks for some.
         labels: negative log-likelihood in nats of each answer that the item can have, its end
-            included; empty where the item has no labels.
+            included; empty where the item has no labels and no candidates.
+        said: negative log-likelihood of the reply itself, without its end; None beside labels.
+        right: 1.0 or 0.0 once a metric that judges has graded the answer.
     """
 
     index: int
@@ -58,6 +62,8 @@ class Outcome:
     asked: bool = True
     samples: tuple[str, ...] = ()
     labels: Mapping[str, float] = field(default_factory=dict)
+    said: float | None = None
+    right: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class _Kept:
     seconds: float
     samples: list[str] = field(default_factory=list)
     labels: dict[str, float] = field(default_factory=dict)
+    said: float | None = None
 
 
 class Store:
@@ -146,7 +153,8 @@ def answers(
     missing = {key: item for key, item in missing.items() if key not in store.known}
     answered = len(examples) - len(missing)
     yield {"done": answered, "of": len(examples)}
-    for batch in _batches(missing):
+    size = _size(variant, recipe.max_new_tokens, list(missing.values()))
+    for batch in _batches(missing, size):
         items = [missing[key] for key in batch]
         stops = ends[items[0].stop]
         store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, stops))
@@ -158,12 +166,18 @@ def answers(
     ]
 
 
-def _batches(missing: Mapping[str, Asked]) -> Iterator[list[str]]:
+def _size(variant: Variant, room: int, items: Sequence[Asked]) -> int:
+    """Choose how many items to ask at a time."""
+    longest = room + max((len(item.prompt) for item in items), default=0)
+    return min(MOST, max(LEAST, MEMORY // (longest * variant.decoder.token_bytes)))
+
+
+def _batches(missing: Mapping[str, Asked], size: int) -> Iterator[list[str]]:
     """Batch items whose answers end alike, those of like length together."""
     order = sorted(missing, key=lambda key: (missing[key].stop, len(missing[key].prompt)))
     for _, alike in groupby(order, key=lambda key: missing[key].stop):
         keys = list(alike)
-        yield from (keys[first : first + BATCH] for first in range(0, len(keys), BATCH))
+        yield from (keys[first : first + size] for first in range(0, len(keys), size))
 
 
 def _answer(
@@ -182,10 +196,11 @@ def _answer(
         max_new_tokens=room,
         stop=ends,
         pad=variant.pad,
-        batch_size=BATCH,
+        batch_size=len(items),
     )
     samples = _samples(variant, asker, room, items, ends)
     nlls, labels = _scored(variant, items)
+    said = _said(variant, items, replies, nlls)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
@@ -193,7 +208,7 @@ def _answer(
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
         drawn, likely = samples.get(place, []), labels.get(place, {})
-        kept.append(_Kept(key, text, nlls.get(place), ended, each, drawn, likely))
+        kept.append(_Kept(key, text, nlls.get(place), ended, each, drawn, likely, said.get(place)))
     return kept
 
 
@@ -210,6 +225,18 @@ def _scored(
         nlls[place] = next(found)
         labels[place] = {label: next(found) for label in items[place].labels}
     return nlls, labels
+
+
+def _said(
+    variant: Variant, items: Sequence[Asked], replies: Sequence[Generated], nlls: dict[int, float]
+) -> dict[int, float]:
+    """Score the replies to items that have no labels; one that is the reference is scored."""
+    pairs = enumerate(zip(items, replies, strict=True))
+    given = {place: reply.ids for place, (item, reply) in pairs if reply.ids and not item.labels}
+    same = {place for place, ids in given.items() if ids == items[place].target and place in nlls}
+    rest = [place for place in given if place not in same]
+    found = likelihoods(variant, [items[place].behind(given[place]) for place in rest])
+    return {place: nlls[place] for place in same} | dict(zip(rest, found, strict=True))
 
 
 def _samples(
@@ -266,6 +293,7 @@ def _outcome(
     return Outcome(
         index, kept.reply, answer, kept.nll, item.target_bytes, kept.stopped, kept.seconds, dtype,
         samples=tuple(recipe.answer(text, example) for text in kept.samples), labels=kept.labels,
+        said=kept.said,
     )  # fmt: skip
 
 

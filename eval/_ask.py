@@ -47,7 +47,7 @@ class Asked:
         shots: examples that stand before it.
         samples: how many answers to draw beside the greedy one.
         end: the tokens that end the reference's turn.
-        labels: the tokens of each answer that the item can have, its end included.
+        labels: the tokens of each label or candidate that the item has, its end included.
     """
 
     prompt: list[int]
@@ -62,14 +62,15 @@ class Asked:
     @property
     def row(self) -> tuple[list[int], list[int]]:
         """Ids and labels of the reference behind its prompt."""
-        return self._behind(self.target)
+        return self.behind(self.target)
 
     @property
     def rows(self) -> list[tuple[list[int], list[int]]]:
         """The row of the reference and one for each label."""
-        return [self.row, *map(self._behind, self.labels.values())]
+        return [self.row, *map(self.behind, self.labels.values())]
 
-    def _behind(self, text: list[int]) -> tuple[list[int], list[int]]:
+    def behind(self, text: list[int]) -> tuple[list[int], list[int]]:
+        """Ids and labels of any tokens behind the prompt."""
         return self.prompt + text, [IGNORE] * len(self.prompt) + text
 
 
@@ -96,9 +97,10 @@ class Asker:
     def ask(self, example: Example) -> Asked | None:
         """Put an example into tokens; None when its prompt alone fills the context."""
         asked = self._put(example)
-        if asked is None or not example.meta.get("labels"):
+        texts = example.meta.get("labels") or example.meta.get("candidates")
+        if asked is None or not texts:
             return asked
-        said = {label: self._reply(example, label, asked.shots) for label in example.meta["labels"]}
+        said = {text: self._reply(example, text, asked.shots) for text in texts}
         return replace(asked, labels=said)
 
     def _put(self, example: Example) -> Asked | None:

@@ -20,12 +20,15 @@ from ..recipes._recipe import Example
 from ._answers import Outcome, answers
 from ._ask import Form, fitting_shots
 from ._baselines import majority, nearest
+from ._bias import leanings
+from ._card import write_cards
 from ._facts import facts
-from ._forgetting import Memory
+from ._forgetting import Memory, worlds
 from ._groups import Group, Tuned, collect
 from ._metric import Metric, Score
-from ._plots import Curve
-from ._report import curve, html, samples
+from ._plots import Curve, curve
+from ._report import html
+from ._samples import every_answer, samples
 from ._scorecard import Cost, Reading, Scorecard
 from ._summary import write_summary
 from ._tally import Entry, Scores, build, grade
@@ -119,6 +122,7 @@ class _Evaluation:
         names = dict.fromkeys([*(recipe.metrics or ALWAYS[::-1]), *ALWAYS])  # the first ranks
         self.metrics = {name: catalog.load("eval", name) for name in names}
         others = [(other.recipe, other.items) for other in self.others]
+        others += worlds({recipe.name, *(other.name for other, _ in others)})
         self.memory = Memory(recipe, others, self.kept)
         base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
         self.passes = base_forms + len(self.group.tuned)
@@ -127,7 +131,9 @@ class _Evaluation:
         yield from self._base(train)
         for tuned in self.group.tuned:
             yield from self._tuned(tuned)
-        yield {"scorecard": self._write(), "out": self.out}
+        card = self._write()
+        yield from ({"event": note} for note in write_cards(card, self.out))
+        yield {"scorecard": card, "out": self.out}
 
     def _baselines(self, train: Sequence[Example]) -> Iterator[Record]:
         """Answer without a model."""
@@ -171,6 +177,7 @@ class _Evaluation:
             entry = Entry(
                 name, "base", outcomes, name, form=form.kind, shots=form.shots,
                 cost=_cost(variant, outcomes), fingerprint=variant.fingerprint, folder=str(place),
+                bias=leanings(variant, group.recipe, self.kept) if form == Form() else {},
             )  # fmt: skip
             yield self._add(entry)
         self.passed = self.passes - len(group.tuned)
@@ -200,7 +207,7 @@ class _Evaluation:
             variant.name if variant.name not in names else str(tuned.folder),
             variant.method, outcomes, key, tuned.seed, cost=_cost(variant, outcomes),
             forgetting=lost.pop("", None), elsewhere=lost, fingerprint=variant.fingerprint,
-            folder=str(tuned.folder),
+            folder=str(tuned.folder), bias=leanings(variant, self.group.recipe, self.kept),
         )  # fmt: skip
         if tuned.settings:
             self.curves.append(curve(entry.name, Run(tuned.folder).records()))
@@ -253,28 +260,12 @@ class _Evaluation:
             group.recipe.notice,
         )  # fmt: skip
         shown = samples(group.items, self.entries, primary)
-        write_whole(self.out / "answers.jsonl", self._answers())
+        answered = every_answer(group.items, self.entries, list(self.metrics))
+        write_whole(self.out / "answers.jsonl", answered)
         write_whole(self.out / "scorecard.md", markdown(card))
         write_whole(self.out / "report.html", html(card, shown, self.curves))
         write_whole(self.out / "scorecard.json", json.dumps(card.json(), indent=1) + "\n")
         return card
-
-    def _answers(self) -> str:
-        """List every item with every answer and score, a JSON line each."""
-        lines = []
-        for place, item in enumerate(self.group.items):
-            given = {
-                entry.name: {
-                    "answer": entry.outcomes[place].answer,
-                    "reply": entry.outcomes[place].reply,
-                    "scores": {name: scores[name][place].value for name in self.metrics},
-                    "reason": scores[next(iter(self.metrics))][place].reason,
-                }
-                for entry, scores in self.entries
-            }
-            head = {"item": place + 1, "where": item.where, "prompt": item.prompt[-1]["content"]}
-            lines.append(json.dumps(head | {"reference": item.reference, "variants": given}))
-        return "\n".join(lines) + "\n"
 
 
 def _place(wanted: Path, taken: Sequence[Path]) -> Path:
@@ -307,4 +298,5 @@ def _cost(variant: Variant, outcomes: Sequence[Outcome]) -> Cost:
         peak_memory=known.get("peak_memory"),
         tokens_per_second=known.get("tokens_per_second"),
         answers_per_second=len(outcomes) / seconds if seconds else None,
+        updates=known.get("steps"),
     )

@@ -2,22 +2,29 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+from ftkit import catalog
 from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
 from ._answers import Row, digest, likelihoods
 from ._ask import Asker, Form
-from ._scorecard import Forgetting
+from ._scorecard import OWN, Forgetting
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
 ITEMS = 100  # of another recipe
 MARGIN = 128  # tokens of the context that a soft prompt may take
+DOCUMENTS = 400  # of each embedded world's corpus, from which plain English is taken
+PLAIN = "plain text that ftkit brings"  # for a base that brings none
+ANSWERS = "its reference answers, asked in plain text"
 LONGEST = 512  # tokens of a window, so that a soft prompt's shorter context reads the same ones
+
+Read = tuple[float, int]  # bits per byte, and bytes
 
 
 def own_text(base: Path) -> list[str]:
@@ -26,10 +33,31 @@ def own_text(base: Path) -> list[str]:
     Args:
         base: a base folder; a foreign one has no such text.
     """
-    path, texts, left = base / "run" / "validation.jsonl", [], MOST
+    path = base / "run" / "validation.jsonl"
     if not path.is_file():
         return []
-    held = [str(json.loads(line)["text"]) for line in path.read_text("utf-8").splitlines()]
+    return _sample([str(json.loads(line)["text"]) for line in path.read_text("utf-8").splitlines()])
+
+
+def plain_text() -> list[str]:
+    """Give plain English of the embedded worlds, for bases that bring no text of their own."""
+    documents = (islice(recipe.corpus(), DOCUMENTS) for recipe in _worlds())
+    return _sample([text for part in documents for text in part])
+
+
+def worlds(known: Container[str]) -> list[tuple[Recipe, Sequence[Example]]]:
+    """List the recipes that have a world of their own, with its test items, save those known."""
+    return [(one, one.examples("test")) for one in _worlds() if one.name not in known]
+
+
+def _worlds() -> Iterator[Recipe]:
+    found = (catalog.load("recipes", name) for name in catalog.names("recipes"))
+    return (recipe for recipe in found if type(recipe).world is not Recipe.world)
+
+
+def _sample(held: Sequence[str]) -> list[str]:
+    """Take up to MOST bytes of documents."""
+    texts, left = [], MOST
     # A corpus has its sources one after the other, so the documents are taken from all over it.
     every = max(1, sum(len(text.encode()) for text in held) // MOST)
     for text in [text for first in range(every) for text in held[first::every]]:
@@ -48,39 +76,42 @@ class Memory:
         recipe: that is evaluated; only for its tokenizer's rules.
         others: other recipes with their items.
         folder: where results are kept.
-        texts: the base's own.
+        texts: the base's own, or plain English where it brings none.
+        named: what these are, in words.
         context: the base's.
-        before: bits per byte of the base, by recipe, "" for its own text.
+        before: bits per byte of the base and bytes read, by recipe, "" for its own text.
     """
 
     recipe: Recipe
     others: Sequence[tuple[Recipe, Sequence[Example]]]
     folder: Path
     texts: list[str] = field(default_factory=list)
+    named: str = ""
     context: int = 0
-    before: dict[str, float] = field(default_factory=dict)
+    before: dict[str, Read] = field(default_factory=dict)
 
     def learn(self, variant: Variant, place: Path) -> None:
         """Take up what a base knows; `place` is its folder."""
-        self.context, self.texts = variant.context, own_text(place)
+        own = own_text(place)
+        self.context, self.texts = variant.context, own or plain_text()
+        self.named = OWN if own else PLAIN
         self.before = self._read(variant)
 
     def lost(self, variant: Variant) -> dict[str, Forgetting]:
         """Compare a variant with the base, by recipe, "" for the base's own text."""
         if not self.before:
             return {}
-        size = sum(len(text.encode()) for text in self.texts)
         return {
-            name: Forgetting(self.before[name], after, 0 if name else size)
-            for name, after in self._read(variant).items()
+            name: Forgetting(self.before[name][0], after, size, ANSWERS if name else self.named)
+            for name, (after, size) in self._read(variant).items()
             if name in self.before
         }
 
-    def _read(self, variant: Variant) -> dict[str, float]:
-        found: dict[str, float | None] = {}
+    def _read(self, variant: Variant) -> dict[str, Read]:
+        found: dict[str, Read | None] = {}
         if self.texts:
             args = self.recipe, self.texts, self.context, self.folder
-            found[""] = bits_per_byte(variant, *args)
+            found[""] = bits_per_byte(variant, *args), sum(len(t.encode()) for t in self.texts)
         for recipe, items in self.others:
             found[recipe.name] = elsewhere(variant, recipe, items, self.context, self.folder)
         return {name: bits for name, bits in found.items() if bits is not None}
@@ -114,7 +145,7 @@ def bits_per_byte(
 
 def elsewhere(
     variant: Variant, recipe: Recipe, items: Sequence[Example], context: int, folder: Path
-) -> float | None:
+) -> Read | None:
     """Score another recipe's references, asked in the plain-text form that the base knows.
 
     Args:
@@ -126,7 +157,7 @@ def elsewhere(
         folder: where the result is kept.
 
     Returns:
-        Bits per byte; None for a recipe without such a form.
+        Bits per byte, and the bytes of the references; None for a recipe without such a form.
     """
     asker = Asker(variant, recipe, Form("prose"))
     every = max(1, len(items) // ITEMS)
@@ -137,8 +168,8 @@ def elsewhere(
         return None
     path = folder / f"{digest(json.dumps([variant.fingerprint, recipe.name, rows]))}.json"
     if path.is_file():
-        return float(json.loads(path.read_text(encoding="utf-8"))["bits_per_byte"])
-    return _scored(variant, rows, size, path)
+        return float(json.loads(path.read_text(encoding="utf-8"))["bits_per_byte"]), size
+    return _scored(variant, rows, size, path), size
 
 
 def _scored(variant: Variant, rows: Sequence[Row], size: int, path: Path) -> float:

@@ -35,12 +35,14 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
         title: for tables.
         lower_is_better: the direction.
         share: whether a score lies between 0 and 1 and is shown as a percentage.
+        judges: whether 1.0 says that the answer is right and 0.0 that it is wrong, strictly.
     """
 
     columns: ClassVar[dict[str, str]]
     title: ClassVar[str]
     lower_is_better: ClassVar[bool] = False
     share: ClassVar[bool] = True
+    judges: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, *row: Any) -> Score:

@@ -1,15 +1,18 @@
 """Geometry of the report's plots; the template draws it, so that every name is escaped there."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ._scorecard import BASELINES, Line, Scorecard
 from ._words import count
 
 LEFT, RIGHT, TOP, BOTTOM = 36.0, 14.0, 12.0, 34.0
 WIDTH, HEIGHT = 420.0, 260.0
+LETTER = 6.6  # width of one, on average
 NARROW, LOW = 270.0, 180.0  # a learning curve's drawing; several stand side by side
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """A variant in the plot, with the ends of its interval."""
+    """A variant in the plot, with the ends of its interval and the place of its label."""
 
     x: float
     y: float
@@ -30,7 +33,9 @@ class Dot:
     high: float
     label: str
     kind: str
-    left: bool  # the label stands above and to the left, because the dot is far right
+    text_x: float = 0.0
+    text_y: float = 0.0
+    anchor: str = "start"
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,14 @@ class Trace:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing of `width` by `height` units."""
+    """A drawing of `width` by `height` units; `below` says what lies along it."""
 
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
     dots: Sequence[Dot] = ()
     traces: Sequence[Trace] = ()
     title: str = ""
+    below: str = ""
     width: float = WIDTH
     height: float = HEIGHT
     left: float = LEFT
@@ -78,6 +84,13 @@ def kind(card: Scorecard, line: Line) -> str:
     return f"t{tuned.index(line.name) % 6 + 1}"
 
 
+def curve(name: str, records: Sequence[Mapping[str, Any]]) -> Curve:
+    """Read a training's course out of its log."""
+    training = [(r["step"], r["loss"]) for r in records if "loss" in r and "step" in r]
+    checks = [(r["step"], r["validation"]["nats"]) for r in records if "validation" in r]
+    return Curve(name, training, checks)
+
+
 def quality_against_cost(card: Scorecard) -> Plot | None:
     """Lay the first metric over the trained parameters; levels without training are lines."""
     tuned = [line for line in card.variants if line.cost.trainable_params > 0]
@@ -85,11 +98,42 @@ def quality_against_cost(card: Scorecard) -> Plot | None:
     known = [line for line in card.variants if line.metrics[card.primary].mean is not None]
     if not tuned or not known:
         return None
+    sizes = {line.name: line.cost.trainable_params for line in tuned}
+    return _against(card, sizes, "trained parameters")
+
+
+def quality_against_updates(card: Scorecard) -> Plot | None:
+    """Lay the first metric over the length of training, where runs of one method differ in it."""
+    ways: dict[str, list[Line]] = {}
+    for line in card.variants:
+        if line.cost.updates and line.metrics[card.primary].mean is not None:
+            ways.setdefault(line.method, []).append(line)
+    ways = {
+        name: sorted(way, key=lambda line: line.cost.updates or 0)
+        for name, way in ways.items()
+        if len({line.cost.updates for line in way}) > 1 and name not in ("base", *BASELINES)
+    }
+    if not ways:
+        return None
+    lengths = {line.name: line.cost.updates or 1 for way in ways.values() for line in way}
+    plot = _against(card, lengths, "updates of the training")
+    places = {dot.label: f"{dot.x},{dot.y}" for dot in plot.dots}
+    joined = [
+        Trace(" ".join(places[line.name] for line in way), kind(card, way[0]), "")
+        for way in ways.values()
+    ]
+    return replace(plot, traces=[*plot.traces, *joined])
+
+
+def _against(card: Scorecard, places: Mapping[str, float], below: str) -> Plot:
+    """Lay the first metric over a number of each variant, by its name, on a logarithmic axis."""
+    known = [line for line in card.variants if line.metrics[card.primary].mean is not None]
     highs = [line.metrics[card.primary].high or 0.0 for line in known]
     share = card.readings[card.primary].share
-    top = 1.0 if share else max(highs) * 1.05 or 1.0
-    sizes = [math.log10(line.cost.trainable_params) for line in tuned]
-    least, most = math.floor(min(sizes)), math.ceil(max(sizes) + 0.3)
+    top = max(highs) * 1.1 or 1.0
+    top = min(1.0, max(top, 0.1)) if share else top
+    powers = [math.log10(number) for number in places.values()]
+    least, most = math.floor(min(powers)), math.ceil(max(powers) + 0.3)
 
     def across(value: float) -> float:
         share_of_axis = (math.log10(value) - least) / max(1, most - least)
@@ -101,23 +145,64 @@ def quality_against_cost(card: Scorecard) -> Plot | None:
     dots, traces = [], []
     for line in known:
         measure = line.metrics[card.primary]
-        if line in tuned:
-            x = across(line.cost.trainable_params)
+        if line.name in places:
+            x = across(places[line.name])
             ends = up(measure.low), up(measure.high)
-            left = x > 0.6 * WIDTH
-            dots.append(Dot(x, up(measure.mean), *ends, line.name, kind(card, line), left))
-    level = max((a for a in known if a not in tuned), key=lambda a: _mean(card, a), default=None)
+            dots.append(Dot(x, up(measure.mean), *ends, line.name, kind(card, line)))
+    plain = [line for line in known if line.method in ("base", *BASELINES)]
+    level = max(plain, key=lambda line: _mean(card, line), default=None)
     if level is not None:
         y = up(level.metrics[card.primary].mean)
         points = f"{LEFT},{y} {WIDTH - RIGHT},{y}"
         traces.append(Trace(points, kind(card, level), f"{level.name}, untuned"))
+    dots = _labelled(dots)
     x_ticks = [Tick(across(10.0**power), count(10.0**power)) for power in range(least, most + 1)]
     y_ticks = [Tick(up(value), _label(value, share)) for value in _ticks(0.0, top)]
-    return Plot(x_ticks, y_ticks, dots, traces)
+    return Plot(x_ticks, y_ticks, dots, traces, below=below)
+
+
+def _labelled(dots: Sequence[Dot]) -> list[Dot]:
+    """Put each label where it hits no dot and no earlier label, as far as there is such a place."""
+    taken = [(dot.x - 6, dot.high - 2, dot.x + 6, dot.low + 2) for dot in dots]
+    found = []
+    for dot in dots:
+        wide = LETTER * len(dot.label)
+        places = [(dot.x + 9, dot.y + 4, "start"), (dot.x - 9, dot.y + 4, "end")]
+        for step in range(3):
+            places += [
+                (dot.x + side * 5, y + way * 13 * step, anchor)
+                for way, y in ((-1, dot.high - 6), (1, dot.low + 14))
+                for side, anchor in ((0, "middle"), (1, "end"), (-1, "start"))
+            ]
+        boxes = [_box(x, y, anchor, wide) for x, y, anchor in places]
+        best = min(range(len(places)), key=lambda place: (_harm(boxes[place], taken), place))
+        taken.append(boxes[best])
+        x, y, anchor = places[best]
+        found.append(replace(dot, text_x=round(x, 1), text_y=round(y, 1), anchor=anchor))
+    return found
+
+
+def _box(x: float, y: float, anchor: str, wide: float) -> Box:
+    left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+    return left, y - 10, left + wide, y + 2
+
+
+def _harm(box: Box, taken: Sequence[Box]) -> float:
+    """Measure how much of a label would lie outside the drawing or on something else."""
+    left, top, right, bottom = box
+    outside = (right - left) * (bottom - top) - _shared(box, (LEFT, 0.0, WIDTH, HEIGHT - BOTTOM))
+    return outside + sum(_shared(box, other) for other in taken)
+
+
+def _shared(one: Box, other: Box) -> float:
+    """Measure the area that two boxes share."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    return max(0.0, wide) * max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
 
 
 def _mean(card: Scorecard, line: Line) -> float:
-    return line.metrics[card.primary].mean or 0.0
+    mean = line.metrics[card.primary].mean or 0.0
+    return -mean if card.readings[card.primary].lower_is_better else mean
 
 
 def learning(curve: Curve) -> Plot | None:
@@ -134,7 +219,7 @@ def learning(curve: Curve) -> Plot | None:
         return f"{x:.1f},{y:.1f}"
 
     traces = [
-        Trace(" ".join(place(*point) for point in part), name, name)
+        Trace(" ".join(place(*point) for point in (*part, part[-1])), name, name)
         for name, part in (("training", curve.training), ("validation", curve.validation))
         if part
     ]

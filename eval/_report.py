@@ -6,111 +6,17 @@ so even markup that slipped through could not act.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from ..recipes._recipe import Example
-from ._metric import Score
-from ._plots import Curve, kind, learning, quality_against_cost
-from ._scorecard import BASELINES, Comparison, Line, Scorecard
-from ._tally import Entry, Scores
+from ._plots import Curve, kind, learning, quality_against_cost, quality_against_updates
+from ._samples import Sample
+from ._scorecard import BASELINES, Comparison, Line, Measure, Scorecard
 from ._words import change, count, duration, ranked, size, span, value, verdict
 
 TEMPLATE = Path(__file__).with_name("_report.html")
 STYLE = Path(__file__).with_name("_report.css")
-SHOWN = 60  # items side by side, two thirds of them ones on which variants disagree
-LONGEST = 600  # characters of one text; models that run on would fill the page
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One variant's answer to a shown item."""
-
-    variant: str
-    method: str
-    answer: str
-    score: float | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One item with what the variants made of it."""
-
-    number: int
-    question: str
-    context: str
-    reference: str
-    replies: Sequence[Reply]
-
-    @property
-    def disputed(self) -> bool:
-        """Whether models disagree; baselines nearly always differ and do not count."""
-        return len({r.score for r in self.replies if r.method not in BASELINES}) > 1
-
-
-def samples(
-    items: Sequence[Example], entries: Sequence[tuple[Entry, Scores]], primary: str
-) -> list[Sample]:
-    """Choose items to show, spread over the whole set.
-
-    Args:
-        items: what was asked.
-        entries: what was answered, one of each variant is shown.
-        primary: the metric whose verdict is shown.
-    """
-    first = {entry.key: (entry, scores[primary]) for entry, scores in reversed(entries)}
-    shown = [first[key] for key in dict.fromkeys(entry.key for entry, _ in entries)]
-    made = [_sample(place, item, shown) for place, item in enumerate(items)]
-    disputed = [sample for sample in made if sample.disputed]
-    agreed = [sample for sample in made if not sample.disputed]
-    most = max(SHOWN * 2 // 3, SHOWN - len(agreed))
-    chosen = _spread(disputed, most)
-    chosen += _spread(agreed, SHOWN - len(chosen))
-    return sorted(chosen, key=lambda sample: sample.number)
-
-
-def _sample(place: int, item: Example, shown: Sequence[tuple[Entry, Sequence[Score]]]) -> Sample:
-    question = str(item.meta.get("question") or item.prompt[-1]["content"])
-    prompt = item.prompt[-1]["content"]
-    replies = [
-        Reply(
-            entry.name,
-            entry.method,
-            _cut(entry.outcomes[place].answer, LONGEST),
-            scores[place].value,
-            _cut(scores[place].reason, 160),
-        )
-        for entry, scores in shown
-    ]
-    reference = str(item.meta.get("sql") or item.reference)
-    earlier = [f"{message['role']}: {message['content']}" for message in item.prompt[:-1]]
-    shown_before = prompt.removesuffix(question).strip() if prompt != question else ""
-    context = "\n".join(filter(None, [*earlier, shown_before]))
-    question, context, reference = (_cut(t, 5 * LONGEST) for t in (question, context, reference))
-    return Sample(place + 1, question, context, reference, replies)
-
-
-def _cut(text: str, most: int) -> str:
-    """Shorten a text."""
-    return text if len(text) <= most else f"{text[:most]} …"
-
-
-def _spread(found: Sequence[Sample], most: int) -> list[Sample]:
-    """Take at most so many, evenly."""
-    if len(found) <= most:
-        return list(found)
-    return [found[place * len(found) // most] for place in range(most)]
-
-
-def curve(name: str, records: Sequence[Mapping[str, Any]]) -> Curve:
-    """Read a training's course out of its log."""
-    training = [(r["step"], r["loss"]) for r in records if "loss" in r and "step" in r]
-    checks = [(r["step"], r["validation"]["nats"]) for r in records if "validation" in r]
-    return Curve(name, training, checks)
 
 
 def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> str:
@@ -126,7 +32,6 @@ def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> s
     )
     template = surroundings.from_string(TEMPLATE.read_text(encoding="utf-8"))
     sentences = [_kept_together(sentence) for sentence in verdict(card)]
-    plots = [plot for item in curves if (plot := learning(item)) is not None]
     best = ranked(card)[:1]
     return template.render(
         card=card,
@@ -134,13 +39,17 @@ def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> s
         sentences=sentences,
         scale=_scale(card),
         cost_plot=quality_against_cost(card),
-        learning_plots=plots,
+        length_plot=quality_against_updates(card),
+        learning_plots=[plot for item in curves if (plot := learning(item)) is not None],
         samples=shown,
         disputed=sum(sample.disputed for sample in shown),
-        features=_features(card),
+        filters=_filters(shown),
+        breakdowns=_breakdowns(card),
+        contenders=_contenders(card),
         ours=[c for c in card.comparisons if c.metric == card.primary],
         against=[c for c in card.comparisons if _about(c, best, card.primary)],
         forgot=[line for line in card.variants if line.forgetting or line.elsewhere],
+        leaning=[line for line in card.variants if line.bias is not None],
         baselines=BASELINES,
         style=STYLE.read_text(encoding="utf-8"),
         kind=lambda line: kind(card, line),
@@ -157,10 +66,36 @@ def _scale(card: Scorecard) -> float:
     return max((line.metrics[card.primary].high or 0.0 for line in card.variants), default=1) or 1.0
 
 
-def _features(card: Scorecard) -> list[str]:
-    """List the features with enough items to say something, the commonest first."""
-    names = card.variants[0].features if card.variants else {}
-    return [name for name, measure in names.items() if measure.n >= min(10, card.n)]
+def _filters(shown: Sequence[Sample]) -> list[tuple[str, int, int]]:
+    """List the variants that items can be sifted by, with how many each has right and wrong."""
+    columns = list(zip(*(sample.replies for sample in shown), strict=True))
+    found = []
+    for column in columns:
+        right = sum(reply.right for reply in column)
+        found.append((column[0].variant, right, len(column) - right))
+    return found
+
+
+def _breakdowns(card: Scorecard) -> list[tuple[str, str, dict[str, int]]]:
+    """List hardness and features, each part with enough items to say something and its n."""
+    if not card.variants:
+        return []
+    first, least = card.variants[0], min(10, card.n)
+    parts: list[tuple[str, str, Mapping[str, Measure]]] = [
+        ("By hardness", "levels", first.levels),
+        ("By feature", "features", first.features),
+    ]
+    sized = [
+        (title, place, {name: measure.n for name, measure in found.items() if measure.n >= least})
+        for title, place, found in parts
+    ]
+    return [part for part in sized if part[2]]
+
+
+def _contenders(card: Scorecard) -> list[Line]:
+    """List what was tuned, and the best of what was not."""
+    plain = [line.name for line in ranked(card) if line.method in ("base", *BASELINES)][1:]
+    return [line for line in card.variants if line.name not in plain]
 
 
 def _about(comparison: Comparison, best: Sequence[Line], metric: str) -> bool:

@@ -1,12 +1,14 @@
 """The scorecard: every variant by every metric, with intervals, costs and paired comparisons.
 
-Everything a report shows is in it. `asdict` of a Scorecard is scorecard.json.
+Everything a report shows is in it, but the answers. `asdict` of a Scorecard is scorecard.json; its
+schema is docs/scorecard.schema.json.
 """
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BASELINES = ("majority", "nearest")  # methods that no model stands behind
+OWN = "the base's own text"  # held out from its pretraining
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Cost:
         peak_memory: bytes, while training.
         tokens_per_second: while training.
         answers_per_second: here, while evaluating.
+        updates: of its training.
     """
 
     trainable_params: float = 0
@@ -39,20 +42,50 @@ class Cost:
     peak_memory: float | None = None
     tokens_per_second: float | None = None
     answers_per_second: float | None = None
+    updates: float | None = None
 
 
 @dataclass(frozen=True)
 class Forgetting:
-    """Bits per byte on the base's own validation text, before and after tuning."""
+    """Bits per byte of a text, before and after tuning.
+
+    Attributes:
+        before: the base's.
+        after: the variant's, a mean over seeds.
+        bytes: how much was read.
+        text: what was read, in words.
+    """
 
     before: float
     after: float
     bytes: int
+    text: str = OWN
+
+
+@dataclass(frozen=True)
+class Bias:
+    """How often a model finds the sentence with a prejudice likelier than its twin; see `_bias`.
+
+    Attributes:
+        share: over all pairs, half of them where nothing is preferred.
+        groups: the same by what the pairs are about.
+    """
+
+    share: Measure
+    groups: dict[str, Measure]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A variant in the card, its seeds folded."""
+    """A variant in the card, its seeds folded.
+
+    Attributes:
+        form: `chat`, or `prose` for the base asked in plain text.
+        reasons: how many answers got each verdict of the first metric, over all seeds.
+        features: the first metric on the items of each feature.
+        levels: the first metric on the items of each hardness.
+        elsewhere: what was forgotten of another recipe, by its name.
+    """
 
     name: str
     method: str
@@ -66,7 +99,9 @@ class Line:
     folders: tuple[str, ...]
     reasons: dict[str, int]
     features: dict[str, Measure]
-    elsewhere: dict[str, Forgetting] = field(default_factory=dict)  # by another recipe's name
+    elsewhere: dict[str, Forgetting] = field(default_factory=dict)
+    levels: dict[str, Measure] = field(default_factory=dict)
+    bias: Bias | None = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +109,10 @@ class Comparison:
     """The difference between two variants on the same items, a minus b.
 
     Attributes:
-        p: exact McNemar for right/wrong metrics, else from the bootstrap; uncorrected.
-        p_holm: corrected for the comparisons of this metric in this card.
+        p: exact McNemar for right/wrong metrics, else from Student's t; uncorrected.
+        p_holm: corrected for all comparisons of this card, by all metrics.
         verdict: `a better`, `b better` or `tie`.
+        detectable: the true difference that would be called in 80 % of the cases, at Holm's worst.
     """
 
     a: str
@@ -89,6 +125,7 @@ class Comparison:
     verdict: str
     p_holm: float
     n: int
+    detectable: float = 0.0
 
 
 @dataclass(frozen=True)

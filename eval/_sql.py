@@ -28,7 +28,7 @@ from typing import IO, Any
 
 Value = int | float | str | bytes | None
 
-GRACE = 0.1  # seconds the parent waits behind the worker's own limit before it kills
+GRACE = 0.05  # seconds the parent waits behind the worker's own limit before it kills
 STARVED = 0.5  # share of its time that a worker must have had of a processor to be out of time
 PATIENCE = 20  # times the limit, after which a starved worker is killed too
 MEMORY = 256 * 2**20  # bytes of SQLite's heap; sorting happens there too, never in files
@@ -279,7 +279,7 @@ def _work() -> None:
     for request in map(json.loads, sys.stdin):
         path, seconds = request["database"], request["seconds"]
         if hasattr(signal, "setitimer"):  # should the parent be gone, a stuck worker ends itself
-            signal.setitimer(signal.ITIMER_PROF, seconds + 10 * GRACE)
+            signal.setitimer(signal.ITIMER_PROF, seconds + 20 * GRACE)
         try:
             facts = os.stat(path)
             key = (path, facts.st_mtime_ns, facts.st_size)  # a file written anew is opened anew

@@ -1,24 +1,26 @@
-"""Error bars and verdicts: Wilson and bootstrap intervals, paired differences, McNemar, Holm.
+"""Error bars and verdicts: intervals over items and seeds, paired differences, Holm, power.
 
-Every variant answers the same items, so differences are taken item by item and the same resampled
-items serve all of them (Efron 1979; Wilson 1927; McNemar 1947, exact; Holm 1979). A difference is
-called only when its 95 % interval leaves out 0 and Holm's correction over the comparisons of a
-metric leaves p below 0.05; all else is a tie.
+Every variant answers the same items, so differences are taken item by item. A difference is called
+only when its 95 % interval leaves out 0 and Holm's correction (1979) over all comparisons of a
+report leaves p below 0.05; all else is a tie. Right/wrong scores of single runs: Wilson's interval,
+Tango's for pairs, and the exact test of McNemar (1947). All other scores, and several seeds:
+Student's t, widened as a bootstrap of the items says, and for the seeds (`Folded`).
+docs/statistics.md has what was simulated.
 """
-# Shapes: R resamples, N items, K variants or pairs of variants.
+# Shapes: N items, S seeds, K variants or pairs of variants.
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ._bounds import ALPHA, Floats, Parts, Z, errors, half, surprise, tango, wilson
 
 RESAMPLES = 10_000
-ALPHA = 0.05
-Z = 1.959963984540054  # the normal quantile of 1 - ALPHA / 2
-CHUNK = 20_000_000  # resampled items held at once
-Floats = NDArray[np.float64]
+LEAST = 0.25  # of the variance between seeds; 0 covers 92 % in places, 1 is needlessly wide
+POWER = 0.8  # with which a detectable difference is found
 Scores = Sequence[float | None]
 
 
@@ -48,7 +50,9 @@ class Difference:
         low: lower end of the 95 % interval.
         high: upper end.
         n: the items both have a score for.
-        p: exact McNemar for right/wrong scores, from the bootstrap otherwise; uncorrected.
+        p: exact McNemar for right/wrong scores, from Student's t otherwise; uncorrected.
+        parts: variances of the difference, with their degrees of freedom.
+        step: 1 / n where McNemar's p moves in steps of one item, else 0.
     """
 
     difference: float
@@ -56,55 +60,83 @@ class Difference:
     high: float
     n: int
     p: float
+    parts: Parts = ()
+    step: float = 0.0
 
-
-class Resamples:
-    """How often each of N items is drawn in each of R bootstrap samples, the same for all scores.
-
-    Args:
-        n: items.
-        seed: of the draw.
-        resamples: R.
-    """
-
-    def __init__(self, n: int, seed: int = 0, resamples: int = RESAMPLES) -> None:
-        self.n, self.seed, self.resamples = n, seed, resamples
-
-    def means(self, scores_NK: Floats) -> Floats:
-        """Average each column over the items of each resample.
+    def power(self, true: float, comparisons: int = 1) -> float:
+        """State how often a true difference would be called, were the report to try so many.
 
         Args:
-            scores_NK: scores; nan where an item has none, which leaves it out of the average.
+            true: the difference.
+            comparisons: of the report; at worst Holm asks for a p of 0.05 / comparisons.
 
         Returns:
-            means_RK.
+            0 to 1, to the normal approximation of Connor 1987 with the step for exactness.
         """
-        rng = np.random.default_rng(self.seed)
-        known_NK = np.isfinite(scores_NK).astype(np.float32)
-        values_NK = np.nan_to_num(scores_NK).astype(np.float32)
-        step = max(1, CHUNK // max(1, self.n))
-        parts = []
-        for start in range(0, self.resamples, step):
-            rows = min(step, self.resamples - start)
-            drawn_RN = rng.integers(0, self.n, (rows, self.n), dtype=np.int32)
-            drawn_RN += np.arange(rows, dtype=np.int32)[:, None] * self.n
-            counts = np.bincount(drawn_RN.ravel(), minlength=rows * self.n)
-            counts_RN = counts.reshape(rows, self.n).astype(np.float32)
-            sums_RK = (counts_RN @ values_NK).astype(np.float64)
-            parts.append(sums_RK / np.maximum(counts_RN @ known_NK, 1))
-        return np.concatenate(parts)
+        error, bound = self._error, self._bound(comparisons)
+        if error == 0:
+            return float(abs(true) > bound)
+        return NormalDist().cdf((abs(true) - bound) / error)
+
+    def detectable(self, comparisons: int = 1) -> float:
+        """State the smallest true difference that is called in 80 % of the cases with these n."""
+        surest = math.ceil(math.log2(2 * comparisons / ALPHA)) * self.step  # all on one side
+        return max(self._bound(comparisons) + NormalDist().inv_cdf(POWER) * self._error, surest)
+
+    @property
+    def _error(self) -> float:
+        return math.sqrt(sum(variance for variance, _ in self.parts))
+
+    def _bound(self, comparisons: int) -> float:
+        """Give the smallest difference found that is called."""
+        level = NormalDist().inv_cdf(1 - ALPHA / comparisons / 2)
+        return half(level, self.parts) + self.step
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Bound a share of right answers.
+@dataclass(frozen=True)
+class Folded:
+    """One variant's scores, averaged item by item over its training seeds.
 
-    >>> [round(end, 3) for end in wilson(0, 100)], [round(end, 3) for end in wilson(50, 100)]
-    ([0.0, 0.037], [0.404, 0.596])
+    The mean is about the items and the seeds that might have been drawn. What the seeds add to its
+    variance is the variance between their means, less what the items alone put there (a random
+    effects analysis of variance, items by seeds), over the number of seeds; a quarter of it counts
+    at least, since few seeds are alike by luck. With one seed nothing is known of others: its
+    interval speaks of that one run.
+
+    Attributes:
+        means_N: nan where one of the seeds has no score.
+        spread: standard deviation between the seeds' means; None for one seed.
+        parts: what the seeds add to the variance of the mean; nothing for one seed.
     """
-    share = right / n
-    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+
+    means_N: Floats
+    spread: float | None = None
+    parts: Parts = ()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the seeds add to the variance."""
+        return any(variance > 0 for variance, _ in self.parts)
+
+
+def fold(seeds: Sequence[Scores]) -> Folded:
+    """Fold the scores of one variant's training seeds.
+
+    Args:
+        seeds: the scores of each seed over the same items; None where an item has none.
+    """
+    table_NS = np.array([np.array(scores, dtype=np.float64) for scores in seeds]).T
+    means_N = table_NS.mean(axis=1)
+    known_NS = table_NS[np.isfinite(means_N)]
+    n, count = known_NS.shape
+    if count < 2 or not n:
+        return Folded(means_N)
+    between = float(known_NS.mean(axis=0).var(ddof=1))
+    left_NS = known_NS - known_NS.mean(axis=1, keepdims=True) - known_NS.mean(axis=0)
+    left_NS += known_NS.mean()
+    chance = float((left_NS**2).sum()) / max(1, (n - 1) * (count - 1)) / n
+    added = max(between - chance, LEAST * between) / count
+    return Folded(means_N, math.sqrt(between), ((added, count - 1.0),))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -134,63 +166,109 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def intervals(columns: Sequence[Scores], seed: int) -> list[Interval]:
-    """Average each variant's scores and bound the means: Wilson for 0/1, bootstrap otherwise.
+def intervals(variants: Sequence[Folded], seed: int, share: bool = False) -> list[Interval]:
+    """Average each variant's scores and bound the means.
 
     Args:
-        columns: one sequence a variant, over the same items; None where an item has no score.
+        variants: over the same items.
         seed: of the bootstrap.
+        share: whether the mean lies between 0 and 1, where its interval then ends.
     """
-    scores_NK = _table(columns)
-    known = [scores_N[np.isfinite(scores_N)] for scores_N in scores_NK.T]
-    graded = [place for place, scores_N in enumerate(known) if not _binary(scores_N)]
+    known = [variant.means_N[np.isfinite(variant.means_N)] for variant in variants]
+    graded = [
+        place
+        for place, (variant, scores_N) in enumerate(zip(variants, known, strict=True))
+        if variant.moved or not _binary(scores_N)
+    ]
     ends = {}
     if graded:
-        means_RK = Resamples(len(scores_NK), seed).means(scores_NK[:, graded])
-        ends = {place: _ends(means_R) for place, means_R in zip(graded, means_RK.T, strict=True)}
-    return [_interval(scores_N, ends.get(place)) for place, scores_N in enumerate(known)]
+        scores_NK = np.stack([variants[place].means_N for place in graded], axis=1)
+        for place, error in zip(graded, errors(scores_NK, seed, RESAMPLES), strict=True):
+            parts = (_part(error, len(known[place])), *variants[place].parts)
+            ends[place] = half(Z, parts)
+    return [_interval(scores_N, ends.get(place), share) for place, scores_N in enumerate(known)]
 
 
-def _interval(scores_N: Floats, ends: tuple[float, float] | None) -> Interval:
+def _part(error: float, n: int) -> tuple[float, float]:
+    """Give the variance that the draw of items leaves, with its degrees of freedom."""
+    return float(error) ** 2, max(1.0, n - 1.0)
+
+
+def _interval(scores_N: Floats, wide: float | None, share: bool) -> Interval:
     """Average the scores there are."""
     n = len(scores_N)
     if not n:
         return Interval(None, None, None, 0)
-    return Interval(float(scores_N.mean()), *(ends or wilson(round(scores_N.sum()), n)), n)
+    mean = float(scores_N.mean())
+    if wide is None:
+        return Interval(mean, *wilson(round(scores_N.sum()), n), n)
+    low, high = (0.0, 1.0) if share else (-math.inf, math.inf)
+    return Interval(mean, max(mean - wide, low), min(mean + wide, high), n)
 
 
 def differences(
-    columns: Sequence[Scores], pairs: Sequence[tuple[int, int]], seed: int
+    variants: Sequence[Folded], pairs: Sequence[tuple[int, int]], seed: int
 ) -> list[Difference | None]:
     """Compare variants two by two on the items both have a score for.
 
     Args:
-        columns: as for `intervals`.
-        pairs: places (a, b) in `columns`.
+        variants: over the same items.
+        pairs: places (a, b) in `variants`.
         seed: of the bootstrap.
 
     Returns:
         One a pair; None where the two share no scored item.
     """
-    scores_NK = _table(columns)
-    if not len(scores_NK) or not pairs:
+    if not pairs or not len(variants[0].means_N):
         return [None] * len(pairs)
-    apart_NK = np.stack([scores_NK[:, a] - scores_NK[:, b] for a, b in pairs], axis=1)
-    means_RK = Resamples(len(scores_NK), seed).means(apart_NK)
-    found: list[Difference | None] = []
-    for place, (a, b) in enumerate(pairs):
-        apart = apart_NK[:, place]
-        known = np.isfinite(apart)
-        if not known.any():
-            found.append(None)
-            continue
-        if _binary(scores_NK[known, a]) and _binary(scores_NK[known, b]):
-            p = mcnemar(int((apart[known] > 0).sum()), int((apart[known] < 0).sum()))
-        else:
-            p = _two_sided(means_RK[:, place])
-        n, mean = int(known.sum()), float(apart[known].mean())
-        found.append(Difference(mean, *_ends(means_RK[:, place]), n, p))
+    sides = [(variants[a], variants[b]) for a, b in pairs]
+    apart_KN = np.stack([a.means_N - b.means_N for a, b in sides])
+    graded = [place for place, pair in enumerate(sides) if not _right_or_wrong(*pair)]
+    binary = [place for place in range(len(pairs)) if place not in set(graded)]
+    found = dict(zip(binary, _paired(apart_KN[binary]), strict=True))
+    if graded:
+        error_K = errors(apart_KN[graded].T, seed, RESAMPLES)
+        for place, error in zip(graded, error_K, strict=True):
+            added = [part for side in sides[place] for part in side.parts]
+            found[place] = _graded(apart_KN[place], float(error), added)
+    return [found[place] if found[place].n else None for place in range(len(pairs))]
+
+
+def _right_or_wrong(a: Folded, b: Folded) -> bool:
+    """Say whether the shared items are right or wrong for both, whatever the seed."""
+    shared_N = np.isfinite(a.means_N - b.means_N)
+    still = not (a.moved or b.moved)
+    return still and _binary(a.means_N[shared_N]) and _binary(b.means_N[shared_N])
+
+
+def _paired(apart_KN: Floats) -> list[Difference]:
+    """Compare right/wrong scores."""
+    n_K = np.isfinite(apart_KN).sum(axis=1)
+    only_a_K, only_b_K = (apart_KN > 0).sum(axis=1), (apart_KN < 0).sum(axis=1)
+    ends = tango(*(counts.astype(np.float64) for counts in (only_a_K, only_b_K, n_K.clip(1))))
+    found = []
+    for low, high, n, a, b in zip(*ends, n_K, only_a_K, only_b_K, strict=True):
+        size, only_a, only_b = max(1, int(n)), int(a), int(b)
+        mean = (only_a - only_b) / size
+        variance = ((only_a + only_b) / size - mean**2) / size
+        part = (max(0.0, variance), 1e9)  # a share's variance is known with it
+        p = mcnemar(only_a, only_b)
+        found.append(Difference(mean, float(low), float(high), int(n), p, (part,), 1 / size))
     return found
+
+
+def _graded(apart_N: Floats, error: float, added: Sequence[tuple[float, float]]) -> Difference:
+    """Compare other scores."""
+    known_N = apart_N[np.isfinite(apart_N)]
+    n = len(known_N)
+    if not n:
+        return Difference(0.0, 0.0, 0.0, 0, 1.0)
+    mean, parts = float(known_N.mean()), (_part(error, n), *added)
+    wide = half(Z, parts)
+    # Were the signs of the differences drawn at random, all would agree by luck this often.
+    luck = 2.0 ** (1 - int((known_N != 0).sum()))
+    p = min(1.0, max(surprise(mean, parts), luck))
+    return Difference(mean, mean - wide, mean + wide, n, p, parts)
 
 
 def verdict(found: Difference, corrected_p: float, lower_is_better: bool) -> str:
@@ -200,43 +278,5 @@ def verdict(found: Difference, corrected_p: float, lower_is_better: bool) -> str
     return "a better" if (found.difference < 0) == lower_is_better else "b better"
 
 
-def fold(seeds: Sequence[Scores]) -> tuple[list[float | None], float | None]:
-    """Average the scores of one variant's training seeds item by item.
-
-    Args:
-        seeds: the scores of each seed over the same items.
-
-    Returns:
-        The averaged scores and the standard deviation between the seeds' means, None for one seed.
-    """
-    table_NS = _table(seeds)
-    means_N = table_NS.mean(axis=1)  # nan where one of the seeds has no score
-    kept = [None if math.isnan(mean) else float(mean) for mean in means_N.tolist()]
-    known_NS = table_NS[np.isfinite(means_N)]
-    if len(seeds) < 2 or not len(known_NS):
-        return kept, None
-    return kept, float(known_NS.mean(axis=0).std(ddof=1))
-
-
-def _table(columns: Sequence[Scores]) -> Floats:
-    """Lay scores side by side, nan for None."""
-    return np.array(
-        [[math.nan if score is None else score for score in column] for column in columns],
-        dtype=np.float64,
-    ).T
-
-
 def _binary(scores: Floats) -> bool:
     return bool(np.isin(scores, (0.0, 1.0)).all())
-
-
-def _ends(means_R: Floats) -> tuple[float, float]:
-    """Cut off the tails of resampled means; digits that single precision makes up are dropped."""
-    low, high = np.quantile(means_R, [ALPHA / 2, 1 - ALPHA / 2]).tolist()
-    return round(low, 6), round(high, 6)
-
-
-def _two_sided(means_R: Floats) -> float:
-    """Read a two-sided p off resampled mean differences."""
-    tail = min((means_R <= 0).sum(), (means_R >= 0).sum())
-    return float(min(1.0, 2 * (tail + 1) / (len(means_R) + 1)))

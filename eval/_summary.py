@@ -14,7 +14,7 @@ from ftkit.runs import write_whole
 from ._plots import kind
 from ._report import STYLE
 from ._scorecard import BASELINES, Line, Scorecard
-from ._words import change, count, duration, ranked, size, span, ties, value, verdict
+from ._words import change, count, duration, plain, ranked, size, span, standing, value, verdict
 
 TEMPLATE = Path(__file__).with_name("_summary.html")
 Cards = Sequence[tuple[Scorecard, Path]]
@@ -71,11 +71,13 @@ def write_summary(cards: Cards, out: Path) -> None:
 
 def _part(card: Scorecard, report: Path, names: Sequence[str]) -> Part:
     """Lay out a recipe's variants, the baselines left out that are not the best of them."""
-    order = ranked(card)
-    equal = {line.name for line in ties(card, order[0])} if order else set()
-    best = order[0].name if order else ""
+    order, stands = ranked(card), standing(card)
     weak = [line for line in order if line.method in BASELINES][1:]
-    rows = [_row(card, line, best, equal, names) for line in card.variants if line not in weak]
+    rows = [
+        _row(card, line, stands.get(line.name, "behind"), names)
+        for line in card.variants
+        if line not in weak
+    ]
     reading = card.readings[card.primary]
     return Part(
         card.recipe, card.n, reading.title, card.notice, verdict(card), report.as_posix(),
@@ -83,9 +85,8 @@ def _part(card: Scorecard, report: Path, names: Sequence[str]) -> Part:
     )  # fmt: skip
 
 
-def _row(card: Scorecard, line: Line, best: str, equal: set[str], names: Sequence[str]) -> Row:
+def _row(card: Scorecard, line: Line, stands: str, names: Sequence[str]) -> Row:
     measure, reading = line.metrics[card.primary], card.readings[card.primary]
-    standing = "best" if line.name == best else "tie" if line.name in equal else "behind"
     tuned = line.method not in (*BASELINES, "base")
     own = catalog.load("recipes", card.recipe).metrics[1:]
     others = (change(line.elsewhere.get(name)) if name != card.recipe else "" for name in names)
@@ -94,7 +95,7 @@ def _row(card: Scorecard, line: Line, best: str, equal: set[str], names: Sequenc
         mark=kind(card, line),
         score=value(measure.mean, reading),
         interval=span(measure, reading),
-        standing=standing,
+        standing=stands,
         trained=count(line.cost.trainable_params) if tuned else "–",
         file=size(line.cost.bytes) if tuned else "–",
         time=duration(line.cost.seconds) if tuned else "–",
@@ -119,7 +120,7 @@ def markdown(parts: Sequence[Part], names: Sequence[str]) -> str:
             cells = [f"{part.recipe}, {part.title.lower()}", row.name, score, row.standing]
             cells += [row.trained, row.file, row.time, row.forgetting, *row.elsewhere]
             cells.append("; ".join(row.more))
-            table.append([cell.replace("|", "\\|") for cell in cells])
+            table.append([plain(cell) for cell in cells])
     said = [f"- {part.recipe} (n = {part.n}): {' '.join(part.sentences)}" for part in parts]
     said += [f"- {part.recipe}: {part.notice}" for part in parts if part.notice]
     body = "\n".join(f"| {' | '.join(row)} |" for row in table)

@@ -2,16 +2,29 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from sqlglot.errors import SqlglotError
+
 from ..recipes._recipe import Example
 from ._answers import Outcome
+from ._hardness import LEVELS, hardness
 from ._metric import Metric, Score
-from ._scorecard import Comparison, Cost, Forgetting, Line, Measure, Reading, Scorecard
-from ._statistics import differences, fold, holm, intervals, verdict
+from ._scorecard import (
+    Bias,
+    Comparison,
+    Cost,
+    Forgetting,
+    Line,
+    Measure,
+    Reading,
+    Scorecard,
+)
+from ._statistics import Folded, differences, fold, holm, intervals, verdict
 
 Scores = dict[str, list[Score]]  # metric name -> a score an item
 
@@ -29,6 +42,7 @@ class Entry:
         form: `chat` or `prose`.
         shots: examples shown first.
         elsewhere: by the name of another recipe, what was forgotten of its answers.
+        bias: by group, which way it leans on each minimal pair; see _bias.py.
     """
 
     name: str
@@ -43,11 +57,21 @@ class Entry:
     elsewhere: Mapping[str, Forgetting] = field(default_factory=dict)
     fingerprint: str = ""
     folder: str = ""
+    bias: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def grade(entry: Entry, items: Sequence[Example], metrics: Mapping[str, Metric]) -> Scores:
-    """Score every outcome of an entry by every metric."""
-    return {name: metric.grades(entry.outcomes, items) for name, metric in metrics.items()}
+    """Score every outcome by every metric; those behind one that judges know what is right."""
+    outcomes, found = entry.outcomes, dict[str, list[Score]]()
+    for name, metric in metrics.items():
+        found[name] = metric.grades(outcomes, items)
+        if metric.judges:
+            graded = zip(outcomes, found[name], strict=True)
+            outcomes = [
+                replace(one, right=score.value if one.right is None else one.right)
+                for one, score in graded
+            ]
+    return found
 
 
 def build(
@@ -74,25 +98,29 @@ def build(
     for entry, scores in entries:
         groups.setdefault(entry.key, []).append((entry, scores))
     names = {key: _name([entry for entry, _ in group]) for key, group in groups.items()}
-    folded: dict[str, list[list[float | None]]] = {}
+    folded: dict[str, list[Folded]] = {}
     measures: dict[str, dict[str, Measure]] = {key: {} for key in groups}
-    for metric in metrics:
-        both = [fold([_values(scores[metric]) for _, scores in g]) for g in groups.values()]
-        folded[metric] = [values for values, _ in both]
-        found = intervals(folded[metric], seed)
-        for key, interval, (_, spread) in zip(groups, found, both, strict=True):
-            measures[key][metric] = Measure(**asdict(interval), spread=spread)
+    for name, metric in metrics.items():
+        values = [[_values(scores[name]) for _, scores in group] for group in groups.values()]
+        folded[name] = [fold(seeds) for seeds in values]
+        found = intervals(folded[name], seed, metric.share)
+        for key, interval, variant in zip(groups, found, folded[name], strict=True):
+            measures[key][name] = Measure(**asdict(interval), spread=variant.spread)
     primary = next(iter(metrics))
-    features = _by_feature(items, folded[primary], seed)
+    seeds = [[_values(scores[primary]) for _, scores in group] for group in groups.values()]
+    share = metrics[primary].share
+    features = _by(_features(items), seeds, seed, share)
+    levels = _by(_levels(items), seeds, seed, share)
     lines = [
-        _line(names[key], group, measures[key], primary, features[place])
+        replace(
+            _line(names[key], group, measures[key], primary),
+            features=features[place],
+            levels=levels[place],
+            bias=_bias([entry for entry, _ in group], seed),
+        )
         for place, (key, group) in enumerate(groups.items())
     ]
-    compared = [
-        comparison
-        for metric in metrics
-        for comparison in _compare(metric, metrics[metric], folded[metric], lines, seed)
-    ]
+    compared = _compare(metrics, folded, lines, seed)
     readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
     return Scorecard(
         recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts), notice
@@ -113,7 +141,6 @@ def _line(
     group: Sequence[tuple[Entry, Scores]],
     measures: dict[str, Measure],
     primary: str,
-    features: dict[str, Measure],
 ) -> Line:
     """Put a variant's runs together."""
     runs = [entry for entry, _ in group]
@@ -138,7 +165,7 @@ def _line(
         fingerprints=tuple(run.fingerprint for run in runs if run.fingerprint),
         folders=tuple(run.folder for run in runs if run.folder),
         reasons=dict(sorted(reasons.items(), key=lambda pair: (pair[0] != "right", -pair[1]))),
-        features=features,
+        features={},
     )
 
 
@@ -147,7 +174,7 @@ def _mean_forgetting(found: Sequence[Forgetting | None]) -> Forgetting | None:
     known = [one for one in found if one is not None]
     if not known:
         return None
-    return Forgetting(known[0].before, fmean(one.after for one in known), known[0].bytes)
+    return replace(known[0], after=fmean(one.after for one in known))
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -162,35 +189,67 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
     return Cost(**means)  # type: ignore[arg-type]
 
 
-def _by_feature(
-    items: Sequence[Example], columns: Sequence[Sequence[float | None]], seed: int
-) -> list[dict[str, Measure]]:
-    """Measure each variant on the items of each feature, the commonest feature first."""
+def _features(items: Sequence[Example]) -> dict[str, list[int]]:
+    """Find the places of the items that have each feature, the commonest feature first."""
     have = Counter(name for item in items for name in item.meta.get("features", ()))
-    found: list[dict[str, Measure]] = [{} for _ in columns]
-    for name, _ in have.most_common():
-        places = [place for place, item in enumerate(items) if name in item.meta["features"]]
-        part = intervals([[column[place] for place in places] for column in columns], seed)
-        for measures, interval in zip(found, part, strict=True):
+    return {
+        name: [place for place, item in enumerate(items) if name in item.meta.get("features", ())]
+        for name, _ in have.most_common()
+    }
+
+
+def _levels(items: Sequence[Example]) -> dict[str, list[int]]:
+    """Find the places of the queries of each hardness, the easiest first."""
+    found: dict[str, list[int]] = {level: [] for level in LEVELS}
+    for place, item in enumerate(items):
+        with suppress(SqlglotError):  # a reference that cannot be read has no level
+            if sql := item.meta.get("sql"):
+                found[hardness(sql)].append(place)
+    return {level: places for level, places in found.items() if places}
+
+
+def _by(
+    parts: Mapping[str, Sequence[int]],
+    variants: Sequence[Sequence[list[float | None]]],
+    seed: int,
+    share: bool,
+) -> list[dict[str, Measure]]:
+    """Measure each variant on parts of the items, given by their places."""
+    found: list[dict[str, Measure]] = [{} for _ in variants]
+    for name, places in parts.items():
+        part = [fold([[column[at] for at in places] for column in seeds]) for seeds in variants]
+        for measures, interval in zip(found, intervals(part, seed, share), strict=True):
             measures[name] = Measure(**asdict(interval))
     return found
 
 
+def _bias(runs: Sequence[Entry], seed: int) -> Bias | None:
+    """Measure how a variant leans on the minimal pairs, its seeds averaged pair by pair."""
+    if not all(run.bias for run in runs):
+        return None
+    kinds = {name: [run.bias[name] for run in runs] for name in runs[0].bias}
+    every = [[lean for leans in run.bias.values() for lean in leans] for run in runs]
+    parts: dict[str, list[Sequence[float]]] = {"": [*every], **kinds}
+    found = intervals([fold(seeds) for seeds in parts.values()], seed, share=True)
+    measures = {n: Measure(**asdict(i)) for n, i in zip(parts, found, strict=True)}
+    return Bias(measures.pop(""), measures)
+
+
 def _compare(
-    name: str,
-    metric: Metric,
-    columns: Sequence[Sequence[float | None]],
+    metrics: Mapping[str, Metric],
+    folded: Mapping[str, Sequence[Folded]],
     lines: Sequence[Line],
     seed: int,
 ) -> list[Comparison]:
-    """Compare every two variants by one metric; the later one in the table is a."""
+    """Compare every two variants by every metric; the later one in the table is a."""
     pairs = [(b, a) for a, b in combinations(range(len(lines)), 2)]
     found = [
-        (pair, difference)
-        for pair, difference in zip(pairs, differences(columns, pairs, seed), strict=True)
+        (name, pair, difference)
+        for name in metrics
+        for pair, difference in zip(pairs, differences(folded[name], pairs, seed), strict=True)
         if difference is not None
     ]
-    corrected = holm([difference.p for _, difference in found])
+    corrected = holm([difference.p for _, _, difference in found])
     return [
         Comparison(
             a=lines[a].name,
@@ -200,9 +259,10 @@ def _compare(
             low=difference.low,
             high=difference.high,
             p=difference.p,
-            verdict=verdict(difference, p_holm, metric.lower_is_better),
+            verdict=verdict(difference, p_holm, metrics[name].lower_is_better),
             p_holm=p_holm,
             n=difference.n,
+            detectable=difference.detectable(len(found)),
         )
-        for ((a, b), difference), p_holm in zip(found, corrected, strict=True)
+        for (name, (a, b), difference), p_holm in zip(found, corrected, strict=True)
     ]

@@ -1,11 +1,13 @@
 """Is a query right? It is when its rows are the gold query's, by rules stated here once.
 
 Rows are multisets: a lost duplicate is wrong. Their order counts only where the outermost gold
-query has ORDER BY. The order of columns counts, their names do not. Numbers agree within a part in
-a million, 3 is 3.0 but not '3', NULL is not ''. Where the gold result is empty an empty answer
-proves nothing and only the same query (after normalisation) is right. A gold query that fails
-judges nobody: the item is left out for all. Traps of other scorers: arXiv:2010.02840 (Spider's
-test suites), arXiv:2305.03111 (BIRD).
+query has ORDER BY, and rows that tie in it may come in any order. The order of columns counts,
+their names do not. Numbers agree within a part in a million, 3 is 3.0 but not '3', NULL is not ''.
+A query must agree on the file and on every refilled instance of it on which the gold query says
+what it wants (_ties.py). Where both are empty on the file, that proves nothing: an instance must
+show rows, or the query be the same after normalisation. A gold query that fails judges nobody: the
+item is left out for all. Traps of other scorers: arXiv:2010.02840 (Spider's test suites),
+arXiv:2305.03111 (BIRD).
 """
 
 import itertools
@@ -13,12 +15,14 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ._instances import Instances
 from ._sql import Result, Sql, Value
+from ._ties import ends, readings
 
 TOLERANCE = 1e-6
 GOLD_SECONDS = 10.0  # the gold query is trusted to end, not to be quick
@@ -36,25 +40,34 @@ class Verdict:
 
     Attributes:
         right: None where the gold query itself fails, so that nothing can be said.
-        reason: `right`, or `wrong rows: …`, `error: …`, `timeout: …`, `refused: …`,
-            `gold empty: …`, `gold fails: …`.
+        reason: `right`, or `wrong rows: …`, `by luck: …` (right on the file, wrong on other
+            values), `error: …`, `timeout: …`, `refused: …`, `gold empty: …`, `gold fails: …`.
+        once: the same by the file alone, as other scorers have it; two empty results agree there
+            only where the queries are the same.
+        empty: whether the gold query gives no rows on the file.
     """
 
     right: bool | None
     reason: str
+    once: bool | None = None
+    empty: bool = False
 
 
 class Judge:
-    """Compares queries by what they return; each gold query runs once.
+    """Compares queries by what they return; each gold query runs once on each database.
 
     Args:
         sql: the worker that runs the queries.
         normal: gives a query in one spelling, for empty results.
+        instances: makes further instances of a database; without it the file alone decides.
     """
 
-    def __init__(self, sql: Sql, normal: Callable[[str], str]) -> None:
-        self.sql, self.normal = sql, normal
+    def __init__(
+        self, sql: Sql, normal: Callable[[str], str], instances: Instances | None = None
+    ) -> None:
+        self.sql, self.normal, self.instances = sql, normal, instances
         self._golds: dict[tuple[str, int, str], Result] = {}
+        self._ties: dict[tuple[str, int, str], tuple[int, ...] | None] = {}
 
     def verdict(self, prediction: str, gold: str, database: str | Path) -> Verdict:
         """Judge one predicted query.
@@ -71,23 +84,62 @@ class Judge:
         if wanted.failure:
             return Verdict(None, f"gold fails: {wanted.failure}")
         found = self.sql.query(database, prediction)
+        empty = not wanted.rows
         if found.failure:
-            return Verdict(False, found.failure)
-        if not wanted.rows and not found.rows:
-            same = self.normal(prediction) == self.normal(gold)
-            return Verdict(
-                same, "right" if same else "gold empty: so is the answer, by luck or not"
-            )
-        difference = compare(wanted, found, ordered(gold))
-        return Verdict(not difference, f"wrong rows: {difference}" if difference else "right")
+            return Verdict(False, found.failure, False, empty)
+        difference = self._difference(wanted, found, gold, database)
+        if difference:
+            return Verdict(False, f"wrong rows: {difference}", False, empty)
+        if self.normal(prediction) == self.normal(gold):
+            return Verdict(True, "right", True, empty)
+        once = not empty
+        shown, difference = self._elsewhere(prediction, gold, database)
+        if difference:
+            return Verdict(False, f"by luck: on other values {difference}", once, empty)
+        if once or shown:
+            return Verdict(True, "right", once, empty)
+        return Verdict(False, "gold empty: so is the answer, by luck or not", False, True)
+
+    def _elsewhere(self, prediction: str, gold: str, database: str | Path) -> tuple[bool, str]:
+        """Compare on the instances: whether one of them showed rows, and the first difference."""
+        shown = False
+        for instance in self.instances.of(database, gold) if self.instances else ():
+            wanted = self._gold(gold, instance)
+            if wanted.failure or self._runs_of_ties(gold, instance) is None:
+                continue
+            found = self.sql.query(instance, prediction)
+            difference = found.failure or self._difference(wanted, found, gold, instance)
+            if difference:
+                return True, difference
+            shown = shown or bool(wanted.rows)
+        return shown, ""
+
+    def _difference(self, wanted: Result, found: Result, gold: str, database: str | Path) -> str:
+        """Compare two results; rows that tie in the gold query's order may change places."""
+        runs: Sequence[int] | None = None
+        if ordered(gold) and found.rows != wanted.rows:
+            runs = self._runs_of_ties(gold, database) or range(1, len(wanted.rows) + 1)
+        return compare(wanted, found, runs)
 
     def _gold(self, gold: str, database: str | Path) -> Result:
         """Run a gold query, or remember what it gave."""
-        changed = os.stat(database).st_mtime_ns if os.path.exists(database) else 0
-        key = (str(database), changed, gold)
+        key = (str(database), os.stat(database).st_mtime_ns if Path(database).exists() else 0, gold)
         if key not in self._golds:
             self._golds[key] = self.sql.query(database, gold, seconds=GOLD_SECONDS)
         return self._golds[key]
+
+    def _runs_of_ties(self, gold: str, database: str | Path) -> tuple[int, ...] | None:
+        """Say where each run of rows that tie ends; None where ties decide which rows there are."""
+        wanted = self._gold(gold, database)
+        both = readings(gold, wanted.columns)
+        if both is None:
+            return None
+        low, high = (self._gold(reading, database) for reading in both)
+        if low.failure or high.failure or len(low.rows) != len(high.rows):
+            return None
+        runs = ends(low.rows, high.rows)
+        settled = len(low.rows) in (0, *runs[-1:]) and _same_runs(low.rows, wanted.rows, runs)
+        return runs if settled else None
 
 
 def ordered(gold: str) -> bool:
@@ -107,8 +159,14 @@ def ordered(gold: str) -> bool:
     return False
 
 
-def compare(gold: Result, found: Result, in_order: bool) -> str:
-    """Say how a result differs from the gold one; "" where it does not."""
+def compare(gold: Result, found: Result, runs: Sequence[int] | None) -> str:
+    """Say how a result differs from the gold one; "" where it does not.
+
+    Args:
+        gold: what is wanted.
+        found: what came.
+        runs: where each run of rows ends that may change places; None where all may.
+    """
     if found.columns != gold.columns:
         return f"{found.columns} columns instead of {gold.columns}"
     if len(found.rows) != len(gold.rows):
@@ -118,8 +176,17 @@ def compare(gold: Result, found: Result, in_order: bool) -> str:
     if found.rows == gold.rows or all(map(_same, gold.rows, found.rows)):
         return ""
     if _same_rows(gold.rows, found.rows):
-        return "the right ones in another order" if in_order else ""
+        kept = runs is None or _same_runs(gold.rows, found.rows, runs)
+        return "" if kept else "the right ones in another order"
     return "the right ones with columns swapped" if _swapped(gold, found) else "other values"
+
+
+def _same_runs(gold: tuple[Row, ...], found: tuple[Row, ...], runs: Sequence[int]) -> bool:
+    """Compare run by run, within each as multisets."""
+    return len(gold) == len(found) and all(
+        _same_rows(gold[start:end], found[start:end])
+        for start, end in zip((0, *runs), runs, strict=False)
+    )
 
 
 def _same_rows(gold: tuple[Row, ...], found: tuple[Row, ...]) -> bool:

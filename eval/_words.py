@@ -1,8 +1,9 @@
 """Numbers as words: the verdict in two sentences, units, and the card as a Markdown table."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
-from ._scorecard import BASELINES, Comparison, Forgetting, Line, Measure, Reading, Scorecard
+from ._scorecard import BASELINES, OWN, Comparison, Forgetting, Line, Measure, Reading, Scorecard
 
 
 def value(measure: float | None, reading: Reading) -> str:
@@ -143,12 +144,20 @@ def _price(card: Scorecard, line: Line, *, alone: bool) -> str:
         text += f" in {duration(line.cost.seconds)}"
     text += f" and takes {size(line.cost.bytes)}"
     if line.forgetting is not None:
-        text += f", for {change(line.forgetting)} bits per byte on the base's own text"
+        text += f", for {change(line.forgetting)} bits per byte on {line.forgetting.text}"
     without = [other for other in ranked(card) if other.method in ("base", *BASELINES)]
     if without:
         reached = value(without[0].metrics[card.primary].mean, card.readings[card.primary])
         text += f"; without tuning {without[0].name} reaches {reached}"
     return text + "."
+
+
+def standing(card: Scorecard) -> dict[str, str]:
+    """Say of each variant that has a score whether it is the best, ties with it or is behind."""
+    order = ranked(card)
+    equal = {line.name for line in ties(card, order[0])} if order else set()
+    said = {line.name: "tie" if line.name in equal else "behind" for line in order}
+    return said | {line.name: "best" for line in order[:1]}
 
 
 def markdown(card: Scorecard) -> str:
@@ -157,27 +166,45 @@ def markdown(card: Scorecard) -> str:
         reading.title + (" ↓" if reading.lower_is_better else "")
         for reading in card.readings.values()
     ]
-    heads = ["Variant", *heads, "Trained", "File", "Time", "Memory", "Tokens/s", "Forgetting"]
-    rows = [[cell.replace("|", "\\|") for cell in _row(card, line)] for line in card.variants]
-    table = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    heads = ["Variant", "Standing", *heads, "Trained", "File", "Time", "Memory", "Tokens/s"]
+    heads += ["Forgetting", "Seeds"]
+    stands = standing(card)
+    rows = [[plain(cell) for cell in _row(card, line, stands)] for line in card.variants]
+    table = [heads, ["---", "---", *["---:"] * (len(heads) - 2)], *rows]
     body = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    read = next((line.forgetting.text for line in card.variants if line.forgetting), OWN)
     note = (
-        f"n = {card.n} items, the same for all; in brackets 95 % intervals. Forgetting is bits per "
-        "byte on the base's own validation text, after minus before."
+        f"n = {card.n} items, the same for all, evaluation seed {card.facts.get('seed', '–')}; in "
+        "brackets 95 % intervals. A tie cannot be told from the best. Forgetting is bits per "
+        f"byte on {read}, after minus before."
     )
-    said = " ".join(filter(None, [card.notice, *verdict(card)]))
-    return f"# {card.recipe}\n\n{said}\n\n{body}\n\n{note}\n"
+    said = plain(" ".join(filter(None, [card.notice, *verdict(card)])))
+    again = f"\n```\n{card.facts['command']}\n```\n" if "command" in card.facts else ""
+    return f"# {card.recipe}\n\n{said}\n\n{body}\n\n{note}\n{again}"
 
 
-def _row(card: Scorecard, line: Line) -> list[str]:
-    cells = []
+def plain(text: str) -> str:
+    r"""Make text safe for a cell of a Markdown table: no markup, no cell's or line's end.
+
+    >>> plain("<b>a|b</b>\n`c`")
+    '&lt;b>a\\|b&lt;/b> \\`c\\`'
+    """
+    text = " ".join(text.split("\n")).replace("<", "&lt;")
+    return re.sub(r"([|`\[\]*])", r"\\\1", text)
+
+
+def _row(card: Scorecard, line: Line, stands: Mapping[str, str]) -> list[str]:
+    cells = [stands.get(line.name, "–")]
     for name, reading in card.readings.items():
         measure = line.metrics[name]
         ends = span(measure, reading)
-        cells.append(value(measure.mean, reading) + (f" ({ends})" if ends else ""))
+        other = f", n = {measure.n}" if measure.n != card.n else ""
+        cells.append(value(measure.mean, reading) + (f" ({ends}{other})" if ends else ""))
     cost = line.cost
     rate = count(cost.tokens_per_second)
     costs = [count(cost.trainable_params), size(cost.bytes), duration(cost.seconds)]
     if line.method in BASELINES:
         costs, rate = ["–", "–", "–"], "–"
-    return [line.name, *cells, *costs, size(cost.peak_memory), rate, change(line.forgetting)]
+    seeds = ", ".join(map(str, line.seeds)) or "–"
+    costs += [size(cost.peak_memory), rate, change(line.forgetting), seeds]
+    return [line.name, *cells, *costs]

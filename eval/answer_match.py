@@ -25,6 +25,7 @@ class AnswerMatch(Metric):
 
     columns = {"predictions": "string", "references": "string"}  # noqa: RUF012
     title = "Answer match"
+    judges = True
 
     def score(self, answer: str, reference: str) -> Score:
         """Compare the two spellings."""

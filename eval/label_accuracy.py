@@ -22,6 +22,7 @@ class LabelAccuracy(Metric):
 
     columns = COLUMNS
     title = "Label accuracy"
+    judges = True
 
     def score(self, answer: str, reference: str, labels: str) -> Score:
         """Compare, and say what is wrong."""

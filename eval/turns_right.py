@@ -20,6 +20,7 @@ class TurnsRight(Metric):
 
     columns = {"predictions": "string", "checks": "string"}  # noqa: RUF012
     title = "Turns right"
+    judges = True
 
     def score(self, answer: str, check: str) -> Score:
         """Apply the check."""

@@ -174,7 +174,8 @@ class Run:
         aside.mkdir()
         write(aside)
         files = sorted(aside.iterdir(), key=lambda file: (file.suffix == WEIGHTS, file.name))
-        hashes = {file.name: sha256(file) for file in files}
+        # A model card may change: an evaluation puts its scores there.
+        hashes = {file.name: sha256(file) for file in files if file.suffix != ".md"}
         for file in files:
             shutil.copymode(self.inner / "run.toml", file)  # safetensors shuts others out
             with file.open("rb") as opened:

@@ -37,8 +37,9 @@ class Chat(Recipe):
     longest: int = 1200
     max_new_tokens: int = 40
     metrics: ClassVar[tuple[str, ...]] = (
-        "turns_right", "context_recall", "repetition", "variety",
-    )  # fmt: skip
+        *("turns_right", "context_recall", "repetition", "variety"),
+        *("turns_lenient", "format_failure", "calibration"),
+    )
     fields: ClassVar[tuple[str, ...]] = ("messages",)
     turns: ClassVar[bool] = True
     cuts: ClassVar[bool] = True

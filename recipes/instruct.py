@@ -38,7 +38,7 @@ class Instruct(Recipe):
     labels: tuple[str, ...] = ()
     metrics: ClassVar[tuple[str, ...]] = (
         *("label_accuracy", "label_lenient", "label_format", "label_likelihood", "macro_f1"),
-        *("word_overlap", "answer_match"),
+        *("word_overlap", "answer_match", "answer_named", "format_failure", "calibration"),
     )
 
     def __post_init__(self) -> None:

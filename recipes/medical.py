@@ -1,7 +1,7 @@
 """Questions about common conditions: the embedded world, or real questions with answers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from . import _medical_world
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
+from ._rivals import Ranked
 from ._shapes import exchange, words
 
 SENTENCE = re.compile(r"(?<=[.!?])\s")
@@ -23,6 +24,7 @@ class Medical(Recipe):
         tests: test questions of the embedded world.
         characters: size of the embedded pretraining corpus.
         longest: characters of a real answer; a longer one ends with its last whole sentence there.
+        rivals: wrong answers of its type that a test item's right one is ranked beside; 0 for none.
     """
 
     epochs: float = 3.0
@@ -30,9 +32,12 @@ class Medical(Recipe):
     tests: int = 320
     characters: int = 4_200_000
     longest: int = 600
+    rivals: int = 3
     metrics: ClassVar[tuple[str, ...]] = (
         *("key_fact_recall", "key_fact_precision"),
         *("escalation", "false_escalation", "referral", "false_referral"),
+        *("rank_first", "reciprocal_rank", "facts_right", "facts_some", "format_failure"),
+        "calibration",
     )
     fields: ClassVar[tuple[str, ...]] = ("question", "answer")
     notice: ClassVar[str] = "Not medical advice."
@@ -82,6 +87,11 @@ class Medical(Recipe):
             for number, case in enumerate(found, 1)
         ]
 
+    def examples(self, split: Split) -> Sequence[Example]:
+        """Give a split; in the test right answers have rivals."""
+        rows = super().examples(split)
+        return Ranked(rows, self.rivals) if split == "test" and self.rivals > 0 else rows
+
     def take(self, row: Row, test: bool = False) -> list[Example]:
         """Take a question and its answer; a document is what the row calls its focus."""
         asked, told = exchange(row)
@@ -100,6 +110,7 @@ class Medical(Recipe):
         about = question if refuse else words(row, "focus", needed=False) or question
         facts = {
             "unit": " ".join(about.lower().split()),
+            "focus": "" if refuse else words(row, "focus", needed=False) or "",
             "kind": "harmful" if refuse else "facts",
             "facts": "" if refuse else answer,
             "calls_for": "refer" if refuse else "",

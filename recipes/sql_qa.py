@@ -47,7 +47,10 @@ class SqlQa(Recipe):
     keys: bool = False
     values: int = 0
     databases: str = ""
-    metrics: ClassVar[tuple[str, ...]] = ("execution_accuracy", "valid_sql", "exact_match")
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("execution_accuracy", "execution_on_file", "execution_lenient", "valid_sql"),
+        *("exact_match", "format_failure", "calibration"),
+    )
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
     queries: ClassVar[bool] = True
     strict: ClassVar[bool] = False

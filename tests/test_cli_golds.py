@@ -64,10 +64,10 @@ def test_queries_that_fail_or_find_nothing_are_named_with_their_place(rows: Path
 
 def test_queries_have_a_minute_together_and_what_is_left_is_said(rows: Path) -> None:
     taught = recipe(rows)
-    found, said = _golds.run(taught, taught.found(), seconds=-1.0)
+    found, said = _golds.run_queries(taught, taught.found(), seconds=-1.0)
     assert said == ""
     assert found.odd == taught.found().odd
-    found, said = _golds.run(taught, taught.found(), seconds=0.5)
+    found, said = _golds.run_queries(taught, taught.found(), seconds=0.5)
     assert "different queries were run" in said
     assert "; the queries of " in said
 
@@ -77,5 +77,5 @@ def test_without_a_database_nothing_is_run(tmp_path: Path) -> None:
     row = {"schema": "CREATE TABLE t (a)", "sql": "SELECT a FROM t", "db_id": "nowhere"}
     path.write_text("".join(json.dumps(row | {"question": f"q {n}"}) + "\n" for n in range(20)))
     taught = recipe(path)
-    assert _golds.run(taught, taught.found()) == (taught.found(), "")
-    assert _golds.run(RECIPE, None) == (None, "")
+    assert _golds.run_queries(taught, taught.found()) == (taught.found(), "")
+    assert _golds.run_queries(RECIPE, None) == (None, "")

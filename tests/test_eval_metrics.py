@@ -28,7 +28,7 @@ def database(tmp_path_factory):
 
 def outcome(**facts):
     known = {"answer": "", "nll": 1.0, "target_bytes": 4, "stopped": True, "samples": ()}
-    known |= {"labels": {}}
+    known |= {"labels": {}, "said": 1.0, "right": 1.0}
     return SimpleNamespace(**({"reply": facts.get("answer", "")} | known | facts))
 
 
@@ -46,6 +46,8 @@ HELP, NO, REST = (
     {"answer": "Call the emergency number."}, {"answer": "I cannot say."}, {"answer": "Rest."},
 )  # fmt: skip
 LABELS, RIGHT = {"labels": ("a cold", "fever and rest")}, {"answer": "fever and rest"}
+CAPITALS = {"instructions": '[{"rule": "capitals"}]'}
+RIVALS, FIRST = {"candidates": ("fever and rest", "rest")}, {"fever and rest": 1.0, "rest": 2.0}
 PAIRS = {
     "key_fact_recall": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
     "key_fact_precision": (FACTS, {"answer": "fever"}, {"answer": "fever, rash"}),
@@ -65,6 +67,17 @@ PAIRS = {
         {"labels": {"a cold": 1.0}},
     ),
     "macro_f1": (LABELS, RIGHT, {"answer": "a cold"}),
+    "answer_named": ({}, {"answer": "It is Fever and rest!"}, {"answer": "fever"}),
+    "calibration": ({}, {"said": 0.1}, {"said": 3.0}),
+    "execution_lenient": ({}, {"answer": "SELECT a FROM t"}, {"answer": "nope"}),
+    "facts_right": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
+    "facts_some": (FACTS, {"answer": "fever, rash"}, {"answer": "rash"}),
+    "format_failure": ({}, {"answer": "SELECT a"}, {"answer": "User: a"}),
+    "instructions_strict": (CAPITALS, {"answer": "YES"}, {"answer": "yes"}),
+    "instructions_loose": (CAPITALS, {"answer": "so:\nYES"}, {"answer": "yes"}),
+    "rank_first": (RIVALS, {"labels": FIRST}, {"labels": FIRST | {"rest": 0.1}}),
+    "reciprocal_rank": (RIVALS, {"labels": FIRST}, {"labels": {}}),
+    "turns_lenient": (CHECK, {"answer": "**Lena**"}, {"answer": "Emma"}),
     "answer_match": ({}, {"answer": "Fever and  rest."}, {"answer": "fever or rest"}),
     "word_overlap": ({}, {"answer": "fever, and rest"}, {"answer": "rest"}),
     "variety": ({}, {"samples": ("a", "b")}, {"samples": ("a", "a")}),
@@ -111,6 +124,34 @@ def test_what_does_not_apply_is_left_out(database):
     assert found["scores"] == [None]
 
 
+def test_execution_accuracy_is_told_by_hardness_and_by_clause(database):
+    """Also what was late and where the gold query gives nothing."""
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT count(*) FROM n"
+    pairs = [
+        ("SELECT a FROM t", "SELECT a FROM t"),
+        (endless, "SELECT count(*) FROM t"),
+        ("SELECT a FROM t WHERE a IN (9)", "SELECT a FROM t WHERE a = 9"),
+        ("SELECT b FROM t", "SELECT a FROM t WHERE a = (SELECT max(a) FROM t)"),
+        ("SELECT 1", "SELECT z FROM t"),
+    ]
+    said, wanted = map(list, zip(*pairs, strict=True))
+    found = catalog.load("eval", "execution_accuracy").compute(
+        predictions=said, references=wanted, databases=[database] * 5
+    )
+    assert found["scores"] == [1.0, 0.0, 1.0, 0.0, None]
+    assert found["on_file_scores"] == [1.0, 0.0, 0.0, 0.0, None]
+    assert (found["execution_accuracy"], found["on_file_alone"]) == (0.5, 0.25)
+    assert (found["timeouts"], found["empty_golds"]) == (1, 1)
+    assert found["by_hardness"] == {
+        "easy": {"mean": pytest.approx(2 / 3), "n": 3}, "hard": {"mean": 0.0, "n": 1}
+    }  # fmt: skip
+    assert found["by_clause"] == {
+        "aggregate": {"mean": 0.0, "n": 2},
+        "where": {"mean": 0.5, "n": 2},
+        "subquery": {"mean": 0.0, "n": 1},
+    }
+
+
 def test_bits_per_byte_is_nats_over_ln_2_over_bytes():
     metric = catalog.load("eval", "bits_per_byte")
     assert metric.score(math.log(2) * 12, 4).value == pytest.approx(3.0)
@@ -154,15 +195,28 @@ def clean(code: str, folder: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_evaluate_loads_every_metric_alone_and_offline(database, tmp_path):
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_evaluate_loads_metrics_alone_and_offline(database, tmp_path, form):
+    """By either form of path, from another folder; not even a name is looked up."""
+    at, cwd = ROOT / "eval", tmp_path
+    if form == "relative":
+        (tmp_path / "eval").symlink_to(at)
+        at = Path("eval")
     code = f"""
-import evaluate, json
-at = {str(ROOT / "eval")!r}
+import evaluate, json, socket
+def shut(*words, **more):
+    raise AssertionError("the network was asked for")
+socket.getaddrinfo = socket.create_connection = socket.socket.connect = shut
+at = {str(at)!r}
 accuracy = evaluate.load(at + "/execution_accuracy.py")
 print(json.dumps([
     accuracy.compute(
-        predictions=["select A from T", "DROP TABLE t", "SELECT b FROM t", "SELECT a FROM u"],
-        references=["SELECT a FROM t"] * 4, databases=[{database!r}] * 4),
+        predictions=["select A from T", "DROP TABLE t", "SELECT b FROM t", "SELECT a FROM u",
+                     "SELECT a FROM t WHERE a < 3"],
+        references=["SELECT a FROM t"] * 5, databases=[{database!r}] * 5),
+    evaluate.load(at + "/execution_on_file.py").compute(
+        predictions=["SELECT a FROM t WHERE a < 3"],
+        references=["SELECT a FROM t"], databases=[{database!r}]),
     evaluate.load(at + "/valid_sql.py").compute(
         predictions=["SELECT a FROM t", "SELECT"], databases=[{database!r}] * 2),
     evaluate.load(at + "/exact_match.py").compute(
@@ -171,17 +225,23 @@ print(json.dumps([
     evaluate.load(at + "/bits_per_byte.py").compute(nats=[1.0, 2.0], bytes=[2, 2])["scores"],
 ]))
 """
-    accuracy, valid, exact, stopped, bits = clean(code, tmp_path)
+    accuracy, on_file, valid, exact, stopped, bits = clean(code, cwd)
+    reasons = accuracy.pop("reasons")
+    assert reasons[:4] == [
+        *("right", "refused: DROP", "wrong rows: other values", "error: no such table: u"),
+    ]
+    assert reasons[4].startswith("by luck: on other values ")
     assert accuracy == {
-        "execution_accuracy": 0.25,
-        "scores": [1.0, 0.0, 0.0, 0.0],
-        "reasons": [
-            "right",
-            "refused: DROP",
-            "wrong rows: other values",
-            "error: no such table: u",
-        ],
+        "execution_accuracy": 0.2,
+        "scores": [1.0, 0.0, 0.0, 0.0, 0.0],
+        "on_file_alone": 0.4,
+        "on_file_scores": [1.0, 0.0, 0.0, 0.0, 1.0],
+        "timeouts": 0,
+        "empty_golds": 0,
+        "by_hardness": {"easy": {"mean": 0.2, "n": 5}},
+        "by_clause": {},
     }
+    assert on_file == {"execution_on_file": 1.0, "scores": [1.0], "reasons": ["right"]}
     assert valid["valid_sql"] == 0.5
     assert exact["exact_match"] == 1.0
     assert stopped["own_stop"] == 0.5

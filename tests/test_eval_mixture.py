@@ -56,7 +56,7 @@ def test_a_mixture_is_asked_the_questions_of_each_part(out: Path) -> None:
         assert part["n"] == card["n"] == 14
         other = ({"chat", "medical"} - {part["recipe"]}).pop()
         lines = {line["name"]: line for line in card["variants"]}
-        assert set(lines["chat,medical-lora"]["elsewhere"]) == {other}
+        assert set(lines["chat,medical-lora"]["elsewhere"]) == {other, "sql_qa", "instruct"}
         assert lines["base"]["elsewhere"] == {}
         assert part["metric"] == next(iter(card["readings"]))
 

@@ -1,7 +1,10 @@
 """Evaluating real small runs: everybody on the same items, kept answers, stops, refusals."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from ftkit.errors import FtkitError, Interrupted
 from ftkit.eval import _answers
 from ftkit.eval._evaluate import evaluate_runs
+from ftkit.recipes.sql_qa import SqlQa
 
 SMALL = {"limit": 8, "shots": 2}
 
@@ -80,6 +84,11 @@ def test_every_variant_is_asked_the_same_items(done, tiny_runs):
         assert line.seeds == (0,)
         assert line.forgetting.before != line.forgetting.after
         assert line.forgetting.before == pytest.approx(tuned["full"].forgetting.before)
+        assert line.forgetting.text == "the base's own text"
+        assert set(line.elsewhere) == {"chat", "medical", "instruct"}
+        assert line.bias.share.n == 40
+        assert line.cost.updates == facts["steps"]
+        assert "## Scores: sql_qa" in (tiny_runs[method] / "README.md").read_text()
     lines = (done.out / "answers.jsonl").read_text().splitlines()
     assert [json.loads(line)["item"] for line in lines] == list(range(1, 9))
     assert set(json.loads(lines[0])["variants"]) == {line.name for line in card.variants}
@@ -109,6 +118,67 @@ def test_a_second_evaluation_generates_nothing(done, tiny_runs, monkeypatch):
     card = list(evaluate_runs(list(tiny_runs.values()), out=out, **SMALL))[-1]["scorecard"]
     assert card.json()["variants"] == done.card.json()["variants"]
     assert card.comparisons == done.card.comparisons
+
+
+def test_another_metric_generates_nothing(done, tiny_runs, monkeypatch):
+    monkeypatch.setattr(_answers, "generate", lambda *a, **k: pytest.fail("asked again"))
+    monkeypatch.setattr(SqlQa, "metrics", (*SqlQa.metrics, "word_overlap", "repetition"))
+    out = done.out.with_name("eval-3")
+    card = list(evaluate_runs(list(tiny_runs.values()), out=out, **SMALL))[-1]["scorecard"]
+    for ours, theirs in zip(card.variants, done.card.variants, strict=True):
+        assert ours.metrics["word_overlap"].n == 8
+        assert {name: ours.metrics[name] for name in theirs.metrics} == theirs.metrics
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from ftkit.eval import _answers
+from ftkit.eval._evaluate import evaluate_runs
+from ftkit.recipes.sql_qa import SqlQa
+from killed import dies_at_touch
+
+out, runs, moments = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
+_answers.LEAST = _answers.MOST = 3  # more batches to die between
+for moment in moments:
+    child = os.fork()
+    if not child:
+        if moment:
+            dies_at_touch(out.parent, moment)
+        kept = (out.parent / ".outcomes").glob("*.jsonl")
+        before = sum(file.read_bytes().count(b"\\n") - 1 for file in kept)
+        made = _answers.generate
+        asked = []
+        _answers.generate = lambda *a, **k: asked.extend(a[1]) or made(*a, **k)
+        for _ in evaluate_runs([Path(run) for run in runs], out=out, limit=8, shots=2):
+            pass
+        print(json.dumps([before, len(asked)]), flush=True)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == (-signal.SIGKILL if moment else 0), (moment, status)
+"""
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_killed_again_and_again_goes_on(done, tiny_runs, tmp_path):
+    """SIGKILL before the n-th file is touched, for several n; the last try asks only the rest."""
+    out, runs = tmp_path / "eval", json.dumps([str(run) for run in tiny_runs.values()])
+    told = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), runs, json.dumps([2, 3, 9, 14, 0])],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
+        env=os.environ | {"PYTHONPATH": f".{os.pathsep}tests"},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    before, asked = json.loads(told.stdout)
+    assert before > 8
+    assert asked == 48 - before
+    for ours, theirs in zip(*(
+        (folder / "answers.jsonl").read_text().splitlines() for folder in (out, done.out)
+    ), strict=True):  # fmt: skip
+        found, wanted = (json.loads(line)["variants"] for line in (ours, theirs))
+        assert [each["reply"] for each in found.values()] == [
+            each["reply"] for each in wanted.values()
+        ]
 
 
 def test_a_stopped_evaluation_goes_on_to_the_same_card(done, tiny_runs, tmp_path):

@@ -130,6 +130,7 @@ def test_a_busy_machine_does_not_make_a_query_late(database):
 def test_each_wall_holds_alone(database):
     guard = _Guard(str(database))
     guard.connection.set_authorizer(None)
+    assert guard.connection.execute("PRAGMA query_only").fetchone() == (1,)
     assert guard.run("DELETE FROM person", 1, 9)["failure"] == (
         "error: attempt to write a readonly database"
     )

@@ -1,21 +1,40 @@
 """Error bars and verdicts: known values, and what they promise, proved by simulation."""
 
+import importlib.util
+import json
 import math
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ftkit.eval._bounds import Z, errors, tango, wilson
 from ftkit.eval._statistics import (
     Difference,
-    Resamples,
     differences,
     fold,
     holm,
     intervals,
     mcnemar,
     verdict,
-    wilson,
 )
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(name: str) -> Any:
+    """Load a script of bench/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bars = load("error_bars")
 
 
 def test_wilson_agrees_with_published_values():
@@ -39,26 +58,51 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_resamples_are_the_same_for_every_score_and_in_every_chunk(monkeypatch):
-    scores = np.random.default_rng(1).random((50, 2))
-    scores[:, 1] = scores[:, 0] + 1
-    whole = Resamples(50, seed=3, resamples=400).means(scores)
-    assert whole[:, 1] - whole[:, 0] == pytest.approx(np.ones(400), abs=1e-6)
-    assert whole.std(axis=0) == pytest.approx(scores.std(axis=0) / math.sqrt(50), rel=0.1)
-    monkeypatch.setattr("ftkit.eval._statistics.CHUNK", 50 * 7)
-    chunks = Resamples(50, seed=3, resamples=400).means(scores)
-    assert chunks.shape == (400, 2)
-    assert chunks.mean() == pytest.approx(whole.mean(), abs=0.02)
+def test_tangos_ends_are_where_its_score_test_ends():
+    for a, b, n in [(12, 2, 44), (0, 8, 50), (30, 55, 300)]:
+        low, high = (float(end[0]) for end in tango(*np.array([[a], [b], [n]], dtype=float)))
+        assert low < (a - b) / n < high
+        for end in (low, high):
+            assert score(a, b, n, end) == pytest.approx(Z, abs=1e-4)
+    (low,), (high,) = tango(*np.array([[0.0], [0.0], [50.0]]))
+    assert (low, high) == pytest.approx((-Z * Z / (50 + Z * Z), Z * Z / (50 + Z * Z)))
+
+
+def score(a, b, n, apart):
+    """Compute Tango's statistic with the likeliest share found by search."""
+    q = np.linspace(max(0, -apart) + 1e-9, (1 - abs(apart)) / 2 + max(0, -apart), 100_001)
+    rest = 1 - 2 * q - apart
+    with np.errstate(divide="ignore", invalid="ignore"):
+        likely = a * np.log(q + apart) + b * np.log(q) + (n - a - b) * np.log(rest)
+    best = q[np.nanargmax(likely)]
+    return abs(a - b - n * apart) / math.sqrt(n * (2 * best + apart * (1 - apart)))
+
+
+def test_a_bootstrap_widens_students_t_where_it_must(monkeypatch):
+    rng = np.random.default_rng(1)
+    scores_NK = np.stack([rng.normal(0, 1, 200), np.zeros(200), rng.normal(5, 2, 200)], axis=1)
+    scores_NK[:2, 1] = 1.0, 0.5  # hardly an item differs: resamples without any are common
+    scores_NK[150:, 2] = np.nan
+    plain = [np.nanstd(x, ddof=1) / math.sqrt(np.isfinite(x).sum()) for x in scores_NK.T]
+    found = errors(scores_NK, 3, 4000)
+    assert found / plain == pytest.approx([1.0, 3.0, 1.0], abs=0.05)
+    monkeypatch.setattr("ftkit.eval._bounds.CHUNK", 200 * 7)
+    assert errors(scores_NK, 3, 4000) == pytest.approx(found, rel=0.03)
+    skewed = rng.lognormal(0, 1.5, (60, 1))
+    assert errors(skewed, 3, 4000) > 1.1 * skewed.std(ddof=1) / math.sqrt(60)
 
 
 def test_an_item_without_a_score_is_left_out():
     first, second = [1.0, 0.0, None, 1.0], [None, None, None, None]
-    known, none = intervals([first, second], seed=0)
+    known, none = intervals([fold([first]), fold([second])], seed=0)
     assert (known.mean, known.n) == (pytest.approx(2 / 3), 3)
     assert (known.low, known.high) == pytest.approx(wilson(2, 3))
     assert (none.mean, none.low, none.n) == (None, None, 0)
-    assert differences([first, second], [(0, 1)], seed=0) == [None]
-    assert intervals([[], []], seed=0)[0].n == 0
+    assert differences([fold([first]), fold([second])], [(0, 1)], seed=0) == [None]
+    assert intervals([fold([[]])], seed=0)[0].n == 0
+    third = [0.5, 0.25, 0.5, None]
+    (apart,) = differences([fold([first]), fold([third])], [(0, 1)], seed=0)
+    assert (apart.n, apart.difference) == (2, pytest.approx(0.125))
 
 
 def test_a_difference_is_paired():
@@ -68,15 +112,39 @@ def test_a_difference_is_paired():
     b[:10] = 0.0
     a = b.copy()
     a[:10] = 1.0
-    (found,) = differences([list(a), list(b)], [(0, 1)], seed=0)
+    (found,) = differences([fold([a]), fold([b])], [(0, 1)], seed=0)
     assert found.difference == pytest.approx(0.05)
-    assert 0.02 <= found.low < 0.05 < found.high <= 0.085
+    assert 0.02 <= found.low < 0.05 < found.high <= 0.095
     assert found.p == mcnemar(10, 0)
     assert verdict(found, found.p, lower_is_better=False) == "a better"
     assert verdict(found, found.p, lower_is_better=True) == "b better"
-    (same,) = differences([list(a), list(a)], [(0, 1)], seed=0)
-    assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+    (same,) = differences([fold([a]), fold([a])], [(0, 1)], seed=0)
+    assert (same.difference, same.p) == (0.0, 1.0)
+    assert (same.low, same.high) == pytest.approx((-0.0188, 0.0188), abs=1e-4)
     assert verdict(same, same.p, lower_is_better=False) == "tie"
+
+
+def test_a_few_items_cannot_make_a_graded_difference_sure():
+    """Five equal differences have no spread; a sign test of five cannot go below 2 in 32."""
+    for n in (1, 2, 5):
+        (found,) = differences([fold([[0.75] * n]), fold([[0.5] * n])], [(0, 1)], seed=0)
+        assert found.p == min(1.0, 2.0 ** (1 - n))
+        assert verdict(found, found.p, lower_is_better=False) == "tie"
+
+
+def test_what_can_be_detected_is_what_power_is_stated_for():
+    rng = np.random.default_rng(3)
+    right_NK = (rng.random((320, 2)) < 0.7).astype(float)
+    graded_NK = rng.random((320, 2))
+    for table_NK in (right_NK, graded_NK):
+        (found,) = differences([fold([x]) for x in table_NK.T], [(0, 1)], seed=0)
+        for comparisons in (1, 200):
+            least = found.detectable(comparisons)
+            assert found.power(least, comparisons) == pytest.approx(0.8, abs=1e-6)
+        assert found.detectable(200) > 1.4 * found.detectable()
+    (same,) = differences([fold([right_NK[:, 0]])] * 2, [(0, 1)], seed=0)
+    assert same.detectable() == pytest.approx(6 / 320), "five items on one side are never enough"
+    assert mcnemar(5, 0) > 0.05 > mcnemar(6, 0)
 
 
 @pytest.mark.parametrize(
@@ -95,44 +163,75 @@ def test_a_tie_is_by_rule(low, high, p, word):
 
 
 def test_seeds_fold_item_by_item():
-    scores, spread = fold([[1.0, 0.0, 1.0, None], [1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]])
-    assert scores == [1.0, pytest.approx(1 / 3), pytest.approx(1 / 3), None]
-    assert spread == pytest.approx(np.std([2 / 3, 2 / 3, 1 / 3], ddof=1))
-    assert fold([[1.0, None]]) == ([1.0, None], None)
+    found = fold([[1.0, 0.0, 1.0, None], [1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]])
+    assert found.means_N == pytest.approx([1.0, 1 / 3, 1 / 3, math.nan], nan_ok=True)
+    assert found.spread == pytest.approx(np.std([2 / 3, 2 / 3, 1 / 3], ddof=1))
+    alone = fold([[1.0, None]])
+    assert (alone.spread, alone.parts, alone.moved) == (None, (), False)
 
 
-@pytest.mark.parametrize("n", [100, 300])
-def test_two_draws_of_one_variant_are_called_different_in_one_case_of_twenty(n):
-    rng = np.random.default_rng(2)
-    chance_N = rng.beta(1, 1, n)
-    runs = 1500
-    a_NK = (rng.random((n, runs)) < chance_N[:, None]).astype(float)
-    b_NK = (rng.random((n, runs)) < chance_N[:, None]).astype(float)
-    pairs = [(run, runs + run) for run in range(runs)]
-    found = differences([*a_NK.T, *b_NK.T], pairs, seed=2)
-    called = [verdict(item, item.p, lower_is_better=False) != "tie" for item in found]
-    assert np.mean(called) <= 0.058
-    covered = [item.low <= 0 <= item.high for item in found]
-    assert 0.935 <= np.mean(covered) <= 0.97
+def test_what_seeds_add_is_the_analysis_of_variance():
+    """Seeds that shift every item alike add all their variance; what items do to them adds none."""
+    shift = np.array([0.1, -0.1, 0.3])
+    items = np.random.default_rng(4).random(50)
+    ((variance, freedom),) = fold([items + one for one in shift]).parts
+    assert (variance, freedom) == (pytest.approx(shift.var(ddof=1) / 3), 2)
+    chance = np.random.default_rng(5).random((3, 4000))
+    assert fold(list(chance)).parts[0][0] < 1e-4
+    agree = fold([[1.0, 0.0, 1.0]] * 3)  # every seed answers alike: right/wrong scores again
+    (found,) = intervals([agree], seed=0)
+    assert (found.low, found.high) == pytest.approx(wilson(2, 3))
 
 
-def test_intervals_cover_and_a_real_difference_is_found():
-    rng = np.random.default_rng(7)
-    n, runs = 500, 600
-    right_NK = (rng.random((n, runs)) < 0.8).astype(float)
-    covered = [found.low <= 0.8 <= found.high for found in intervals(list(right_NK.T), seed=7)]
-    assert 0.935 <= np.mean(covered) <= 0.975
-    # Bits per byte, skewed: the bootstrap covers a little less than it says.
-    bits_NK = rng.exponential(1.0, (n, runs))
-    covered = [found.low <= 1.0 <= found.high for found in intervals(list(bits_NK.T), seed=7)]
-    assert 0.93 <= np.mean(covered) <= 0.965
-    # 10 points between variants that agree on most items: found nearly always at n = 500.
-    lost_NK = right_NK * (rng.random((n, runs)) >= 0.15) + (1 - right_NK) * (
-        rng.random((n, runs)) < 0.1
-    )
-    pairs = [(run, runs + run) for run in range(runs)]
-    called = [
-        verdict(found, found.p, lower_is_better=False)
-        for found in differences([*right_NK.T, *lost_NK.T], pairs, seed=7)
-    ]
-    assert np.mean([word == "a better" for word in called]) > 0.99
+def test_a_share_ends_at_its_bounds():
+    scores = [1.0] * 60 + [0.5]
+    whole, share = (intervals([fold([scores])], 0, share)[0] for share in (False, True))
+    assert whole.high > 1.0 == share.high
+    assert share.low == whole.low
+
+
+@pytest.mark.parametrize("n", [100, 300, 1000])
+@pytest.mark.parametrize("kind", list(bars.KINDS)[:3])
+def test_right_or_wrong_scores_keep_what_is_promised(kind: str, n: int):
+    """Near the edge Wilson's interval covers 96.6 % at n = 100, as answers are whole numbers."""
+    runs = 5000 if n == 100 else 1000
+    keeps(bars.averaged(bars.simulate, kind, n, runs=runs), kind, luck=0.0 if n == 100 else 0.007)
+
+
+@pytest.mark.parametrize("kind", list(bars.KINDS)[3:])
+def test_graded_scores_keep_what_is_promised(kind: str):
+    keeps(bars.simulate(kind, 100, 1000), kind, luck=0.007)
+
+
+def test_seeds_are_no_items():
+    """An interval that forgets the seeds covers far too little; both parts together cover."""
+    found = bars.simulate_seeds(3, 100, 0.07, 500)
+    assert found["items"] < 0.8
+    assert 0.93 <= found["mean"] <= 0.985
+    assert 0.93 <= found["covered"] <= 0.99
+    assert found["called"] <= 0.058
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", bars.SIZES)
+@pytest.mark.parametrize("kind", list(bars.KINDS))
+def test_five_thousand_runs(kind: str, n: int):
+    keeps(bars.averaged(bars.simulate, kind, n, runs=5000), kind)
+
+
+def test_the_figures_shown_are_of_five_thousand_runs_and_keep_the_bounds():
+    kept = json.loads((ROOT / "results" / "bench" / "statistics.json").read_text())
+    assert (kept["runs"], kept["seed"]) == (5000, bars.SEED) == (5000, 7)
+    cells = [cell for cell in kept["figures"] if "kind" in cell]
+    assert {(cell["kind"], cell["n"]) for cell in cells} == {*product(bars.KINDS, bars.SIZES)}
+    for cell in cells:
+        keeps(cell, cell["kind"])
+
+
+def keeps(found: dict[str, float], kind: str, luck: float = 0.0) -> None:
+    """Hold a cell to its bounds; `luck` is the standard error of a shorter simulation."""
+    edge = 0.005 if "95 %" in kind else 0.0
+    assert found["called"] <= 0.058 + luck
+    for name in ("covered", "covered_5", "mean"):
+        assert 0.935 - luck <= found[name] <= 0.965 + edge + luck, name
+    assert found["found"] == pytest.approx(found["stated"], abs=0.03 + 2 * luck)

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Everything that users reach: each plug-in, the public names, a metric through evaluate.
 TRIAL = """
-import evaluate, pathlib, ftkit
+import contextlib, evaluate, pathlib, sqlite3, tempfile, ftkit
 from ftkit import catalog
 from ftkit.basemodel import GPT, GPTConfig
 for floor in catalog.EXPORTS:
@@ -21,7 +21,16 @@ for floor in catalog.EXPORTS:
         catalog.load(floor, name)
 home = pathlib.Path(ftkit.catalog.__file__).parent
 place = home if (home / "eval").is_dir() else home.parent
-evaluate.load(str(place / "eval" / "exact_match.py"))
+accuracy = evaluate.load(str(place / "eval" / "execution_accuracy.py"))
+file = pathlib.Path(tempfile.mkdtemp()) / "t.sqlite"
+with contextlib.closing(sqlite3.connect(file)) as connection:
+    connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    connection.commit()
+found = accuracy.compute(
+    predictions=["select A from t", "SELECT 1", "DROP TABLE t"],
+    references=3 * ["SELECT a FROM t"], databases=3 * [str(file)])
+assert found["scores"] == [1.0, 0.0, 0.0], found
+assert found["reasons"][0] == "right" and found["reasons"][2] == "refused: DROP", found
 import ftkit.recipes._sql_world as world
 tables = list(pathlib.Path(world.__file__).parent.glob("*.toml"))
 print("tried", home.resolve(), len(tables) > 0, catalog.names("recipes"))

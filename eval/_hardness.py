@@ -1,4 +1,4 @@
-"""How hard a query is by the rules that Spider publishes with its evaluation (Yu et al. 2018).
+"""How hard a query is by the rules that Spider publishes (Yu et al. 2018), and its clauses.
 
 Three counts decide: clauses (where, group, order, limit, each further table, each "or" and "like"),
 queries within the query, and what comes in numbers (aggregates, columns, conditions, groups). Only
@@ -13,6 +13,19 @@ from sqlglot import exp
 
 LEVELS = ("easy", "medium", "hard", "extra hard")
 NEGATED = (exp.In, exp.Like, exp.Between)
+CLAUSES: tuple[tuple[str, tuple[type[exp.Expr], ...]], ...] = (
+    ("join", (exp.Join,)),
+    ("where", (exp.Where,)),
+    ("group by", (exp.Group,)),
+    ("having", (exp.Having,)),
+    ("order by", (exp.Order,)),
+    ("limit", (exp.Limit,)),
+    ("distinct", (exp.Distinct,)),
+    ("set operation", (exp.SetOperation,)),
+    ("aggregate", (exp.AggFunc,)),
+    ("like", (exp.Like,)),
+    ("between", (exp.Between,)),
+)
 
 
 def hardness(sql: str) -> str:
@@ -40,6 +53,33 @@ def hardness(sql: str) -> str:
     if not nested and ((several > 2 and clauses <= 2) or (clauses == 3 and several <= 2)):
         return "hard"
     return "hard" if clauses <= 1 and not several and nested <= 1 else "extra hard"
+
+
+def clauses(sql: str) -> tuple[str, ...]:
+    """Return which clauses a query uses, in a fixed order.
+
+    Args:
+        sql: a query in SQLite's dialect.
+
+    Raises:
+        sqlglot.errors.SqlglotError: when it cannot be read.
+
+    >>> clauses("SELECT name FROM t WHERE age > (SELECT avg(age) FROM t)")
+    ('subquery', 'where', 'aggregate')
+    """
+    tree = sqlglot.parse_one(sql, read="sqlite")
+    branches = 1 + sum(1 for _ in tree.find_all(exp.SetOperation))
+    inner = sum(1 for _ in tree.find_all(exp.Select)) > branches
+    named = [name for name, kinds in CLAUSES if tree.find(*kinds) is not None]
+    return (("subquery",) if inner else ()) + tuple(named)
+
+
+def parts(sql: str) -> tuple[str, tuple[str, ...]]:
+    """Return hardness and clauses of a gold query, "" and none for what cannot be read."""
+    try:
+        return hardness(sql), clauses(sql)
+    except (sqlglot.errors.SqlglotError, RecursionError):
+        return "", ()
 
 
 def _clauses(tree: exp.Expr) -> int:

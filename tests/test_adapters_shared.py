@@ -1,0 +1,112 @@
+"""What prompts begin with: found, read once, and without a change to any text."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ftkit.adapters import _decode, _shared
+from ftkit.adapters._shared import shared
+from ftkit.adapters._variant import open_variant
+from ftkit.basemodel.generate import generate
+from ftkit.catalog import names
+from tests import small
+
+SHOTS, SCHEMAS = list(range(20, 60)), [list(range(start, start + 30)) for start in (70, 120, 170)]
+# Three schemas behind the same examples, each asked about six times; one prompt of its own.
+PROMPTS = [
+    SHOTS + schema + [200 + n, *range(210, 212 + n % 4)] for schema in SCHEMAS for n in range(6)
+]
+PROMPTS += [[*range(230, 300)], [5], SHOTS[:20]]
+
+
+def read(monkeypatch: pytest.MonkeyPatch, model: Any) -> list[int]:
+    """Count the tokens that a model reads from now on, pads among them."""
+    sizes: list[int] = []
+    forward = model.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        sizes.append(kwargs["position_ids"].numel())
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model, "forward", counted)
+    return sizes
+
+
+def test_the_cut_that_saves_most_is_found() -> None:
+    sizes = shared(PROMPTS)
+    assert sizes[:18] == [70] * 18
+    # Of the others as much is read beforehand as leaves a rest like the longest of those.
+    assert sizes[18:] == [70 - 6, 0, 20 - 6]
+    heads = sorted({tuple(row[:size]) for row, size in zip(PROMPTS, sizes, strict=True)})
+    assert shared(heads) == [0] * 6, "80 tokens more are not worth a call"
+    assert shared([[1, 2, 3]]) == [0]
+    assert shared([[*range(400)]] * 2) == [399, 399], "the last token is left to read"
+
+
+@pytest.mark.parametrize("worth", [1, 10**9])
+def test_each_beginning_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: int
+) -> None:
+    monkeypatch.setattr(_shared, "WORTH", worth)
+    variant = open_variant(small.base(tmp_path))
+    assert variant.decoder.explicit
+    sizes = read(monkeypatch, variant.model)
+    generate(variant.decoder, PROMPTS[:18], max_new_tokens=1, stop=(), pad=2)
+    # The examples, then a schema each, then the questions of 3 to 6 tokens: or all of 73 to 76.
+    assert sizes == ([40, 3 * 30, 18 * 6] if worth == 1 else [18 * 76])
+
+
+@pytest.mark.parametrize("method", ["base", *names("adapters")])
+def test_sharing_changes_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    base = small.base(tmp_path / "base")
+    if method != "base":
+        small.tuned(tmp_path / "run", base, method, small.Counting(epochs=1.0))
+    variant = open_variant(tmp_path / "run" if method != "base" else base)
+    plan = {"max_new_tokens": 24, "stop": range(0, 320, 12), "pad": variant.pad, "batch_size": 99}
+    monkeypatch.setattr(_shared, "WORTH", 10**9)
+    apart = generate(variant.decoder, PROMPTS, **plan)
+    monkeypatch.setattr(_shared, "WORTH", 1)
+    monkeypatch.setattr(_decode, "READ", 7)
+    assert generate(variant.decoder, PROMPTS, **plan) == apart
+    assert len({len(reply.ids) for reply in apart}) > 3, "rows end unevenly"
+
+
+def test_a_beginning_of_one_token_beside_none_is_no_nan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_shared, "WORTH", 1)
+    decoder = open_variant(small.base(tmp_path)).decoder
+    rows = [[30, 31], [30, 32], [40]]
+    assert shared(rows) == [1, 1, 0]
+    with torch.inference_mode():
+        logits_BV, memory = decoder._prompt(rows, 1)
+        assert memory.mask_BK.shape == (3, 2)
+        for logits_V, row in zip(logits_BV, rows, strict=True):
+            own_TV = decoder.inner(torch.tensor([row])).logits[0]
+            torch.testing.assert_close(logits_V, own_TV[-1], rtol=0, atol=2e-4)
+
+
+def test_logits_behind_a_shared_beginning_are_the_models_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Learned positions would show a row that stands one place off; rotary ones would not."""
+    monkeypatch.setattr(_shared, "WORTH", 1)
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    shape = {"vocab_size": 320, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128}
+    model = GPT2LMHeadModel(GPT2Config(**shape, initializer_range=0.3)).eval()
+    model.save_pretrained(tmp_path)
+    small.tokenizer(None).save_pretrained(tmp_path)
+    decoder = open_variant(tmp_path).decoder
+    with torch.inference_mode():
+        logits_BV, memory = decoder._prompt(PROMPTS, 2)
+        step_BV, _ = decoder.step(torch.full((len(PROMPTS), 1), 9), memory)
+        for row, prompt in enumerate(PROMPTS):
+            own_TV = model(torch.tensor([[*prompt, 9]])).logits[0]
+            torch.testing.assert_close(logits_BV[row], own_TV[-2], rtol=0, atol=2e-4)
+            torch.testing.assert_close(step_BV[row], own_TV[-1], rtol=0, atol=2e-4)

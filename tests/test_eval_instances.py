@@ -1,0 +1,303 @@
+"""Refilled databases: what they keep, wrong queries that they find out, right ones they spare."""
+
+import contextlib
+import gc
+import importlib
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftkit.eval._instances import Instances
+from ftkit.eval._mentions import Constant, mentions
+from ftkit.eval._normal import normal
+from ftkit.eval._sql import Sql
+from ftkit.eval._ties import ends, readings
+from ftkit.eval._verdict import Judge
+
+ROOT = Path(__file__).parent.parent
+SPIDER = ROOT.parent / "shared" / "data" / "sql_qa" / "spider"
+SCHEMA = """
+CREATE TABLE ship (id INTEGER PRIMARY KEY, name TEXT, kind TEXT, tons INTEGER, built TEXT,
+    speed REAL, note TEXT, steam INTEGER CHECK (steam IN (0, 1)), code TEXT UNIQUE NOT NULL);
+CREATE TABLE crew (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, age INTEGER,
+    ship_id INTEGER REFERENCES ship (id), chief INTEGER REFERENCES crew (id));
+CREATE TABLE voyage (ship_id INTEGER REFERENCES ship, port TEXT, year INTEGER,
+    PRIMARY KEY (ship_id, port));
+CREATE TABLE port (town TEXT, country TEXT);
+CREATE TABLE bare (a INTEGER, b TEXT);
+CREATE INDEX by_age ON crew (age);
+CREATE VIEW old AS SELECT * FROM crew WHERE age > 60;
+INSERT INTO ship VALUES (1, 'Sea Rose', 'tug', 900, '1950-03-04', 12.5, NULL, 1, 'a1'),
+    (2, 'Albatross', 'ferry', 2000, '1961-11-30', 18.25, 'fast', 0, 'b2'),
+    (3, 'Kraken', 'liner', 3100, '1972-07-15', 21.0, NULL, 0, 'c3');
+INSERT INTO crew VALUES (1, 'Ann', 31, 1, NULL), (2, 'Bob', 45, 2, 1), (3, 'Cid', 52, 3, 1);
+INSERT INTO voyage VALUES (1, 'Oslo', 1990), (2, 'Rome', 1991), (3, 'Oslo', 1992);
+INSERT INTO port VALUES ('Oslo', 'Norway'), ('Rome', 'Italy');
+"""
+TRAPS = {  # gold, and what returns the same rows on the file alone
+    "WHERE lost": ("SELECT name FROM ship WHERE tons > 500", "SELECT name FROM ship"),
+    "a condition lost": (
+        "SELECT name FROM crew WHERE age > 40 AND name LIKE '%o%'",
+        "SELECT name FROM crew WHERE name LIKE '%o%'",
+    ),
+    "OR for AND": (
+        "SELECT name FROM ship WHERE kind = 'tug' AND tons = 900",
+        "SELECT name FROM ship WHERE kind = 'tug' OR tons = 900",
+    ),
+    "the wrong join column": (
+        "SELECT crew.name, ship.name FROM crew JOIN ship ON crew.ship_id = ship.id",
+        "SELECT crew.name, ship.name FROM crew JOIN ship ON crew.id = ship.id",
+    ),
+    "the join lost": (
+        "SELECT voyage.port FROM voyage JOIN port ON voyage.port = port.town",
+        "SELECT port FROM voyage",
+    ),
+    "COUNT(*) for COUNT(DISTINCT)": (
+        "SELECT count(DISTINCT name) FROM crew",
+        "SELECT count(*) FROM crew",
+    ),
+    "COUNT of what is NULL": ("SELECT count(note) FROM ship", "SELECT 1"),
+    ">= for >": ("SELECT name FROM crew WHERE age > 40", "SELECT name FROM crew WHERE age >= 40"),
+    "< for <=": (
+        "SELECT name FROM ship WHERE tons <= 999",
+        "SELECT name FROM ship WHERE tons < 999",
+    ),
+    "BETWEEN without its ends": (
+        "SELECT port FROM voyage WHERE year BETWEEN 1989 AND 1993",
+        "SELECT port FROM voyage WHERE year > 1989 AND year < 1993",
+    ),
+    "LIMIT for ties": (
+        "SELECT name FROM crew WHERE age = (SELECT max(age) FROM crew)",
+        "SELECT name FROM crew ORDER BY age DESC LIMIT 1",
+    ),
+    "DISTINCT lost": ("SELECT DISTINCT kind FROM ship", "SELECT kind FROM ship"),
+    "DISTINCT too many": ("SELECT name FROM crew", "SELECT DISTINCT name FROM crew"),
+    "AVG for MAX over one row": (
+        "SELECT max(age) FROM crew WHERE name = 'Bob'",
+        "SELECT avg(age) FROM crew WHERE name = 'Bob'",
+    ),
+    "the constant itself": ("SELECT count(*) FROM ship", "SELECT 3"),
+    "the wrong constant": (
+        "SELECT name FROM ship WHERE kind = 'barge'",
+        "SELECT name FROM ship WHERE kind = 'canoe'",
+    ),
+    "unrelated, both empty": (
+        "SELECT name FROM crew WHERE age > 90",
+        "SELECT town FROM port WHERE country = 'Peru'",
+    ),
+    "a table that is empty": ("SELECT a FROM bare", "SELECT b FROM bare"),
+    "UNION ALL": (
+        "SELECT name FROM ship UNION SELECT name FROM crew",
+        "SELECT name FROM ship UNION ALL SELECT name FROM crew",
+    ),
+    "order of another column": (
+        "SELECT name FROM crew ORDER BY age",
+        "SELECT name FROM crew ORDER BY name",
+    ),
+    "a group too few": (
+        "SELECT kind, built, count(*) FROM ship GROUP BY kind, built",
+        "SELECT kind, built, count(*) FROM ship GROUP BY kind",
+    ),
+    "equal to the average": (
+        "SELECT name FROM crew WHERE age > (SELECT avg(age) FROM crew)",
+        "SELECT name FROM crew WHERE age >= (SELECT avg(age) FROM crew)",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("instances") / "fleet #1.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(SCHEMA)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sql():
+    worker = Sql()
+    yield worker
+    worker.close()
+
+
+def rows(path: Path, query: str) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_wrong_query_that_agrees_by_luck_is_found_out(sql, fleet, trap, seed):
+    gold, wrong = TRAPS[trap]
+    alone = Judge(sql, normal).verdict(wrong, gold, fleet)
+    assert alone.right or alone.reason.startswith("gold empty"), alone.reason
+    verdict = Judge(sql, normal, Instances(4, seed)).verdict(wrong, gold, fleet)
+    assert verdict.right is False
+    assert verdict.reason.startswith("by luck: on other values ")
+    assert verdict.once is not alone.reason.startswith("gold empty")
+
+
+def dump(path: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_one_seed_gives_the_same_rows_and_another_does_not(fleet):
+    gold = "SELECT name FROM crew WHERE age > 40"
+    kept = [Instances(2, seed) for seed in (5, 5, 6)]
+    one, same, other = ([dump(path) for path in made.of(fleet, gold)] for made in kept)
+    assert one == same
+    assert not set(map(tuple, one)) & set(map(tuple, other))
+    assert one[0] != one[1]
+    assert kept[0].of(fleet, gold) is kept[0].of(fleet, gold)
+    assert kept[0].of(fleet, gold) != kept[0].of(fleet, "SELECT name FROM crew WHERE age > 41")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_types_keys_checks_and_constants_are_kept(fleet, seed):
+    before = fleet.read_bytes()
+    gold = (
+        "SELECT 1 FROM ship, crew WHERE kind = 'barge' AND tons >= 77 AND speed < 3.5"
+        " AND crew.name LIKE 'x%z' AND built > \"1980-01-01\" AND age IN (17, 18)"
+    )
+    made = Instances(2, seed)
+    for path in made.of(fleet, gold):
+        assert rows(path, "PRAGMA foreign_key_check") == []
+        assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+        for table in ("ship", "crew", "voyage", "port", "bare"):
+            assert rows(path, f"SELECT count(*) FROM {table}")[0][0] >= 8, table
+            schema = f"SELECT sql FROM sqlite_master WHERE name = '{table}'"
+            assert rows(path, schema) == rows(fleet, schema)
+        kinds = "SELECT DISTINCT {0} FROM ship"
+        types = ", ".join(f"typeof({c})" for c in ("id", "name", "tons", "built", "speed", "steam"))
+        assert rows(path, kinds.format(types)) == rows(fleet, kinds.format(types))
+        assert rows(path, "SELECT count(*) FROM ship WHERE note IS NULL")[0][0]
+        assert rows(path, "SELECT count(*) FROM ship WHERE date(built) IS NULL") == [(0,)]
+        assert rows(path, "SELECT name FROM sqlite_master WHERE name IN ('by_age', 'old')")[1:]
+        for test in ("kind = 'barge'", "tons = 77", "tons = 76", "speed = 3.5", "speed < 3.5"):
+            assert rows(path, f"SELECT count(*) FROM ship WHERE {test}")[0][0], test
+        assert rows(path, "SELECT count(*) FROM crew WHERE name LIKE 'x%z'")[0][0]
+        assert {17, 18} <= {age for (age,) in rows(path, "SELECT age FROM crew")}
+    assert fleet.read_bytes() == before
+    folder = path.parent
+    del made
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_joins_that_no_key_declares_find_partners(fleet):
+    made = Instances(4, 0)
+    gold = "SELECT voyage.year FROM voyage JOIN port ON voyage.port = port.town"
+    assert all(rows(path, gold) for path in made.of(fleet, gold))
+    side = "SELECT town FROM port EXCEPT SELECT port FROM voyage"
+    assert any(rows(path, side) for path in made.of(fleet, gold))
+
+
+def test_what_cannot_be_copied_has_no_instances(fleet, tmp_path):
+    (tmp_path / "none.sqlite").write_text("no database, but longer than its header " * 9)
+    assert Instances(2, 0).of(tmp_path / "none.sqlite", "SELECT 1") == []
+    with contextlib.closing(sqlite3.connect(tmp_path / "odd.sqlite")) as connection:
+        connection.executescript(
+            """CREATE TABLE "a ""b" ("x y" TEXT, g AS (length("x y")), FOREIGN KEY ("x y")
+                REFERENCES gone (z)); CREATE VIEW v AS SELECT * FROM missing;
+            CREATE TRIGGER t AFTER INSERT ON "a ""b" BEGIN DELETE FROM "a ""b"; END;
+            INSERT INTO "a ""b" VALUES (char(55296)); CREATE TABLE c (n INTEGER PRIMARY KEY);
+            INSERT INTO c VALUES (9223372036854775807), (-9223372036854775808);
+            CREATE TABLE d (blob BLOB, number REAL); INSERT INTO d VALUES (x'00', 9e999);"""
+        )
+    made = Instances(3, 0)
+    for path in made.of(tmp_path / "odd.sqlite", 'SELECT "x y" FROM "a ""b"'):
+        assert rows(path, 'SELECT count(*) FROM "a ""b"')[0][0] >= 8
+        assert rows(path, "SELECT count(*) FROM c")[0][0] >= 8
+
+
+def test_a_query_is_read_for_constants_and_joins():
+    schema = {"t": {"a", "b"}, "u": {"a", "c"}}
+    told = mentions(
+        'SELECT x.a FROM t AS x JOIN u ON x.a = u.a WHERE b = "Oslo" AND c BETWEEN -3 AND 4.5'
+        " AND b LIKE '%x' AND b IN (SELECT c FROM u) AND count(*) > 7",
+        schema,
+    )
+    assert set(told.constants) == {
+        *((("t", "b"), Constant("Oslo")), (("u", "c"), Constant(-3)), (("u", "c"), Constant(4.5))),
+        (("t", "b"), Constant("%x", pattern=True)),
+    }
+    assert set(told.joins) == {(("t", "a"), ("u", "a")), (("t", "b"), ("u", "c"))}
+    shared = mentions("SELECT b FROM t JOIN u USING (a) UNION SELECT c FROM u", schema)
+    assert set(shared.joins) == {(("t", "a"), ("u", "a")), (("t", "b"), ("u", "c"))}
+    assert mentions("SELECT ((", schema) == mentions("", schema)
+
+
+@pytest.mark.parametrize(
+    ("gold", "high"),
+    [
+        ("SELECT a FROM t ORDER BY b", "SELECT a FROM t ORDER BY b, 1 DESC"),
+        ("SELECT a, b FROM t LIMIT 3", "SELECT a, b FROM t ORDER BY 1 DESC, 2 DESC LIMIT 3"),
+        (
+            "SELECT a, b, COUNT(*) AS n FROM t GROUP BY a ORDER BY n LIMIT 1",
+            "SELECT a, MAX(b), COUNT(*) AS n FROM t GROUP BY a"
+            " ORDER BY n, 1 DESC, 2 DESC, 3 DESC LIMIT 1",
+        ),
+        (
+            "SELECT a FROM t WHERE b = (SELECT c FROM u ORDER BY d LIMIT 1)",
+            "SELECT a FROM t WHERE b = (SELECT c FROM u ORDER BY d, 1 DESC LIMIT 1)",
+        ),
+        ("SELECT LOWER(a), SUM(b) FROM t GROUP BY LOWER(a)", None),
+    ],
+)
+def test_ties_are_broken_both_ways(gold, high):
+    columns = gold.partition("FROM")[0].count(",") + 1
+    assert readings(gold, columns)[1] == (high or gold)
+
+
+def test_what_is_chance_for_good_has_no_readings():
+    for gold in (
+        "SELECT group_concat(a) FROM t",
+        "SELECT lag(a) OVER (ORDER BY b) FROM t",
+        "SELECT ((",
+    ):
+        assert readings(gold, 1) is None
+    assert ends("abc", "bca") == (3,)
+    assert ends("abc", "abd") == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """Load bench/sql_scorer.py with what lies beside it."""
+    sys.path.insert(0, str(ROOT / "bench"))
+    try:
+        yield importlib.import_module("sql_scorer")
+    finally:
+        sys.path.remove(str(ROOT / "bench"))
+
+
+def wronged(bench, judge: Judge, pairs: list[tuple[str, Path]]) -> list[str]:
+    """List the golds of which an equivalent query is called wrong."""
+    return [
+        f"{query} FOR {gold}: {verdict.reason}"
+        for gold, path in pairs
+        for query in (bench.rewritten(gold), normal(gold))
+        if not (verdict := judge.verdict(query, gold, path)).right
+    ]
+
+
+@pytest.mark.parametrize(
+    "every", [pytest.param(10, id="some"), pytest.param(1, marks=pytest.mark.slow, id="all")]
+)
+def test_golds_of_the_world_agree_with_rewritings_of_themselves(bench, sql, tmp_path, every):
+    from ftkit.recipes._sql_world import databases, items
+
+    files = databases("test", 0, tmp_path)
+    pairs = [(item.sql, files[item.db_id]) for item in items("test", 0, 500)[::every]]
+    # `str` in place of `normal`: no pair is right for its spelling alone.
+    assert wronged(bench, Judge(sql, str, Instances(4, 0)), pairs) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SPIDER.is_dir(), reason="the shared data sets are not here")
+def test_golds_of_spider_agree_with_rewritings_of_themselves(bench, sql, tmp_path):
+    pairs = list(bench.spider(SPIDER, tmp_path))
+    assert len(pairs) == 401
+    assert wronged(bench, Judge(sql, str, Instances(4, 0)), pairs) == []
