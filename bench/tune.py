@@ -238,6 +238,9 @@ def show(out: Path | None, result: dict[str, Any], count: int) -> None:
         method = METHODS[peer][0]
         for name in ("default", "best", "ours"):
             run = one[name]
+            if "failed" in run:
+                table.append([f"{method}, {peer} at its {name}", "failed", "", ""])
+                continue
             who = f"{method}, ours" if name == "ours" else f"{method}, {peer} at its {name}"
             mib = run["peak_memory"] / 2**20
             table.append([who, f"{run['cpu']:.0f}", f"{run['warm']:.1f}", f"{mib:,.0f}"])
