@@ -58,7 +58,7 @@ def test_examples_of_about_a_length_lie_side_by_side() -> None:
 
 
 def test_it_stays_off_where_attention_does_more() -> None:
-    """Gemma 2 bounds its attention scores, which the plain products do not."""
+    """Gemma 2 bounds its attention scores; small ones do not show it, but training makes them grow."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     torch.manual_seed(0)
@@ -71,12 +71,27 @@ def test_it_stays_off_where_attention_does_more() -> None:
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=16,
-            attn_logit_softcapping=0.01,
-            initializer_range=0.5,
-            attn_implementation="eager",
+            attn_logit_softcapping=50.0,
         )
     ).eval()
     for name in (EXPLICIT, APART):
         with attention(model, name, lambda: packed(model)) as used:
             assert not used
             assert model.config._attn_implementation == "eager"
+
+
+def test_it_stays_off_where_the_logits_differ() -> None:
+    """A window is not kept behind no mask; and Falcon has its attention written out itself."""
+    model = small.model(use_sliding_window=True, sliding_window=4, max_window_layers=0)
+    with attention(model, APART, lambda: packed(model)) as used:
+        assert not used
+        assert model.config._attn_implementation == "sdpa"
+    from transformers import FalconConfig, FalconForCausalLM
+
+    other = FalconForCausalLM(
+        FalconConfig(vocab_size=320, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    ).eval()
+    for name in (EXPLICIT, APART):
+        with attention(other, name, lambda: packed(other)) as used:
+            assert not used
+            assert other.config._attn_implementation == "sdpa"
