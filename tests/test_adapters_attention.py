@@ -58,7 +58,7 @@ def test_examples_of_about_a_length_lie_side_by_side() -> None:
 
 
 def test_it_stays_off_where_attention_does_more() -> None:
-    """Gemma 2 bounds its attention scores; small ones do not show it, but training makes them grow."""
+    """Gemma 2 bounds its scores; small ones do not show it, but training makes them grow."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     torch.manual_seed(0)
