@@ -10,7 +10,7 @@ import click
 
 from ftkit.config import plain
 from ftkit.errors import FtkitError, Interrupted
-from ftkit.runs import Run
+from ftkit.runs import Run, fingerprint
 
 from ._work import begin, going_on
 
@@ -104,12 +104,18 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
     """Say whether a variant of a series is there and done.
 
     Raises:
-        FtkitError: when what is there was made with other settings.
+        FtkitError: when what is there was made with other settings, or on another base.
     """
     run = Run(out)
     if not (run.inner / "done").is_file():
         return False
     _same(run, settings)
+    base = Path(settings["options"]["base"])
+    if base.is_dir() and fingerprint(base) != run.settings["base"]["fingerprint"]:
+        raise FtkitError(
+            f"{base} is no longer the base that {run.path} was made on: choose another --out, or "
+            "take that folder away"
+        )
     return True
 
 

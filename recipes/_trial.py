@@ -83,7 +83,7 @@ def trial(
         )  # fmt: skip
         where, total = work.device.torch_device, work.plan.steps
         best = [weight.detach().clone() for weight in work.weights.values()]
-        ends, places = [clock()], 0
+        ends = [clock()]
         for _ in fit(
             work.model,
             lambda number: work.train(number).to(where),
@@ -98,10 +98,10 @@ def trial(
         number = min(CHECKED, work.held_out.updates)
         with torch.no_grad(), work.device.autocast():
             for update in range(number):
-                batch_loss(work.forward, work.held_out(update).to(where))
+                float(batch_loss(work.forward, work.held_out(update).to(where)))  # waits for a GPU
         check = (clock() - ends[-1]) / number * work.held_out.updates
         step = (ends[-1] - ends[1]) / (len(ends) - 2)
-        places = work.train(0).ids_BT.numel() * tuning.accumulate
+        places = sum(work.train(part).ids_BT.numel() for part in range(tuning.accumulate))
         checks = 1 + math.ceil(total / max(1, math.ceil(total / tuning.checks)))
         del best
         return Trial(

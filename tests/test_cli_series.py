@@ -101,6 +101,21 @@ def test_a_series_puts_rows_into_tokens_once(base: Path, monkeypatch: pytest.Mon
     )
 
 
+def test_what_was_made_on_another_base_is_not_done(base: Path) -> None:
+    shutil.copytree(base, "base")
+    words = ["--recipe", "sql_qa", "--method", "lora", "--seeds", 2, "--base", "base"]
+    words += ["--data", "sing.jsonl", *QUICK, "--out", "study"]
+    assert tune(*words).exit_code == 0
+    shutil.rmtree("base")
+    small.base(Path("base"), seed=7, max_position_embeddings=512)
+    again = tune(*words)
+    assert again.exit_code == 2
+    assert again.stderr == (
+        "Error: base is no longer the base that study/sql_qa-lora-seed0 was made on: choose "
+        "another --out, or take that folder away\n"
+    )
+
+
 @pytest.mark.slow
 def test_a_series_that_was_stopped_goes_on_where_it_stopped(base: Path) -> None:
     words = ["--recipe", "sql_qa", "--method", "lora", "--method", "full", "--base", base]

@@ -33,6 +33,13 @@ def test_it_counts_what_every_method_trains_and_leaves_the_base(base: Path) -> N
     assert fingerprint(base) == mark
 
 
+def test_places_are_those_of_all_parts_of_an_update(base: Path) -> None:
+    """Three rows in two parts: two rows, then one."""
+    tuning = Tuning(batch=384, accumulate=2)
+    said = trial(RECIPE, load("adapters", "lora"), str(base), tuning)
+    assert said.places == 3 * 128
+
+
 def test_it_foretells_the_run(base: Path, tmp_path: Path) -> None:
     said = trial(RECIPE, load("adapters", "lora"), str(base), Tuning(batch=384, checks=4))
     run = small.tuned(tmp_path / "run", base, "lora", RECIPE)
