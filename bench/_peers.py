@@ -1,18 +1,18 @@
 """The peers of bench/tune.py, in a process and an environment of their own: TRL and the Trainer.
 
 Nothing of ftkit is imported here. Prints one line of JSON: processor seconds of the whole process,
-examples a second of the steps after the first, peak memory, and the loss of the held-out rows.
+rows a second of the second half of the steps, peak memory, and the loss of the held-out rows.
 """
 
 import json
-import resource
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-BEGAN = time.process_time(), time.perf_counter()
+from _spent import peak, spent, warm
+
+BEGAN = spent()
 
 import torch  # noqa: E402 (loading it is part of the whole)
 from torch.nn import functional as F  # noqa: E402
@@ -26,11 +26,11 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(asked["base"])
     model = AutoModelForCausalLM.from_pretrained(asked["base"], dtype=torch.float32)
     rows = [json.loads(line) for line in Path(asked["rows"]).read_text().splitlines()]
-    ends: list[tuple[float, float]] = []
+    ends: list[tuple[int, float]] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *args: Any, **named: Any) -> None:
-            ends.append((time.process_time(), time.perf_counter()))
+            ends.append((len(ends) + 1, spent()))
 
     with tempfile.TemporaryDirectory() as folder:
         common = {
@@ -48,15 +48,12 @@ def main() -> None:
         trainer = make(model, tokenizer, rows, common, Clock())
         trainer.train()
         trainer.save_model(folder)
-    cpu, wall = time.process_time() - BEGAN[0], time.perf_counter() - BEGAN[1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    each = (ends[-1][0] - ends[0][0]) / max(1, len(ends) - 1)
     said = {
-        "cpu": cpu,
-        "seconds": wall,
-        "warm": len(rows) / len(ends) / each,
+        "cpu": spent() - BEGAN,
+        "warm": warm(ends, len(rows)),
+        "memory": peak(),
         "steps": len(ends),
-        "peak_memory": peak,
+        "trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "nats": losses(trainer.model, json.loads(Path(asked["held_out"]).read_text())),
     }
     print(json.dumps(said))
@@ -68,6 +65,9 @@ def lora(model: Any, tokenizer: Any, rows: list[Any], settings: Any, clock: Any)
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
+    if settings.get("packing"):  # a packed row cuts what is longer
+        longest = max(len(row["ids"]) for row in rows)
+        settings["max_length"] = max(settings["max_length"], longest)
     config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
     texts = [{name: row[name] for name in ("prompt", "completion")} for row in rows]
     return SFTTrainer(

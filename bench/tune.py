@@ -1,33 +1,39 @@
 """Fine-tuning against the peers at their best: TRL's SFTTrainer by LoRA, transformers' Trainer.
 
     python bench/tune.py --peer-python TRL/bin/python --data rows.jsonl [--rows 3000] [--out F]
+    (a quick look, without a search: --rows 200 --peers trl --tries 1)
 
 A qwen3 of 5.6M parameters, 256 wide, 6 layers, is trained one epoch on the same rows by each, in
 a process of its own. Each peer's settings are searched on SEARCHED rows first; the fastest then
 does the whole run, its default beside it. Rates are in rows a second of processor time, which a
-busy machine does not change: `whole` counts all from the start of Python to the saved result,
-`warm` the steps after the first. The loss of held-out rows is compared pair by pair.
+busy machine does not change, that of compilers included: the ratio counts all from the start of
+Python to the saved result, `warm` the second half of the steps, when all is compiled. Rows that are
+too long for ours are given to nobody. The loss of held-out rows is compared pair by pair, with the
+peer at its fastest and at its default. A run that fails leaves a row that says so.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-BEGAN = time.process_time()
+from _spent import peak, spent, warm
+
+BEGAN = spent()
 
 import torch  # noqa: E402 (loading it is part of the whole)
 from _figures import kept  # noqa: E402
 
+from ftkit.basemodel.device import bfloat16_unit  # noqa: E402
+
 SEARCHED, THREADS, SEED = 192, 1, 0
-PLAIN = {"bf16": False, "gradient_checkpointing": False, "logging_steps": 1000}
+PATIENCE = 3 * 3600  # seconds of the clock after which a run has failed
+PLAIN = {"gradient_checkpointing": False, "logging_steps": 1000}
 ALIKE = {"train_sampling_strategy": "group_by_length"}
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "trl": [
@@ -45,6 +51,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         PLAIN | ALIKE | {"per_device_train_batch_size": 8, "torch_compile": True},
     ],
 }
+KEPT = ("warm", "cpu", "failed")  # of what was searched
 METHODS = {"trl": ("lora", 3e-3), "trainer": ("full", 5e-4)}
 BATCH = 512  # tokens of an update, about as many as 8 rows padded
 
@@ -77,7 +84,7 @@ def base(folder: Path) -> Path:
     raw.mkdir(parents=True)
     write_model(GPT(shape), raw)
     tokenizer.save(raw, shape.max_position_embeddings)
-    plan = Pretrain(base=str(raw), tokens=300_000, batch=4096)
+    plan = Pretrain(base=str(raw), tokens=100_000, batch=4096)
     settings = {"command": "pretrain", "options": {"seed": SEED}, "plan": table(plan)}
     for _ in pretrain(Run.create(folder / "base", settings), plan, documents=texts):
         pass
@@ -104,6 +111,8 @@ def rows(recipe: Any, place: Path, most: int, folder: Path) -> None:
         found = []
         for example in recipe.examples(split)[:most]:
             row = renderer.render(example.messages)
+            if len(row.ids) > recipe.length:
+                continue
             turns = {"prompt": list(example.prompt), "completion": [example.messages[-1]]}
             found.append(turns | {"ids": row.ids, "labels": row.labels})
         if split == "train":
@@ -129,47 +138,51 @@ def ours(asked: dict[str, Any]) -> dict[str, Any]:
     run = Run.create(Path(asked["out"]), {"command": "tune", "method": table(method)})
     ends: list[tuple[int, float]] = []
     for record in tune(run, recipe, method, asked["base"], plan, seed=SEED):
+        if record.get("event") == "plan":
+            planned = record
         if "loss" in record:
-            ends.append((record["step"], time.process_time()))
-    cpu = time.process_time() - BEGAN
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    steps, count = ends[-1][0], len(recipe.examples("train"))
-    each = (ends[-1][1] - ends[0][1]) / max(1, steps - ends[0][0])
+            ends.append((record["step"], spent()))
+    found = {"cpu": spent() - BEGAN, "warm": warm(ends, planned["rows"]["train"]), "memory": peak()}
     held_out = json.loads(Path(asked["held_out"]).read_text())
     nats = open_variant(run.path).nll(held_out)
-    return {
-        "cpu": cpu, "warm": count / steps / each, "steps": steps, "peak_memory": peak, "nats": nats,
-    }  # fmt: skip
+    counts = {"steps": ends[-1][0], "trained": planned["trainable_params"]}
+    return found | counts | {"nats": nats}
 
 
 def measured(command: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
-    """Run one variant in its process; print the command and what it gave."""
+    """Run one variant in its process; print the command and what it gave, or why nothing."""
     whole = [*command, json.dumps(asked)]
     print(" ".join(whole), flush=True)
-    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS)}
-    done = subprocess.run(
-        whole, capture_output=True, text=True, check=False, env=os.environ | offline
-    )
-    if done.returncode:
-        print(f"  failed: {done.stderr.strip().splitlines()[-1]}", flush=True)
-        return {"warm": 0.0, "failed": done.stderr[-2000:]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    # In one process, as all else: otherwise compilers run beside it and are not counted.
+    alone = {"OMP_NUM_THREADS": str(THREADS), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    surroundings = os.environ | {"HF_HUB_OFFLINE": "1"} | alone
+    try:
+        done = subprocess.run(
+            whole, capture_output=True, text=True, check=True, env=surroundings, timeout=PATIENCE
+        )
+        found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as problem:
+        said = str(getattr(problem, "stderr", None) or problem).strip()
+        print(f"  failed: {said.splitlines()[-1]}", flush=True)
+        return {"warm": 0.0, "failed": said[-2000:]}
     print(f"  {found['warm']:.1f} rows/s warm, {found['cpu']:.0f} s in all", flush=True)
     return found
 
 
-def compare(peer: str, command: list[str], mine: list[str], job: dict[str, Any]) -> dict[str, Any]:
+def compare(
+    peer: str, command: list[str], mine: list[str], job: dict[str, Any], most: int
+) -> dict[str, Any]:
     """Search a peer's settings, then let it, its default and ours train on all rows."""
     method, lr = METHODS[peer]
     asked = job | {"peer": peer, "lr": lr, "seed": SEED, "threads": THREADS, "method": method}
-    few = asked | {"rows": job["few"]}
-    tries = [measured(command, few | {"settings": one}) for one in SETTINGS[peer]]
-    best = SETTINGS[peer][max(range(len(tries)), key=lambda at: tries[at]["warm"])]
+    few, alike = asked | {"rows": job["few"]}, {"bf16": bool(bfloat16_unit())}  # as ours decides
+    searched = []
+    for one in SETTINGS[peer][:most]:
+        found = measured(command, few | {"settings": one | alike})
+        searched.append({"settings": one | alike} | {k: found[k] for k in KEPT if k in found})
+    best = max(searched, key=lambda one: one["warm"])["settings"]
     return {
-        "searched": [
-            {"settings": one, "warm": each["warm"]}
-            for one, each in zip(SETTINGS[peer], tries, strict=True)
-        ],
+        "searched": searched,
         "best": measured(command, asked | {"settings": best}) | {"settings": best},
         "default": measured(command, asked | {"settings": {}}),
         "ours": measured(mine, asked | {"out": f"{job['folder']}/{method}"}),
@@ -177,20 +190,28 @@ def compare(peer: str, command: list[str], mine: list[str], job: dict[str, Any])
 
 
 def judged(found: dict[str, Any], labelled: int) -> dict[str, Any]:
-    """Work out the ratios, and the interval of the difference in loss, ours less the peer's."""
-    from ftkit.eval._statistics import intervals
+    """Work out the ratios to the peer at its best and the gaps in loss to it and its default.
 
-    ours, best = found["ours"], found["best"]
-    gaps = [a - b for a, b in zip(ours["nats"], best["nats"], strict=True)]
-    interval = intervals([gaps], SEED)[0]
-    scale = len(gaps) / labelled  # from nats a row to nats a labelled token
-    return {
-        "ratio": best["cpu"] / ours["cpu"],
-        "warm": ours["warm"] / best["warm"],
-        "memory": ours["peak_memory"] / best["peak_memory"],
-        "nats": {name: sum(found[name]["nats"]) / labelled for name in ("ours", "best")},
-        "difference": [interval.low * scale, interval.high * scale],
-    }
+    A gap is the interval of ours less the peer's, in nats a labelled token. What failed has none.
+    """
+    from ftkit.eval._statistics import differences, fold
+
+    ours, best, said = found["ours"], found["best"], dict[str, Any]()
+    if "failed" in ours:
+        return said
+    if "failed" not in best:
+        said["ratio"] = best["cpu"] / ours["cpu"]
+        said["warm"] = ours["warm"] / best["warm"]
+        said["memory_ratio"] = ours["memory"] / best["memory"]
+    for name in ("default", "best"):
+        if "failed" in found[name]:
+            continue
+        pair = [fold([run["nats"]]) for run in (ours, found[name])]
+        gap = differences(pair, [(0, 1)], SEED)[0]
+        scale = len(ours["nats"]) / labelled  # from nats a row to nats a labelled token
+        if gap is not None:
+            said[f"gap to {name}"] = [gap.low * scale, gap.high * scale]
+    return said
 
 
 def main() -> None:
@@ -198,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peer-python", help="Python of an environment with trl and peft")
     parser.add_argument("--data", type=Path, help="rows of a shape that the recipe reads")
+    parser.add_argument("--tries", type=int, help="settings of a peer to search at most")
     parser.add_argument("--recipe", default="sql_qa")
     parser.add_argument("--rows", type=int, default=3000, help="training rows at most")
     parser.add_argument("--base", type=Path, help="a base to tune instead of a small new one")
@@ -208,6 +230,8 @@ def main() -> None:
     if said.only:
         print(json.dumps(ours(json.loads(said.only))))
         return
+    if said.data is None or said.peer_python is None:
+        parser.error("--data and --peer-python are needed")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         place = said.base or base(folder)
@@ -221,8 +245,11 @@ def main() -> None:
         job |= {"base": str(place), "recipe": said.recipe, "folder": temporary}
         command = [said.peer_python, str(Path(__file__).parent / "_peers.py")]
         mine = [sys.executable, __file__, "--only"]
-        found = {peer: compare(peer, command, mine, job) for peer in said.peers.split(",")}
-    result = {peer: one | judged(one, labelled) for peer, one in found.items()}
+        peers = said.peers.split(",")
+        found = {peer: compare(peer, command, mine, job, said.tries) for peer in peers}
+    result = {
+        peer: one | {"labelled": labelled} | judged(one, labelled) for peer, one in found.items()
+    }
     show(said.out, result, said.rows)
 
 
@@ -238,23 +265,34 @@ def show(out: Path | None, result: dict[str, Any], count: int) -> None:
         method = METHODS[peer][0]
         for name in ("default", "best", "ours"):
             run = one[name]
-            if "failed" in run:
-                table.append([f"{method}, {peer} at its {name}", "failed", "", ""])
-                continue
             who = f"{method}, ours" if name == "ours" else f"{method}, {peer} at its {name}"
-            mib = run["peak_memory"] / 2**20
-            table.append([who, f"{run['cpu']:.0f}", f"{run['warm']:.1f}", f"{mib:,.0f}"])
+            if "failed" in run:
+                table.append([who, "failed", "", "", ""])
+            else:
+                loss = sum(run["nats"]) / one["labelled"]
+                figures = f"{run['cpu']:.0f}", f"{run['warm']:.1f}", f"{run['memory'] / 2**20:,.0f}"
+                table.append([who, *figures, f"{loss:.4f}"])
             print(*table[-1], sep=" | ")
-        low, high = one["difference"]
-        print(f"{method} loss, ours less the peer's: {low:+.4f} to {high:+.4f} nats a token")
-    for peer in reversed(result):
-        print(f"{METHODS[peer][0]} ratio {result[peer]['ratio']:.2f}")
-        print(f"{METHODS[peer][0]} warm {result[peer]['warm']:.2f}")
-    first = next(iter(result.values()))
-    notes = f"{count} rows, one epoch, {THREADS} thread; seconds and rates of processor time."
-    columns = ("", "seconds in all", "rows/s warm", "MiB at the peak")
+        for name in ("default", "best"):
+            if f"gap to {name}" in one:
+                low, high = one[f"gap to {name}"]
+                print(f"{method} loss, ours less {peer} at its {name}: {low:+.4f} to {high:+.4f}")
+    notes = f"{count} rows, one epoch, {THREADS} thread; seconds and rates of processor time, the "
+    notes += "loss in nats a labelled token of held-out rows."
+    columns = ("", "seconds in all", "rows/s warm", "MiB at the peak", "loss")
     kept(out, "Fine-tuning against the peers", columns, table, notes=notes, peers=result)
-    print(f"ratio {first['ratio']:.2f}\nwarm {first['warm']:.2f}")
+    for peer in reversed(result):
+        for name in ("ratio", "warm"):
+            print(f"{METHODS[peer][0]} {name} {figure(result[peer], name)}")
+    first = next(iter(result.values()))
+    print(f"ratio {figure(first, 'ratio')}\nwarm {figure(first, 'warm')}")
+    if any("ratio" not in one for one in result.values()):
+        raise SystemExit(1)
+
+
+def figure(one: dict[str, Any], name: str) -> str:
+    """Put a ratio into words."""
+    return f"{one[name]:.2f}" if name in one else "failed"
 
 
 if __name__ == "__main__":
