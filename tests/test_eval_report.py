@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.catalog import load
 from ftkit.eval._plots import (
     LETTER,
     Curve,
@@ -29,7 +30,7 @@ from ftkit.eval._scorecard import (
     Scorecard,
 )
 from ftkit.eval._statistics import holm
-from ftkit.eval._tally import build
+from ftkit.eval._tally import build, grade
 from ftkit.eval._words import markdown, verdict
 from tests import cards, pages, schema
 
@@ -143,9 +144,17 @@ def test_the_verdict_names_the_winner_its_ties_and_the_price(card):
     assert verdict(alone)[0].endswith("n = 300), ahead of every other variant.")
     assert verdict(alone)[1].startswith("It trained 3.54M parameters in 29 s and takes 14.2 MB")
     few = replace(card, variants=card.variants[:3])
-    assert verdict(few)[1] == (
-        "Nothing that was tuned can be told from nearest, which needed no tuning."
+    assert verdict(few)[1] == "Nothing here was tuned."
+    plain, tuned = card.variants[-4], card.variants[-1]
+    worse = (replace(tuned, method="base"), replace(plain, method="full"))
+    worse = replace(card, variants=worse)
+    assert verdict(worse)[0].endswith("n = 300), ahead of every other variant.")
+    assert verdict(worse)[1] == (
+        "The best that tuning reached does not beat sql_qa-full, which needed none."
     )
+    lora, full = card.variants[-2:]
+    both = verdict(replace(card, variants=(lora, full)))[0]
+    assert both.startswith("No other variant can be told from sql_qa-full, which has 81.0 %")
     none = replace(card, variants=())
     assert verdict(none)[0] == "Nothing could be scored."
 
@@ -182,6 +191,18 @@ def test_samples_are_spread_and_mostly_disputed(asked, entries):
     reply = shown[0].replies[-1]
     assert (reply.variant, reply.method) == ("sql_qa-full", "full")
     assert shown[0].context == cards.SCHEMA
+
+
+@pytest.mark.parametrize("name", ["bits_per_byte", "format_failure"])
+def test_no_answer_is_called_right_for_a_score_that_says_no_such_thing(asked, entries, name):
+    """One bit per byte is no right answer, and a format failure still less."""
+    metric = load("eval", name)
+    graded = [(entry, grade(entry, asked, {name: metric})) for entry, _ in entries]
+    card = build("chat", asked, graded, {name: metric}, 0, {})
+    page = html(card, samples(asked, graded, name, card.readings[name].marks), [])
+    assert "60 of 300 items" in page
+    for word in ('title="right"', "Show only items", "models disagree on", '"sample disputed'):
+        assert word not in page
 
 
 def test_the_plot_keeps_its_points_inside(card):
