@@ -69,6 +69,8 @@ def _scale(card: Scorecard) -> float:
 def _filters(shown: Sequence[Sample]) -> list[tuple[str, int, int]]:
     """List the variants that items can be sifted by, with how many each has right and wrong."""
     columns = list(zip(*(sample.replies for sample in shown), strict=True))
+    if all(reply.score is None for column in columns for reply in column):
+        return []
     found = []
     for column in columns:
         right = sum(reply.right for reply in column)

@@ -110,7 +110,8 @@ class Comparison:
 
     Attributes:
         p: exact McNemar for right/wrong metrics, else from Student's t; uncorrected.
-        p_holm: corrected for all comparisons of this card, by all metrics.
+        p_holm: corrected for all comparisons by the metric that ranks; by another metric, for all
+            comparisons of this card.
         verdict: `a better`, `b better` or `tie`.
         detectable: the true difference that would be called in 80 % of the cases, at Holm's worst.
     """
@@ -135,6 +136,11 @@ class Reading:
     title: str
     lower_is_better: bool
     share: bool
+
+    @property
+    def marks(self) -> bool:
+        """Whether a score says how right an answer is, 1 being right."""
+        return self.share and not self.lower_is_better
 
 
 @dataclass(frozen=True)
