@@ -29,6 +29,11 @@ class Reply:
         """Whether it has all there is to have."""
         return self.score is not None and self.score >= 1
 
+    @property
+    def wrong(self) -> bool:
+        """Whether it lacks some of that; an answer that nothing can be said of does not."""
+        return self.score is not None and not self.right
+
 
 @dataclass(frozen=True)
 class Sample:

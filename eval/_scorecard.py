@@ -131,11 +131,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a metric is to be read."""
+    """How a metric is to be read; `about` says in a sentence what it is a mean of."""
 
     title: str
     lower_is_better: bool
     share: bool
+    about: str = ""
 
     @property
     def marks(self) -> bool:

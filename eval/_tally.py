@@ -121,7 +121,9 @@ def build(
         for place, (key, group) in enumerate(groups.items())
     ]
     compared = _compare(metrics, folded, lines, seed)
-    readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
+    readings = {
+        m: Reading(x.title, x.lower_is_better, x.share, x.about) for m, x in metrics.items()
+    }
     return Scorecard(
         recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts), notice
     )

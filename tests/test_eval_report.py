@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.catalog import load
 from ftkit.eval._plots import (
     LETTER,
     Curve,
@@ -30,7 +29,7 @@ from ftkit.eval._scorecard import (
     Scorecard,
 )
 from ftkit.eval._statistics import holm
-from ftkit.eval._tally import build, grade
+from ftkit.eval._tally import build
 from ftkit.eval._words import markdown, verdict
 from tests import cards, pages, schema
 
@@ -191,18 +190,6 @@ def test_samples_are_spread_and_mostly_disputed(asked, entries):
     reply = shown[0].replies[-1]
     assert (reply.variant, reply.method) == ("sql_qa-full", "full")
     assert shown[0].context == cards.SCHEMA
-
-
-@pytest.mark.parametrize("name", ["bits_per_byte", "format_failure"])
-def test_no_answer_is_called_right_for_a_score_that_says_no_such_thing(asked, entries, name):
-    """One bit per byte is no right answer, and a format failure still less."""
-    metric = load("eval", name)
-    graded = [(entry, grade(entry, asked, {name: metric})) for entry, _ in entries]
-    card = build("chat", asked, graded, {name: metric}, 0, {})
-    page = html(card, samples(asked, graded, name, card.readings[name].marks), [])
-    assert "60 of 300 items" in page
-    for word in ('title="right"', "Show only items", "models disagree on", '"sample disputed'):
-        assert word not in page
 
 
 def test_the_plot_keeps_its_points_inside(card):
