@@ -7,7 +7,10 @@ from ._metric import Metric, Score
 from .execution_accuracy import METRIC as STRICT
 
 FENCE = re.compile(r"```(?:\w+\n)?(.*?)(?:```|$)", re.DOTALL)
-START = re.compile(r"\b(?:select|with)\b", re.IGNORECASE)
+# "with" is a word of prose too, but not before a name and "as".
+START = re.compile(
+    r"\b(?:select\b|with\s+(?:recursive\s+)?[\w\"`\[\]]+\s*(?:\([^)]*\)\s*)?as\b)", re.IGNORECASE
+)
 
 
 class ExecutionLenient(Metric):
