@@ -89,6 +89,16 @@ def test_tables_that_refer_to_each_other_in_a_circle_are_filled(file, seed):
         assert len(rows(path, "SELECT DISTINCT team FROM worker")) > 3
 
 
+def test_a_query_that_asks_for_the_day_is_judged_on_instances(file):
+    sql = Sql()
+    judge = Judge(sql, normal, Instances(4, 0))
+    gold = "SELECT who FROM visit WHERE code < 9 AND at < CURRENT_DATE"
+    verdict = judge.verdict("SELECT who FROM visit WHERE at < CURRENT_DATE", gold, file)
+    assert verdict.reason.startswith("by luck")
+    assert judge.verdict(gold.replace("CURRENT_DATE", "date('now')"), gold, file).right
+    sql.close()
+
+
 def test_what_failed_once_is_not_tried_again_and_leaves_no_file_in_the_way(file, monkeypatch):
     made, plain, tried = Instances(2, 0), _instances.fill, []
 
