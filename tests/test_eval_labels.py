@@ -19,6 +19,7 @@ from ftkit.eval._answers import Outcome, answers
 from ftkit.eval._ask import Asker, Form
 from ftkit.eval._evaluate import _Evaluation
 from ftkit.eval._labels import named
+from ftkit.eval._samples import every_answer
 from ftkit.eval._tally import Entry, build, grade
 from ftkit.eval.word_overlap import common
 from ftkit.recipes._recipe import Example
@@ -208,18 +209,15 @@ def test_answers_are_listed_by_what_concerns_them_alone():
     asked = item("?", "a dog", ())
     metrics = {name: load("eval", name) for name in ("label_accuracy", "word_overlap")}
     entry = Entry("base", "base", [Outcome(0, "a dog", "a dog")], "base")
-    work = object.__new__(_Evaluation)
-    work.group = SimpleNamespace(items=[asked])
-    work.entries = [(entry, grade(entry, [asked], metrics))]
-    work.metrics = {"word_overlap": metrics["word_overlap"]}  # what some item is scored by
-    told = json.loads(work._answers())["variants"]["base"]
+    entries = [(entry, grade(entry, [asked], metrics))]
+    told = json.loads(every_answer([asked], entries, ["word_overlap"]))["variants"]["base"]
     assert (told["scores"], told["reason"]) == ({"word_overlap": 1.0}, "all")
 
 
 def test_without_metrics_of_its_own_a_recipe_is_ranked_by_bits_per_byte(monkeypatch):
     """Not by the share of answers that end, which says nothing of what stands in them."""
     monkeypatch.setattr(_evaluate, "Memory", None)
-    group = SimpleNamespace(recipe=SimpleNamespace(metrics=()))
+    group = SimpleNamespace(recipe=SimpleNamespace(name="instruct", metrics=()))
     work = _Evaluation(group, [], 0, 0, Path(), Path())
     with pytest.raises(TypeError):
         next(work.run())
