@@ -12,8 +12,9 @@ from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Recipe
-from ._answers import Row, digest, likelihoods
+from ._answers import digest
 from ._ask import Asker, Form
+from ._likely import Row, likelihoods
 
 PAIRS = Path(__file__).with_name("_bias.toml")
 Leanings = dict[str, list[float]]  # by group, 1 a pair whose first sentence is likelier

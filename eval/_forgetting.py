@@ -12,8 +12,9 @@ from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
-from ._answers import Row, digest, likelihoods
+from ._answers import digest
 from ._ask import Asker, Form
+from ._likely import Row, likelihoods
 from ._scorecard import OWN, Forgetting
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit

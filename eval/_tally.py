@@ -241,7 +241,11 @@ def _compare(
     lines: Sequence[Line],
     seed: int,
 ) -> list[Comparison]:
-    """Compare every two variants by every metric; the later one in the table is a."""
+    """Compare every two variants by every metric; the later one in the table is a.
+
+    What is claimed first, who is better by the metric that ranks, is a family of its own for Holm;
+    the other metrics' comparisons are corrected over all there are.
+    """
     pairs = [(b, a) for a, b in combinations(range(len(lines)), 2)]
     found = [
         (name, pair, difference)
@@ -249,7 +253,10 @@ def _compare(
         for pair, difference in zip(pairs, differences(folded[name], pairs, seed), strict=True)
         if difference is not None
     ]
-    corrected = holm([difference.p for _, _, difference in found])
+    every = [difference.p for _, _, difference in found]
+    count = sum(name == next(iter(metrics)) for name, _, _ in found)  # they come first
+    corrected = holm(every[:count]) + holm(every)[count:]
+    families = [count] * count + [len(found)] * (len(found) - count)
     return [
         Comparison(
             a=lines[a].name,
@@ -262,7 +269,9 @@ def _compare(
             verdict=verdict(difference, p_holm, metrics[name].lower_is_better),
             p_holm=p_holm,
             n=difference.n,
-            detectable=difference.detectable(len(found)),
+            detectable=difference.detectable(family),
         )
-        for (name, (a, b), difference), p_holm in zip(found, corrected, strict=True)
+        for (name, (a, b), difference), p_holm, family in zip(
+            found, corrected, families, strict=True
+        )
     ]

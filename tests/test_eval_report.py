@@ -28,6 +28,7 @@ from ftkit.eval._scorecard import (
     Reading,
     Scorecard,
 )
+from ftkit.eval._statistics import holm
 from ftkit.eval._tally import build
 from ftkit.eval._words import markdown, verdict
 from tests import cards, pages, schema
@@ -117,6 +118,15 @@ def test_means_are_those_of_the_scores_and_comparisons_agree(card, entries):
         if compared.verdict != "tie":
             lower = card.readings[compared.metric].lower_is_better
             assert (compared.verdict == "a better") == ((a < b) if lower else (a > b))
+
+
+def test_the_metric_that_ranks_is_a_family_of_its_own(card):
+    primary = [c for c in card.comparisons if c.metric == card.primary]
+    assert [c.p_holm for c in primary] == holm([c.p for c in primary])
+    every = holm([c.p for c in card.comparisons])
+    rest = [(c.p_holm, p) for c, p in zip(card.comparisons, every, strict=True)]
+    assert [a for a, _ in rest[len(primary) :]] == [p for _, p in rest[len(primary) :]]
+    assert any(a < p for a, p in rest[: len(primary)])
 
 
 def test_the_verdict_names_the_winner_its_ties_and_the_price(card):

@@ -194,8 +194,8 @@ def test_a_share_ends_at_its_bounds():
 @pytest.mark.parametrize("kind", list(bars.KINDS)[:3])
 def test_right_or_wrong_scores_keep_what_is_promised(kind: str, n: int):
     """Near the edge Wilson's interval covers 96.6 % at n = 100, as answers are whole numbers."""
-    runs = 5000 if n == 100 else 1000
-    keeps(bars.averaged(bars.simulate, kind, n, runs=runs), kind, luck=0.0 if n == 100 else 0.007)
+    runs, luck = (1000, 0.007) if n == 1000 else (5000, 0.0)  # all of them in the slow test
+    keeps(bars.averaged(bars.simulate, kind, n, runs=runs), kind, luck)
 
 
 @pytest.mark.parametrize("kind", list(bars.KINDS)[3:])
