@@ -132,6 +132,8 @@ def apart(
         B x T x H x D, zeros where no example lies, and no weights.
     """
     (rows, heads, length, wide), shared = query.shape, key.shape[1] != query.shape[1]
+    if not examples.groups:  # the last batch of an update may be empty
+        return query.transpose(1, 2) * 0, None
     beside = [_beside(x_BHTD, examples) for x_BHTD in (query, key, value)]
     mixed = [
         F.scaled_dot_product_attention(

@@ -7,9 +7,10 @@ from ._metric import Metric, Score
 from .execution_accuracy import METRIC as STRICT
 
 FENCE = re.compile(r"```(?:\w+\n)?(.*?)(?:```|$)", re.DOTALL)
-# "with" is a word of English too: a query's names what it stands for.
-WITH = r"with\s+(?:recursive\s+)?\S+\s*(?:\([^()]*\)\s*)?as\b"
-START = re.compile(rf"\b(?:select\b|{WITH})", re.IGNORECASE)
+# "with" is a word of prose too, but not before a name and "as".
+START = re.compile(
+    r"\b(?:select\b|with\s+(?:recursive\s+)?[\w\"`\[\]]+\s*(?:\([^)]*\)\s*)?as\b)", re.IGNORECASE
+)
 
 
 class ExecutionLenient(Metric):

@@ -214,8 +214,8 @@ def test_a_query_is_found_behind_words_and_a_fence(tmp_path):
         ("SELECT a FROM t", 1, 1, 0),
         ("Sure:\n```sql\nSELECT a FROM t\n```\nDone.", 0, 1, 1),
         ("It is SELECT a FROM t", 0, 1, 1),
-        ("A query with all rows as you wish:\nSELECT a FROM t", 0, 1, 1),
-        ("So: WITH s(b) AS (SELECT a FROM t) SELECT b FROM s", 0, 1, 1),
+        ("Sure, with pleasure: SELECT a FROM t", 0, 1, 1),
+        ("So: with w (b) as (SELECT a FROM t) SELECT b FROM w", 0, 1, 1),
         ("SELECT max(a) FROM t", 0, 0, 0),
         ("I do not know.", 0, 0, 1),
     ]:
