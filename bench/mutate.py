@@ -58,9 +58,8 @@ def tested(place: Path, mutation: dict[str, str]) -> None:
     os.environ |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.path.insert(0, str(place))
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
-    quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    words = ["-q", "-x", *quiet]
-    os._exit(pytest.main([*words, mutation["test"]]))
+    words = ["-q", "-x", "-p", "no:cacheprovider", mutation["test"]]
+    os._exit(pytest.main([*words, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 
 
 def main() -> int:

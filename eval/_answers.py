@@ -10,7 +10,8 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -82,26 +83,29 @@ class _Kept:
 class Store:
     """Outcomes on disk: one file of JSON lines for each model and way of asking.
 
+    Two evaluations may write one file; a line that either left torn is as if it were not there.
+
     Args:
         folder: where the files lie.
         identity: everything but the item that an outcome depends on; the file's first line.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        head = json.dumps(identity, sort_keys=True)
+        kept = [part.name for part in fields(_Kept)]  # an older ftkit kept less
+        head = json.dumps({**identity, "kept": kept}, sort_keys=True)
         self.path = folder / f"{digest(head)}.jsonl"
         self.known: dict[str, _Kept] = {}
         if not self.path.exists():
             write_whole(self.path, head + "\n")
             return
         text = self.path.read_text(encoding="utf-8")
-        lines = text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):  # torn by a kill
-            write_whole(self.path, "".join(lines[:-1]) or head + "\n")
-        for line in lines[1:]:
-            if line.endswith("\n"):
-                kept = _Kept(**json.loads(line))
-                self.known[kept.key] = kept
+        if not text.endswith("\n"):  # torn by a kill
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+        for line in text.splitlines()[1:]:
+            with suppress(ValueError, TypeError):
+                outcome = _Kept(**json.loads(line))
+                self.known[outcome.key] = outcome
 
     def add(self, found: Sequence[_Kept]) -> None:
         """Append outcomes; a kill loses at most the line it falls into."""
@@ -144,9 +148,9 @@ def answers(
     """
     asker = Asker(variant, recipe, form, shots)
     asked = [asker.ask(example) for example in examples]
-    dtype = str(variant.model.dtype).removeprefix("torch.")
+    dtype = identity(variant)["dtype"]
     ends = {stop: asker.stops(stop) for stop in {item.stop for item in asked if item is not None}}
-    store = Store(folder, _identity(variant, recipe, form, dtype, ends))
+    store = Store(folder, _asked(variant, recipe, form, ends))
     keys = [_key(item) if item is not None else "" for item in asked]
     missing = {key: item for key, item in zip(keys, asked, strict=True) if item is not None}
     missing = {key: item for key, item in missing.items() if key not in store.known}
@@ -252,18 +256,25 @@ def _outcome(
     )  # fmt: skip
 
 
-def _identity(
-    variant: Variant, recipe: Recipe, form: Form, dtype: str, ends: Mapping[str, Sequence[int]]
-) -> dict[str, Any]:
-    """List what an outcome depends on beside its item's tokens."""
+def identity(variant: Variant) -> dict[str, str]:
+    """Say whose numbers these are: the weights read, their precision and the device."""
     return {
         "variant": variant.fingerprint,
         "base": variant.base_fingerprint,
+        "dtype": str(variant.model.dtype).removeprefix("torch."),
+        "device": str(variant.decoder.device.type),
+    }
+
+
+def _asked(
+    variant: Variant, recipe: Recipe, form: Form, ends: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """List what an outcome depends on beside its item's tokens."""
+    return {
+        **identity(variant),
         "form": asdict(form),
         "max_new_tokens": recipe.max_new_tokens,
         "stop": digest(json.dumps(ends, sort_keys=True)),
-        "dtype": dtype,
-        "device": str(variant.decoder.device.type),
     }
 
 

@@ -121,7 +121,9 @@ def build(
         for place, (key, group) in enumerate(groups.items())
     ]
     compared = _compare(metrics, folded, lines, seed)
-    readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
+    readings = {
+        m: Reading(x.title, x.lower_is_better, x.share, x.about) for m, x in metrics.items()
+    }
     return Scorecard(
         recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts), notice
     )
@@ -230,8 +232,9 @@ def _bias(runs: Sequence[Entry], seed: int) -> Bias | None:
     kinds = {name: [run.bias[name] for run in runs] for name in runs[0].bias}
     every = [[lean for leans in run.bias.values() for lean in leans] for run in runs]
     parts: dict[str, list[Sequence[float]]] = {"": [*every], **kinds}
-    found = intervals([fold(seeds) for seeds in parts.values()], seed, share=True)
-    measures = {n: Measure(**asdict(i)) for n, i in zip(parts, found, strict=True)}
+    # One at a time, since they have different numbers of pairs.
+    found = {name: intervals([fold(seeds)], seed, share=True)[0] for name, seeds in parts.items()}
+    measures = {name: Measure(**asdict(interval)) for name, interval in found.items()}
     return Bias(measures.pop(""), measures)
 
 
