@@ -66,15 +66,16 @@ class Light:
         plain = inner.dtype == torch.float32 and inner.device.type == "cpu"
         if not (known and plain and _plain(inner)):
             return None
-        light = Light(inner)
+        with torch.inference_mode(False):  # the weights stay fit for training
+            light = Light(inner)
         ids_BT = torch.arange(2 * 6).view(2, 6) % config.vocab_size
         text_BT = torch.tensor([[False, False, True, True, True, True], [True] * 6])
+        places_BT = torch.arange(6).expand(2, -1)
         with torch.no_grad():
-            own_BTV = inner(input_ids=ids_BT, use_cache=False).logits[1:]
+            own_BTV = inner(input_ids=ids_BT, position_ids=places_BT, use_cache=False).logits[1:]
             cache = DynamicCache()
             cache.layers = [Room() for _ in light.layers]
             x_BTD = inner.model.embed_tokens(ids_BT)
-            places_BT = torch.arange(6).expand(2, -1)
             seen_BTK = (text_BT[:, None] & torch.ones(6, 6).tril().bool()) | torch.eye(6).bool()
             z_BTV = light.logits(light.read(x_BTD, places_BT, text_BT, seen_BTK, cache, 6))[1:]
         gap = (z_BTV - own_BTV).abs().max()
@@ -140,7 +141,7 @@ class Light:
         return F.linear(x_D, self.inner.lm_head.weight)
 
     def _turn(self, x_ND: Tensor, at_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Say how positions turn heads: by what each entry and the one half a head on are scaled."""
+        """Say how positions turn heads: what scales each entry, and the one half a head on."""
         cos_1NW, sin_1NW = self.inner.model.rotary_emb(x_ND, at_N[None])
         sin_1NW[..., : sin_1NW.shape[2] // 2].neg_()
         return cos_1NW[0][:, None], sin_1NW[0][:, None]
@@ -172,9 +173,7 @@ def _attention(q_BHTW: Tensor, k_BGKW: Tensor, v_BGKW: Tensor, mask_B1TK: Tensor
     """Attend; returns B x T x H x W."""
     if q_BHTW.shape[2] <= PRODUCT:
         return explicit(None, q_BHTW, k_BGKW, v_BGKW, mask_B1TK)[0]
-    found_BHTW = F.scaled_dot_product_attention(
-        q_BHTW, k_BGKW, v_BGKW, mask_B1TK, enable_gqa=True
-    )
+    found_BHTW = F.scaled_dot_product_attention(q_BHTW, k_BGKW, v_BGKW, mask_B1TK, enable_gqa=True)
     return found_BHTW.transpose(1, 2)
 
 

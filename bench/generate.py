@@ -66,10 +66,9 @@ class Job:
             [[self.variant.pad] * n + p for n, p in zip(pads, prompts, strict=True)]
         )
         mask_BT = (torch.arange(longest) >= torch.tensor(pads)[:, None]).long()
-        ends = {"eos_token_id": [*self.stops]} if self.stops else {"min_new_tokens": self.new}
         made = causal(self.variant.model).generate(
             ids_BT.to(device), attention_mask=mask_BT.to(device), max_new_tokens=self.new,
-            do_sample=False, pad_token_id=self.variant.pad, **ends,
+            do_sample=False, pad_token_id=self.variant.pad, eos_token_id=[*self.stops] or [-1],
         )  # fmt: skip
         return [self._cut(ids) for ids in made[:, longest:].tolist()]
 

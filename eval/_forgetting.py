@@ -12,7 +12,7 @@ from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
-from ._answers import Row, digest, likelihoods
+from ._answers import Row, digest
 from ._ask import Asker, Form
 from ._scorecard import OWN, Forgetting
 
@@ -174,7 +174,7 @@ def elsewhere(
 
 def _scored(variant: Variant, rows: Sequence[Row], size: int, path: Path) -> float:
     """Score rows and keep the result."""
-    found = math.fsum(likelihoods(variant, rows)) / math.log(2) / size
+    found = math.fsum(variant.nll(rows)) / math.log(2) / size
     facts = {"variant": variant.fingerprint, "bits_per_byte": found}
     write_whole(path, json.dumps(facts) + "\n")
     return found
