@@ -26,6 +26,7 @@ from ._method import Method
 from ._shared import shared
 
 READ, TOKENS = 64, 4096  # prompts at a time, those of like length together; and their tokens
+IGNORED = -100  # the label of a token that is not asked about: PyTorch's cross entropy gives it 0
 HEADS = 1024  # places whose logits are computed at a time for scores
 
 
@@ -121,28 +122,40 @@ class TransformersDecoder:
         """Keep some rows, and drop the pads that all of them have on the left."""
         return cache.keep(rows) if self.plain else cache.of_family(rows)
 
-    def nats(self, rows: Sequence[tuple[Sequence[int], int]]) -> Iterator[tuple[int, Tensor]]:
-        """Score how rows end, where `light` is: what they begin with is read once.
+    def nats(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+        """Score labelled tokens, where `light` is: what rows begin with is read once.
 
         Args:
-            rows: token ids, and the place of the first one that is scored.
-
-        Yields:
-            A row's number, and the negative log-likelihoods from that place on.
+            rows: see `Variant.nll`.
         """
         assert self.light is not None
-        read = [ids[:-1] for ids, _ in rows]
-        for batch, new in self._batches(read, [ids[:first] for ids, first in rows]):
-            ends = [rows[row][0][rows[row][1] :] for row in batch]
-            sizes = torch.tensor([len(end) for end in ends])
+        lowest = 0 if self.method.virtual_tokens else 1  # nothing stands before the first token
+        firsts = [
+            next((place for place in range(lowest, len(ids)) if labels[place] != IGNORED), len(ids))
+            for ids, labels in rows
+        ]
+        asked = [row for row, (ids, _) in enumerate(rows) if firsts[row] < len(ids)]
+        found = [0.0] * len(rows)
+        read = [rows[row][0][:-1] for row in asked]
+        # A first token is scored behind its row's own slots, so then nothing is read beforehand.
+        alike = [rows[row][0][: firsts[row] if all(firsts) else 0] for row in asked]
+        for batch, new in self._batches(read, alike) if asked else ():
+            ends = [torch.tensor(rows[asked[n]][1][firsts[asked[n]] :]) for n in batch]
+            sizes = torch.tensor([len(labels_L) for labels_L in ends])
             x_BLD = self._hidden(new, int(sizes.max()))
             asked_BL = torch.arange(x_BLD.shape[1]) >= x_BLD.shape[1] - sizes[:, None]
-            target_N = torch.tensor([token for end in ends for token in end])
-            pieces = zip(x_BLD[asked_BL].split(HEADS), target_N.split(HEADS), strict=True)
+            pieces = zip(
+                torch.split(x_BLD[asked_BL], HEADS),
+                torch.split(torch.cat(ends), HEADS),
+                strict=True,
+            )
             nats_N = torch.cat(
                 [F.cross_entropy(self.light.logits(x), y, reduction="none") for x, y in pieces]
             )
-            yield from zip(batch, nats_N.double().split(sizes.tolist()), strict=True)
+            each = torch.split(nats_N.double(), sizes.tolist())
+            for number, nats_L in zip(batch, each, strict=True):
+                found[asked[number]] = float(nats_L.sum())
+        return found
 
     def _prompt(
         self, rows: Sequence[Sequence[int]], room: int, asked: int

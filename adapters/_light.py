@@ -114,8 +114,8 @@ class Light:
         mask_BTK = torch.zeros(seen_BTK.shape).masked_fill_(~seen_BTK, -torch.inf)
         for number, layer in enumerate(self.layers):
             qkv_BTHW = self._laid(self._qkv(layer, x_ND, turn), place_N, rows, length)
-            q_BHTW, k_BGTW, v_BGTW = qkv_BTHW.transpose(1, 2).split(
-                [self.heads, self.shared, self.shared], 1
+            q_BHTW, k_BGTW, v_BGTW = torch.split(
+                qkv_BTHW.transpose(1, 2), [self.heads, self.shared, self.shared], 1
             )
             k_BGKW, v_BGKW = cache.layers[number].update(k_BGTW, v_BGTW)
             if number == len(self.layers) - 1 and asked < length:
@@ -179,8 +179,9 @@ def _attention(q_BHTW: Tensor, k_BGKW: Tensor, v_BGKW: Tensor, mask_B1TK: Tensor
 
 def _normed(x_D: Tensor, scale_D: Tensor, eps: float) -> Tensor:
     """Divide by the root mean square of the last dimension, and scale."""
-    mean_1 = torch.linalg.vecdot(x_D, x_D)[..., None].div_(x_D.shape[-1])
-    return (x_D * mean_1.add_(eps).rsqrt_()).mul_(scale_D)
+    mean_1: Tensor = torch.linalg.vecdot(x_D, x_D)[..., None].div_(x_D.shape[-1])
+    normed_D: Tensor = x_D * mean_1.add_(eps).rsqrt_()
+    return normed_D.mul_(scale_D)
 
 
 def _added(x_ND: Tensor, h_NE: Tensor, weight_DE: Tensor, bias_D: Tensor | None) -> Tensor:
@@ -216,7 +217,9 @@ def _layer(block: Any, heads: int, shared: int) -> _Layer:
 def _joined(parts: Sequence[nn.Linear]) -> tuple[Tensor, Tensor | None]:
     """Lay weights of one input one under the other, in place of where they lay."""
     weight_ED = torch.cat([part.weight.detach() for part in parts])
-    for part, own_ED in zip(parts, weight_ED.split([len(p.weight) for p in parts]), strict=True):
+    for part, own_ED in zip(
+        parts, torch.split(weight_ED, [len(p.weight) for p in parts]), strict=True
+    ):
         part.weight.data = own_ED
     biases = [part.bias for part in parts]
     return weight_ED, None if biases[0] is None else torch.cat([b.detach() for b in biases])

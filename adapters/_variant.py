@@ -97,7 +97,7 @@ class Variant:
                 place, or -100 where nothing is asked.
         """
         if self.decoder.light is not None:
-            return self._ends(rows)
+            return self.decoder.nats(rows)
         order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
         most = ROWS_AT_ONCE if self.decoder.device.type == "cpu" else len(rows)
         found: dict[int, float] = {}
@@ -112,21 +112,6 @@ class Variant:
         if batch:
             found |= self._nll([(row, *rows[row]) for row in batch])
         return [found[row] for row in range(len(rows))]
-
-    def _ends(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
-        """Score rows as the decoder reads prompts."""
-        lowest = 0 if self.how.virtual_tokens else 1  # nothing stands before the first token
-        firsts = [
-            next((n for n in range(lowest, len(ids)) if labels[n] != -100), None)
-            for ids, labels in rows
-        ]
-        found = [0.0] * len(rows)
-        asked = [(row, first) for row, first in enumerate(firsts) if first is not None]
-        scored = self.decoder.nats([(rows[row][0], first) for row, first in asked])
-        for number, nats_N in scored:
-            row, first = asked[number]
-            found[row] = float(nats_N[torch.tensor(rows[row][1][first:]) != -100].sum())
-        return found
 
     def _nll(self, rows: list[tuple[int, Sequence[int], Sequence[int]]]) -> dict[int, float]:
         """Score one batch: pads on the right, where no text sees them."""

@@ -24,7 +24,7 @@ from ._ask import Asked, Asker, Form
 
 # Prompts at a time; outcomes are written after each batch. The more, the more of them begin alike
 # and the better a processor multiplies, while their keys and values fit the memory.
-LEAST, MOST, MEMORY = 64, 256, 2**29
+LEAST, MOST, MEMORY = 64, 512, 2**29
 SAID = -1  # numbers the row of a reply among an item's; the reference's is 0
 Row = tuple[Sequence[int], Sequence[int]]
 Progress = Generator[dict[str, Any], None, list["Outcome"]]
