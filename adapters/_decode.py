@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache
 
-from ._attention import NAME, explicit_attention
+from ._attention import EXPLICIT, attention
 from ._forward import causal, remember, windowed
 from ._light import Light
 from ._memory import Memory, Room, joined
@@ -91,8 +91,8 @@ class TransformersDecoder:
         if not self.plain or self.device.type != "cpu":
             return False
         ids_BT = torch.arange(8)[None]
-        with explicit_attention(
-            self.inner, lambda: self.inner(input_ids=ids_BT, use_cache=False).logits
+        with attention(
+            self.inner, EXPLICIT, lambda: self.inner(input_ids=ids_BT, use_cache=False).logits
         ) as used:
             return used
 
@@ -258,7 +258,7 @@ class TransformersDecoder:
             if self.plain:
                 mask = _seen(memory.mask_BK, length)[:, None]
                 if length == 1 and self.explicit:
-                    config._attn_implementation = NAME
+                    config._attn_implementation = EXPLICIT
                     mask = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
             out = self.inner(
                 **new.inputs,

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from ._attention import APART as BY_EXAMPLE
+from ._attention import Examples
 from ._method import Method
 
 
@@ -125,9 +127,11 @@ class Forward:
     def _places(self, positions_BT: Tensor) -> dict[str, Any]:
         """Say where each token stands, and what stands before the text of every example."""
         size = self.method.prefix_tokens
-        if not size:
-            return {"position_ids": positions_BT}
         inner = causal(self.model)
+        if not size:
+            alone = inner.config._attn_implementation == BY_EXAMPLE
+            told = {"examples": Examples.of(positions_BT)} if alone else {}
+            return {"position_ids": positions_BT, **told}
         return {
             "position_ids": positions_BT + size,
             "past_key_values": remember(DynamicCache(), self.method.past(self.model), positions_BT),

@@ -58,7 +58,8 @@ def tested(place: Path, mutation: dict[str, str]) -> None:
     os.environ |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.path.insert(0, str(place))
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
-    os._exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", mutation["test"]]))
+    words = ["-q", "-x", "-p", "no:cacheprovider", mutation["test"]]
+    os._exit(pytest.main([*words, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What --dry-run prints: sizes, tokens, and estimates of memory and time from first principles."""
+"""What --dry-run prints: of a tuning by a few of its steps, of a pretraining from principles."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -57,9 +57,8 @@ class Work:
 
     def words(self) -> str:
         """Put the numbers into a line or two."""
-        share = f", {self.trainable:,} of them trained" if self.trainable < self.parameters else ""
         return (
-            f"{self.parameters:,} parameters{share}\n"
+            f"{_size(self.parameters, self.trainable)}\n"
             f"{self.tokens:,} tokens, {self.batch:,} at a time\n"
             f"about {self.memory / 2**30:.1f} GiB of memory and {span(self.seconds)} of training"
         )
@@ -76,34 +75,26 @@ def span(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def tuning(recipe: Any, method: Any, base: str, plan: Any, minutes: float | None) -> str:
-    """Work out a tuning without training: opens the base and the rows, attaches the method."""
-    from ..adapters._method import trainable
-    from ..adapters._variant import open_base
-    from ..recipes._render import Renderer
+def tuning(
+    recipe: Any, method: Any, base: str, plan: Any, *, seed: int, minutes: float | None, shelf: Any
+) -> str:
+    """Work out a tuning by a few of its steps; nothing of them is kept."""
+    from ..recipes._trial import trial
 
-    model, tokenizer = open_base(base)
-    render = Renderer(tokenizer, base)
-    rows = [render.render(example.messages) for example in recipe.examples("train")]
-    layers, width = model.config.num_hidden_layers, model.config.hidden_size
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    tuned = method.attach(model, tokenizer, 0)
-    tokens = sum(len(row.ids) + method.virtual_tokens for row in rows)
-    supervised = sum(row.supervised for row in rows) / max(1, tokens)
-    at_once = plan.batch // plan.accumulate
-    work = Work(
-        parameters=parameters,
-        trainable=sum(parameter.numel() for parameter in trainable(tuned).values()),
-        tokens=int(tokens * recipe.epochs),
-        batch=at_once,
-        width=width,
-        layers=layers,
-        labelled=int(at_once * supervised),
-        vocabulary=model.config.vocab_size,
+    found = trial(recipe, method, base, plan, seed=seed, minutes=minutes, shelf=shelf)
+    budget = f"; --minutes {minutes:g} decided how many" if minutes is not None else ""
+    head = f"{recipe.name} by {method.name} on {base}: {found.rows:,} rows"
+    return (
+        f"{head}\n{_size(found.parameters, found.trainable)}\n"
+        f"{found.steps:,} steps of {found.places:,} tokens{budget}\n"
+        f"about {found.memory / 2**30:.2f} GiB of memory and {span(found.seconds)} in all, "
+        "by a few steps that were tried"
     )
-    budget = f"; --minutes ends it after {minutes:g}" if minutes is not None else ""
-    head = f"{recipe.name} by {method.name} on {base}: {len(rows):,} rows"
-    return f"{head}\n{work.words()}{budget}"
+
+
+def _size(parameters: int, trainable: int) -> str:
+    share = f", {trainable:,} of them trained" if trainable < parameters else ""
+    return f"{parameters:,} parameters{share}"
 
 
 def pretraining(plan: Any, documents: Iterable[str]) -> str:

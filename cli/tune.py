@@ -95,6 +95,8 @@ def tune(
         missing = "--recipe" if not recipe else "--method"
         floor = "recipes" if not recipe else "adapters"
         raise FtkitError(f"tune needs {missing}: there are {', '.join(catalog.names(floor))}")
+    from ..recipes._shelf import Shelf
+
     sets = _options.settings(pairs, TABLES)
     _options.rows(sets["recipe"], data, on_bad_rows)
     series = variants(recipe, methods, seed, seeds)
@@ -102,16 +104,17 @@ def tune(
     work = [chosen(one.recipe, one.method, sets_of[one.recipe]) for one in series]
     options = _options.options("data", "on_bad_rows", "seeds")
     options["base"] = place = base if base is not None else str(newest_base())
+    shelf = Shelf(work[0][2].held_out)
     with told(len(series) > 1, out):
         for one, (taught, method, plan) in zip(series, work, strict=True):
+            rest: dict[str, Any] = {"seed": one.seed, "minutes": minutes, "shelf": shelf}
             if dry_run:
                 from ._plan import tuning
 
-                click.echo(tuning(taught, method, place, plan, minutes))
+                click.echo(tuning(taught, method, place, plan, **rest))
                 continue
             named = {"recipe": one.recipe, "methods": [one.method], "seed": one.seed}
             settings = tables(options | named, taught, method, plan)
-            rest = {"seed": one.seed, "minutes": minutes}
             with _begun(one, out, len(series) > 1, settings) as (run, resume):
                 if run is not None:
                     train(run, taught, method, place, plan, resume=resume, **rest)

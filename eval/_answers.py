@@ -10,7 +10,8 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,11 @@ from ..adapters._variant import Variant
 from ..basemodel.generate import Generated, generate
 from ..recipes._recipe import Example, Recipe
 from ._ask import Asked, Asker, Form
+from ._likely import scored
 
 # Prompts at a time; outcomes are written after each batch. The more, the more of them begin alike
 # and the better a processor multiplies, while their keys and values fit the memory.
 LEAST, MOST, MEMORY = 64, 512, 2**29
-SAID = -1  # numbers the row of a reply among an item's; the reference's is 0
-Row = tuple[Sequence[int], Sequence[int]]
 Progress = Generator[dict[str, Any], None, list["Outcome"]]
 
 
@@ -83,26 +83,29 @@ class _Kept:
 class Store:
     """Outcomes on disk: one file of JSON lines for each model and way of asking.
 
+    Two evaluations may write one file; a line that either left torn is as if it were not there.
+
     Args:
         folder: where the files lie.
         identity: everything but the item that an outcome depends on; the file's first line.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        head = json.dumps(identity, sort_keys=True)
+        kept = [part.name for part in fields(_Kept)]  # an older ftkit kept less
+        head = json.dumps({**identity, "kept": kept}, sort_keys=True)
         self.path = folder / f"{digest(head)}.jsonl"
         self.known: dict[str, _Kept] = {}
         if not self.path.exists():
             write_whole(self.path, head + "\n")
             return
         text = self.path.read_text(encoding="utf-8")
-        lines = text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):  # torn by a kill
-            write_whole(self.path, "".join(lines[:-1]) or head + "\n")
-        for line in lines[1:]:
-            if line.endswith("\n"):
-                kept = _Kept(**json.loads(line))
-                self.known[kept.key] = kept
+        if not text.endswith("\n"):  # torn by a kill
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+        for line in text.splitlines()[1:]:
+            with suppress(ValueError, TypeError):
+                outcome = _Kept(**json.loads(line))
+                self.known[outcome.key] = outcome
 
     def add(self, found: Sequence[_Kept]) -> None:
         """Append outcomes; a kill loses at most the line it falls into."""
@@ -145,9 +148,9 @@ def answers(
     """
     asker = Asker(variant, recipe, form, shots)
     asked = [asker.ask(example) for example in examples]
-    dtype = str(variant.model.dtype).removeprefix("torch.")
+    dtype = identity(variant)["dtype"]
     ends = {stop: asker.stops(stop) for stop in {item.stop for item in asked if item is not None}}
-    store = Store(folder, _identity(variant, recipe, form, dtype, ends))
+    store = Store(folder, _asked(variant, recipe, form, ends))
     keys = [_key(item) if item is not None else "" for item in asked]
     missing = {key: item for key, item in zip(keys, asked, strict=True) if item is not None}
     missing = {key: item for key, item in missing.items() if key not in store.known}
@@ -199,55 +202,17 @@ def _answer(
         batch_size=len(items),
     )
     samples = _samples(variant, asker, room, items, ends)
-    scores = _scored(variant, items, replies)
+    scores = scored(variant, items, replies)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
         text, ended = asker.renderer.decode(reply.ids), reply.stopped
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
-        kept.append(
-            _Kept(
-                key, text, scores.nlls.get(place), ended, each, samples.get(place, []),
-                scores.labels.get(place, {}), scores.said.get(place),
-            )
-        )  # fmt: skip
+        nats, likely = scores.nlls.get(place), scores.labels.get(place, {})
+        drawn, own = samples.get(place, []), scores.said.get(place)
+        kept.append(_Kept(key, text, nats, ended, each, drawn, likely, own))
     return kept
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Likelihoods by an item's place; what did not fit the context is missing."""
-
-    nlls: dict[int, float]
-    labels: dict[int, dict[str, float]]
-    said: dict[int, float]
-
-
-def _scored(variant: Variant, items: Sequence[Asked], replies: Sequence[Generated]) -> _Scores:
-    """Score references, labels and replies together: one prompt stands before all of an item's.
-
-    References and labels are for items whose every row fits the context, replies for those without
-    labels; a reply that is the reference is not read again.
-    """
-    rows: dict[tuple[int, int], Row] = {}
-    for place, (item, reply) in enumerate(zip(items, replies, strict=True)):
-        own = item.rows
-        if fits := all(len(ids) <= variant.context for ids, _ in own):
-            rows |= {(place, number): row for number, row in enumerate(own)}
-        if reply.ids and not item.labels and not (fits and reply.ids == item.target):
-            rows[place, SAID] = item.behind(reply.ids)
-    nats = dict(zip(rows, variant.nll(list(rows.values())), strict=True))
-    found = _Scores({}, {}, {})
-    for place, (item, reply) in enumerate(zip(items, replies, strict=True)):
-        if (place, 0) in nats:
-            found.nlls[place] = nats[place, 0]
-            found.labels[place] = {
-                label: nats[place, number] for number, label in enumerate(item.labels, 1)
-            }
-        if reply.ids and not item.labels:
-            found.said[place] = nats.get((place, SAID), nats.get((place, 0), 0.0))
-    return found
 
 
 def _samples(
@@ -291,18 +256,25 @@ def _outcome(
     )  # fmt: skip
 
 
-def _identity(
-    variant: Variant, recipe: Recipe, form: Form, dtype: str, ends: Mapping[str, Sequence[int]]
-) -> dict[str, Any]:
-    """List what an outcome depends on beside its item's tokens."""
+def identity(variant: Variant) -> dict[str, str]:
+    """Say whose numbers these are: the weights read, their precision and the device."""
     return {
         "variant": variant.fingerprint,
         "base": variant.base_fingerprint,
+        "dtype": str(variant.model.dtype).removeprefix("torch."),
+        "device": str(variant.decoder.device.type),
+    }
+
+
+def _asked(
+    variant: Variant, recipe: Recipe, form: Form, ends: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
+    """List what an outcome depends on beside its item's tokens."""
+    return {
+        **identity(variant),
         "form": asdict(form),
         "max_new_tokens": recipe.max_new_tokens,
         "stop": digest(json.dumps(ends, sort_keys=True)),
-        "dtype": dtype,
-        "device": str(variant.decoder.device.type),
     }
 
 

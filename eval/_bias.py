@@ -12,8 +12,9 @@ from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Recipe
-from ._answers import Row, digest
+from ._answers import digest, identity
 from ._ask import Asker, Form
+from ._likely import Row
 
 PAIRS = Path(__file__).with_name("_bias.toml")
 Leanings = dict[str, list[float]]  # by group, 1 a pair whose first sentence is likelier
@@ -43,7 +44,7 @@ def leanings(variant: Variant, recipe: Recipe, folder: Path) -> Leanings:
     for text in sentences:
         ids = asker.encode(text)
         rows.append((asker.opening + ids, [-100] * len(asker.opening) + ids))
-    path = folder / f"{digest(json.dumps(['bias', variant.fingerprint, rows]))}.json"
+    path = folder / f"{digest(json.dumps(['bias', identity(variant), rows]))}.json"
     if not path.is_file():
         facts = {"variant": variant.fingerprint, "nats": variant.nll(rows)}
         write_whole(path, json.dumps(facts) + "\n")

@@ -126,9 +126,7 @@ def _section(card: Scorecard, line: Line) -> str:
     parts = [
         f"## Scores: {card.recipe}",
         plain(" ".join(filter(None, [card.notice, *verdict(card)]))),
-        "\n".join(
-            ["| Measure | Mean | 95 % interval | n |", "| --- | ---: | ---: | ---: |", *rows]
-        ),
+        "\n".join([*TABLE, *rows]),
         f"Evaluation seed {facts.get('seed', '–')}{seeds}; ↓ lower is better. "
         f"Trained in {duration(line.cost.seconds)}, {size(line.cost.bytes)} beside the base.",
     ]

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from ._mentions import Constant
-from ._schema import Column, Value
+from ._schema import DATE, Column, Value
 
 CONSTANTS = 0.3  # share of constants, and of values just beside them, in a mentioned column
 NULLS = 0.15  # share of NULL where the original has any
 BEYOND = 0.3  # share of other numbers that lie outside of all that the original has
 MOST = 2**62  # far from where SQLite's integers end
 KEPT = 0.5  # share of values that stay the original's where new ones are possible
-DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
+BEGUN = re.compile(r"(\d{4}(?:-\d\d){0,2})%?")  # a year, a month or a day
 
 
 def drawn(
@@ -139,8 +139,16 @@ def _text(text: str, random: Random) -> str:
 
 
 def _exact(constant: Constant, column: Column, random: Random) -> Iterator[Value]:
-    """Give a constant as the column can hold it; a pattern becomes texts that fit it."""
+    """Give a constant as the column can hold it; a pattern becomes texts that fit it.
+
+    In a column of dates a year, a month or the beginning of one becomes a date.
+    """
     value = constant.value
+    if column.dated and (constant.pattern or not DATE.fullmatch(str(value))):
+        if begun := BEGUN.fullmatch(str(value)):  # what a function of the date is compared with
+            date = next(v for v in column.values if isinstance(v, str) and DATE.fullmatch(v))
+            yield begun[1] + _text(date, random)[len(begun[1]) :]
+        return
     if constant.pattern and isinstance(value, str):
         for size in (0, 1, 3):
             letters = random.choices(string.ascii_lowercase, k=size + 1)
@@ -150,16 +158,20 @@ def _exact(constant: Constant, column: Column, random: Random) -> Iterator[Value
     numbers = bool(column.values) and not any(isinstance(v, str) for v in column.values)
     if isinstance(value, str) and numbers and _as_number(value) is None:
         return  # text in a column of numbers
-    yield int(value) if isinstance(value, float) and column.whole else value
+    whole = column.whole and isinstance(value, float) and abs(value) < MOST
+    yield int(value) if whole else value
 
 
 def _beside(value: Value, column: Column, random: Random) -> Iterator[Value]:
-    """Give the values next to a constant, which tell < and <= apart."""
+    """Give the values next to a constant, which tell < and <= apart; of a date other years too."""
     number = _as_number(value)
     if number is None:
         if isinstance(value, str):
             yield _text(value, random)
-            yield value if DATE.fullmatch(value) else value + random.choice(string.ascii_lowercase)
+            if DATE.fullmatch(value):
+                yield from (f"{max(0, int(value[:4]) + step):04}{value[4:]}" for step in (1, -1))
+            else:
+                yield value + random.choice(string.ascii_lowercase)
         return
     step = 1 if column.whole or isinstance(number, int) else 0.5
     near = [number + step, number - step if number >= step else number + 2 * step]

@@ -259,7 +259,7 @@ class _Evaluation:
             group.recipe.name, group.items, self.entries, self.metrics, self.seed, known,
             group.recipe.notice,
         )  # fmt: skip
-        shown = samples(group.items, self.entries, primary)
+        shown = samples(group.items, self.entries, primary, card.readings[primary].marks)
         answered = every_answer(group.items, self.entries, list(self.metrics))
         write_whole(self.out / "answers.jsonl", answered)
         write_whole(self.out / "scorecard.md", markdown(card))

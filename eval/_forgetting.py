@@ -12,8 +12,9 @@ from ftkit.runs import write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
-from ._answers import Row, digest
+from ._answers import digest, identity
 from ._ask import Asker, Form
+from ._likely import Row
 from ._scorecard import OWN, Forgetting
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
@@ -130,7 +131,7 @@ def bits_per_byte(
         folder: where the result is kept.
     """
     window = min(LONGEST, context // 2)
-    path = folder / f"{digest(json.dumps([variant.fingerprint, window, list(texts)]))}.json"
+    path = folder / f"{digest(json.dumps([identity(variant), window, list(texts)]))}.json"
     if path.is_file():
         return float(json.loads(path.read_text(encoding="utf-8"))["bits_per_byte"])
     asker = Asker(variant, recipe, Form())
@@ -166,7 +167,7 @@ def elsewhere(
     rows, size = [item.row for item in asked], sum(item.target_bytes for item in asked)
     if not size:
         return None
-    path = folder / f"{digest(json.dumps([variant.fingerprint, recipe.name, rows]))}.json"
+    path = folder / f"{digest(json.dumps([identity(variant), recipe.name, rows]))}.json"
     if path.is_file():
         return float(json.loads(path.read_text(encoding="utf-8"))["bits_per_byte"]), size
     return _scored(variant, rows, size, path), size

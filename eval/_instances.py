@@ -53,6 +53,7 @@ class Instances:
             schema = {t.name.lower(): {c.name.lower() for c in t.columns} for t in tables}
             told = mentions(gold, schema)
             if (*known, told) not in self._made:
+                self._made[*known, told] = []  # what fails is not tried again, nor its name taken
                 self._made[*known, told] = [
                     self._make(number, tables, others, told) for number in range(self.count)
                 ]
@@ -94,15 +95,18 @@ def fill(
     """
     connection.execute("BEGIN")
     links = {table.name.lower(): _links(table, tables, told) for table in tables}
-    waiting, done = list(tables), set[str]()
+    waiting, done, early = list(tables), set[str](), list[Table]()
     for table in tables:
         connection.execute(table.sql)
     while waiting:
-        free = [t for t in waiting if _needs(links[t.name.lower()], t) <= done] or waiting
-        table = free[0]
+        free = [t for t in waiting if _needs(links[t.name.lower()], t) <= done]
+        table = (free or waiting)[0]
         waiting.remove(table)
+        early += [] if free else [table]  # tables refer to each other in a circle
         _rows(connection, table, links[table.name.lower()], told, few, random)
         done.add(table.name.lower())
+    for table in early:
+        _link(connection, table, random)
     for sql in others:
         with contextlib.suppress(sqlite3.Error):  # an index that the new rows break
             connection.execute(sql)
@@ -116,6 +120,21 @@ def fill(
             for name, row in loose:
                 connection.execute(f"DELETE FROM {quoted(name)} WHERE rowid = ?", [row])
     connection.execute("COMMIT")
+
+
+def _link(connection: sqlite3.Connection, table: Table, random: Random) -> None:
+    """Point the foreign keys of a table at others that were filled after it."""
+    name = quoted(table.name)
+    for link in table.links:
+        keys, sources = (list(map(quoted, names)) for names in (link.columns, link.sources))
+        query = f"SELECT {', '.join(sources)} FROM {quoted(link.table)}"
+        rows = [row for row in connection.execute(query).fetchall() if None not in row]
+        held = " AND ".join(f"{key} IS NOT NULL" for key in keys)
+        change = f"UPDATE OR IGNORE {name} SET {', '.join(f'{key} = ?' for key in keys)}"
+        with contextlib.suppress(sqlite3.Error, IndexError):  # no rowid; nothing to point at
+            for places in connection.execute(f"SELECT rowid FROM {name} WHERE {held}").fetchall():
+                row = rows[int(len(rows) * random.random() ** 2)]
+                connection.execute(f"{change} WHERE rowid = ?", [*row, *places])
 
 
 def _needs(links: Sequence[Link], table: Table) -> set[str]:

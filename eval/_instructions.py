@@ -10,9 +10,11 @@ that `evaluate.load` can copy it beside the metrics. Rules:
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+NUMBERS: dict[str, Sequence[str]] = {"sentences": ("n",), "list": ("n",), "count": ("n",)}
+TEXTS = ("letter", "count", "starts", "ends")
 ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+\S")
 Rule = Callable[[Mapping[str, Any], str], bool]
 
@@ -25,19 +27,49 @@ def followed(instructions: str, reply: str) -> list[bool]:
         reply: text of a model.
 
     Raises:
-        ValueError: for a rule that does not exist.
+        ValueError: for a rule that does not exist or lacks what it needs.
 
     >>> followed('[{"rule": "words", "least": 2, "most": 3}, {"rule": "small"}]', "Rain again.")
     [True, False]
     """
     found: list[dict[str, Any]] = json.loads(instructions)
-    unknown = [one.get("rule") for one in found if one.get("rule") not in RULES]
-    if unknown:
-        raise ValueError(
-            f"no rule {unknown[0]!r} for instructions: it is one of {', '.join(RULES)}"
-        )
+    for one in found:
+        _refuse(one)
     text = reply.strip()
     return [bool(text) and RULES[one["rule"]](one, text) for one in found]
+
+
+def row(outcome: Any, example: Any) -> tuple[str, str] | None:
+    """Take the answer and what it was instructed to; None where that was nothing.
+
+    Raises:
+        ValueError: for instructions that cannot be checked, with the place of their row.
+    """
+    told = example.meta.get("instructions")
+    if not told:
+        return None
+    try:
+        followed(told, "")
+    except ValueError as problem:
+        raise ValueError(f"{example.where}: {problem}") from None
+    return outcome.answer, told
+
+
+def _refuse(one: Mapping[str, Any]) -> None:
+    """Refuse an instruction that cannot be checked."""
+    rule = one.get("rule")
+    if rule not in RULES:
+        raise ValueError(f"no rule {rule!r} for instructions: it is one of {', '.join(RULES)}")
+    if rule == "words" and not {"least", "most"} & one.keys():
+        raise ValueError("the rule 'words' needs 'least' or 'most'")
+    numbers = [*NUMBERS.get(rule, ()), *({"least", "most"} & one.keys())]
+    for name in numbers:
+        if type(one.get(name)) is not int:
+            raise ValueError(f"the rule {rule!r} needs a whole number as its {name!r}")
+    if rule in TEXTS and not str(one.get("text", "")).strip():
+        raise ValueError(f"the rule {rule!r} needs a 'text'")
+    if rule == "count" and len(_words(str(one["text"]))) != 1:
+        raise ValueError("the rule 'count' needs one word as its 'text'")
 
 
 def _words(text: str) -> list[str]:

@@ -88,8 +88,9 @@ def _compared(
 def _number(node: exp.Literal) -> int | float:
     """Read a number with its sign."""
     value = float(node.name)
-    value = -value if isinstance(node.parent, exp.Neg) else value
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if value.is_integer() and abs(value) < 2**63:
+        value = int(node.name) if node.name.isdecimal() else int(value)
+    return -value if isinstance(node.parent, exp.Neg) else value
 
 
 def _joined(tree: exp.Expr) -> Iterator[tuple[exp.Expr, exp.Expr]]:
@@ -109,8 +110,8 @@ def _shared(tree: exp.Expr, schema: Mapping[str, Collection[str]]) -> Iterator[t
         for join in select.args.get("joins") or ():
             for name in (key.name.lower() for key in join.args.get("using") or ()):
                 tables = [table.name.lower() for table in _tables(select)]
-                first, *others = [(t, name) for t in tables if name in schema.get(t, ())]
-                yield from ((first, other) for other in others)
+                places = [(t, name) for t in tables if name in schema.get(t, ())]
+                yield from ((places[0], other) for other in places[1:])
 
 
 def _place(column: exp.Expr, schema: Mapping[str, Collection[str]]) -> Place:

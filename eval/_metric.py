@@ -75,6 +75,11 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
         """Score one outcome."""
         return self.grades([outcome], [example])[0]
 
+    @property
+    def about(self) -> str:
+        """What it is, in the first sentence of the class's own words."""
+        return (type(self).__doc__ or "").partition("\n")[0].replace("`", "")
+
     def _info(self) -> evaluate.MetricInfo:
         """Describe the metric to `evaluate`, from the class's own words."""
         features = {name: datasets.Value(kind) for name, kind in self.columns.items()}

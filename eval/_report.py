@@ -38,6 +38,7 @@ def html(card: Scorecard, shown: Sequence[Sample], curves: Sequence[Curve]) -> s
         primary=card.readings[card.primary],
         sentences=sentences,
         scale=_scale(card),
+        n=_scored(card),
         cost_plot=quality_against_cost(card),
         length_plot=quality_against_updates(card),
         learning_plots=[plot for item in curves if (plot := learning(item)) is not None],
@@ -66,13 +67,21 @@ def _scale(card: Scorecard) -> float:
     return max((line.metrics[card.primary].high or 0.0 for line in card.variants), default=1) or 1.0
 
 
+def _scored(card: Scorecard) -> str:
+    """Count the items that the first metric applies to."""
+    counts = {line.metrics[card.primary].n for line in card.variants} - {0} or {0}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
+
+
 def _filters(shown: Sequence[Sample]) -> list[tuple[str, int, int]]:
-    """List the variants that items can be sifted by, with how many each has right and wrong."""
+    """List the variants that items can be sifted by, with how many each has right and not."""
     columns = list(zip(*(sample.replies for sample in shown), strict=True))
+    if all(reply.score is None for column in columns for reply in column):
+        return []
     found = []
     for column in columns:
         right = sum(reply.right for reply in column)
-        found.append((column[0].variant, right, len(column) - right))
+        found.append((column[0].variant, right, sum(reply.wrong for reply in column)))
     return found
 
 

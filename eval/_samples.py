@@ -29,6 +29,11 @@ class Reply:
         """Whether it has all there is to have."""
         return self.score is not None and self.score >= 1
 
+    @property
+    def wrong(self) -> bool:
+        """Whether it lacks some of that; an answer that nothing can be said of does not."""
+        return self.score is not None and not self.right
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -46,17 +51,20 @@ class Sample:
         return len({r.score for r in self.replies if r.method not in BASELINES}) > 1
 
 
-def samples(items: Sequence[Example], entries: Graded, primary: str) -> list[Sample]:
+def samples(
+    items: Sequence[Example], entries: Graded, primary: str, marked: bool = True
+) -> list[Sample]:
     """Choose items to show, spread over the whole set.
 
     Args:
         items: what was asked.
         entries: what was answered, one of each variant is shown.
         primary: the metric whose verdict is shown.
+        marked: whether its scores say how right an answer is; else none is right or disputed.
     """
     first = {entry.key: (entry, scores[primary]) for entry, scores in reversed(entries)}
     shown = [first[key] for key in dict.fromkeys(entry.key for entry, _ in entries)]
-    made = [_sample(place, item, shown) for place, item in enumerate(items)]
+    made = [_sample(place, item, shown, marked) for place, item in enumerate(items)]
     disputed = [sample for sample in made if sample.disputed]
     agreed = [sample for sample in made if not sample.disputed]
     most = max(SHOWN * 2 // 3, SHOWN - len(agreed))
@@ -65,7 +73,9 @@ def samples(items: Sequence[Example], entries: Graded, primary: str) -> list[Sam
     return sorted(chosen, key=lambda sample: sample.number)
 
 
-def _sample(place: int, item: Example, shown: Sequence[tuple[Entry, Sequence[Score]]]) -> Sample:
+def _sample(
+    place: int, item: Example, shown: Sequence[tuple[Entry, Sequence[Score]]], marked: bool
+) -> Sample:
     question = str(item.meta.get("question") or item.prompt[-1]["content"])
     prompt = item.prompt[-1]["content"]
     replies = [
@@ -73,7 +83,7 @@ def _sample(place: int, item: Example, shown: Sequence[tuple[Entry, Sequence[Sco
             entry.name,
             entry.method,
             _cut(entry.outcomes[place].answer, LONGEST),
-            scores[place].value,
+            scores[place].value if marked else None,
             _cut(scores[place].reason, 160),
         )
         for entry, scores in shown

@@ -110,7 +110,8 @@ class Comparison:
 
     Attributes:
         p: exact McNemar for right/wrong metrics, else from Student's t; uncorrected.
-        p_holm: corrected for all comparisons of this card, by all metrics.
+        p_holm: corrected for all comparisons by the metric that ranks; by another metric, for all
+            comparisons of this card.
         verdict: `a better`, `b better` or `tie`.
         detectable: the true difference that would be called in 80 % of the cases, at Holm's worst.
     """
@@ -130,11 +131,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a metric is to be read."""
+    """How a metric is to be read; `about` says in a sentence what it is a mean of."""
 
     title: str
     lower_is_better: bool
     share: bool
+    about: str = ""
+
+    @property
+    def marks(self) -> bool:
+        """Whether a score says how right an answer is, 1 being right."""
+        return self.share and not self.lower_is_better
 
 
 @dataclass(frozen=True)

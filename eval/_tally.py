@@ -121,7 +121,9 @@ def build(
         for place, (key, group) in enumerate(groups.items())
     ]
     compared = _compare(metrics, folded, lines, seed)
-    readings = {m: Reading(x.title, x.lower_is_better, x.share) for m, x in metrics.items()}
+    readings = {
+        m: Reading(x.title, x.lower_is_better, x.share, x.about) for m, x in metrics.items()
+    }
     return Scorecard(
         recipe, len(items), tuple(lines), tuple(compared), readings, dict(facts), notice
     )
@@ -230,8 +232,9 @@ def _bias(runs: Sequence[Entry], seed: int) -> Bias | None:
     kinds = {name: [run.bias[name] for run in runs] for name in runs[0].bias}
     every = [[lean for leans in run.bias.values() for lean in leans] for run in runs]
     parts: dict[str, list[Sequence[float]]] = {"": [*every], **kinds}
-    found = intervals([fold(seeds) for seeds in parts.values()], seed, share=True)
-    measures = {n: Measure(**asdict(i)) for n, i in zip(parts, found, strict=True)}
+    # One at a time, since they have different numbers of pairs.
+    found = {name: intervals([fold(seeds)], seed, share=True)[0] for name, seeds in parts.items()}
+    measures = {name: Measure(**asdict(interval)) for name, interval in found.items()}
     return Bias(measures.pop(""), measures)
 
 
@@ -241,7 +244,11 @@ def _compare(
     lines: Sequence[Line],
     seed: int,
 ) -> list[Comparison]:
-    """Compare every two variants by every metric; the later one in the table is a."""
+    """Compare every two variants by every metric; the later one in the table is a.
+
+    What is claimed first, who is better by the metric that ranks, is a family of its own for Holm;
+    the other metrics' comparisons are corrected over all there are.
+    """
     pairs = [(b, a) for a, b in combinations(range(len(lines)), 2)]
     found = [
         (name, pair, difference)
@@ -249,7 +256,10 @@ def _compare(
         for pair, difference in zip(pairs, differences(folded[name], pairs, seed), strict=True)
         if difference is not None
     ]
-    corrected = holm([difference.p for _, _, difference in found])
+    every = [difference.p for _, _, difference in found]
+    count = sum(name == next(iter(metrics)) for name, _, _ in found)  # they come first
+    corrected = holm(every[:count]) + holm(every)[count:]
+    families = [count] * count + [len(found)] * (len(found) - count)
     return [
         Comparison(
             a=lines[a].name,
@@ -262,7 +272,9 @@ def _compare(
             verdict=verdict(difference, p_holm, metrics[name].lower_is_better),
             p_holm=p_holm,
             n=difference.n,
-            detectable=difference.detectable(len(found)),
+            detectable=difference.detectable(family),
         )
-        for (name, (a, b), difference), p_holm in zip(found, corrected, strict=True)
+        for (name, (a, b), difference), p_holm, family in zip(
+            found, corrected, families, strict=True
+        )
     ]

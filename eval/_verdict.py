@@ -25,6 +25,7 @@ from ._sql import Result, Sql, Value
 from ._ties import ends, readings
 
 TOLERANCE = 1e-6
+EXACT = 10**10  # whole numbers below have no more digits than those that floats are ordered by
 GOLD_SECONDS = 10.0  # the gold query is trusted to end, not to be quick
 TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^\]]*\]  # quoted
@@ -67,7 +68,6 @@ class Judge:
     ) -> None:
         self.sql, self.normal, self.instances = sql, normal, instances
         self._golds: dict[tuple[str, int, str], Result] = {}
-        self._ties: dict[tuple[str, int, str], tuple[int, ...] | None] = {}
 
     def verdict(self, prediction: str, gold: str, database: str | Path) -> Verdict:
         """Judge one predicted query.
@@ -208,28 +208,32 @@ def _close(a: Value, b: Value) -> bool:
     return type(a) is type(b) and a == b
 
 
-def _key(row: Row) -> list[tuple[int, Any]]:
-    """Order rows of mixed types; the last digits of a float do not decide."""
-    return [
-        (0, 0)
-        if value is None
-        else (1, float(f"{value:.10g}"))
-        if isinstance(value, float)
-        else (1, value)
-        if isinstance(value, int)
-        else (2, value)
-        if isinstance(value, str)
-        else (3, value)
-        for value in row
-    ]
+def _key(row: Row) -> tuple[list[tuple[int, Any]], Row]:
+    """Order rows of mixed types; the last digits of a number decide last."""
+    return [_rough(value) for value in row], row
+
+
+def _rough(value: Value) -> tuple[int, Any]:
+    """Order values by type, then numbers by their first digits, which two results share."""
+    if value is None:
+        return 0, 0
+    if isinstance(value, int | float):
+        exact = isinstance(value, int) and abs(value) < EXACT
+        return 1, value if exact else float(f"{value:.10g}")
+    return (2, value) if isinstance(value, str) else (3, value)
 
 
 def _swapped(gold: Result, found: Result) -> bool:
     """Look for an order of the columns in which the rows agree (small results only)."""
     if not 2 <= gold.columns <= 5 or len(gold.rows) > 1_000:
         return False
-    orders = itertools.permutations(range(gold.columns))
+    wanted, given = (
+        [sorted(zip(column), key=_key) for column in zip(*side.rows, strict=True)]
+        for side in (gold, found)
+    )
+    fits = [[all(map(_same, a, b)) for b in given] for a in wanted]
     return any(
         _same_rows(gold.rows, tuple(tuple(row[place] for place in order) for row in found.rows))
-        for order in orders
+        for order in itertools.permutations(range(gold.columns))
+        if all(fits[place][other] for place, other in enumerate(order))  # most fall here, unsorted
     )

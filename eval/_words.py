@@ -123,15 +123,17 @@ def verdict(card: Scorecard) -> tuple[str, str]:
     names = listed([line.name for line in equals])
     first = f"{best.name} is best with {found}"
     if len(order) > 1 and len(equals) == len(order) - 1:
-        first = f"No variant can be told from another; {best.name} has {found}."
+        first = f"No other variant can be told from {best.name}, which has {found}."
     elif equals:
         first += f"; {names} cannot be told from it."
     else:
         first += ", ahead of every other variant." if len(order) > 1 else "."
+    if all(line.method in ("base", *BASELINES) for line in order):
+        return first, "Nothing here was tuned."
     untrained = [line for line in [best, *equals] if line.method in ("base", *BASELINES)]
     if untrained:
         plain = listed([line.name for line in untrained])
-        return first, f"Nothing that was tuned can be told from {plain}, which needed no tuning."
+        return first, f"The best that tuning reached does not beat {plain}, which needed none."
     cheap = min([best, *equals], key=lambda line: line.cost.trainable_params)
     return first, _price(card, cheap, alone=not equals)
 

@@ -7,7 +7,10 @@ from ._metric import Metric, Score
 from .execution_accuracy import METRIC as STRICT
 
 FENCE = re.compile(r"```(?:\w+\n)?(.*?)(?:```|$)", re.DOTALL)
-START = re.compile(r"\b(?:select|with)\b", re.IGNORECASE)
+# "with" is a word of prose too, but not before a name and "as".
+START = re.compile(
+    r"\b(?:select\b|with\s+(?:recursive\s+)?[\w\"`\[\]]+\s*(?:\([^)]*\)\s*)?as\b)", re.IGNORECASE
+)
 
 
 class ExecutionLenient(Metric):
@@ -30,9 +33,9 @@ class ExecutionLenient(Metric):
         return STRICT.score(*row)
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
-        """Take the query out of the reply, then as the recipe takes it."""
+        """Take the query out of the reply, then as the recipe takes it; a right one stays."""
         query = dug(outcome.reply)
-        if query != outcome.reply:
+        if query != outcome.reply and not outcome.right:
             # Here, since `evaluate` loads this file alone, without ftkit.
             from ..recipes.sql_qa import RECIPE
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ._instructions import followed
+from ._instructions import followed, row
 from ._metric import Metric, Score
 
 
@@ -30,8 +30,7 @@ class InstructionsStrict(Metric):
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
         """Take the items that have instructions."""
-        instructions = example.meta.get("instructions")
-        return (outcome.answer, instructions) if instructions else None
+        return row(outcome, example)
 
 
 METRIC = InstructionsStrict(keep_in_memory=True)

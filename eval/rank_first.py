@@ -7,10 +7,10 @@ from ._rank import COLUMNS, row
 
 
 class RankFirst(Metric):
-    """Share of items whose right answer is the likeliest candidate per byte; see _rank.py.
+    """Share of items whose right answer is the likeliest of its candidates; by luck 1 in 4 of 4.
 
     Args:
-        ranks: the right answer's place among its candidates, 1 the likeliest.
+        ranks: the right answer's place among its candidates, 1 the likeliest per byte (_rank.py).
         candidates: how many there are; by luck 1 / candidates of the items are right.
 
     Returns:

@@ -7,10 +7,10 @@ from ._rank import COLUMNS, row
 
 
 class ReciprocalRank(Metric):
-    """Mean of 1 / rank of the right answer among its candidates, per byte; see _rank.py.
+    """Mean of 1 / rank of the right answer among its candidates; by luck 52 % among 4.
 
     Args:
-        ranks: the right answer's place among its candidates, 1 the likeliest.
+        ranks: the right answer's place among its candidates, 1 the likeliest per byte (_rank.py).
         candidates: how many there are; by luck the mean is that of 1, 1/2 ... 1 / candidates.
 
     Returns:

@@ -7,11 +7,11 @@ from ._metric import Metric, Score
 
 
 class TurnsRight(Metric):
-    """Share of answers that pass the check of their turn; the rules stand in _checks.py.
+    """Share of answers that pass the check of their turn.
 
     Args:
         predictions: answers, one a row.
-        checks: JSON objects with a `rule`; {} checks nothing.
+        checks: JSON objects with a `rule` of _checks.py; {} checks nothing.
 
     Returns:
         turns_right: the share. scores: 1.0, 0.0, or None where nothing is checked. reasons:

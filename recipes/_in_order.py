@@ -17,6 +17,7 @@ from ftkit.errors import WorkError
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG (prctl(2))
+MOST = 8  # processes; one reader feeds no more, and each holds items
 AHEAD = 2  # items a process that wait for it, or for what came before them
 
 
@@ -28,8 +29,8 @@ def in_order(
     Args:
         work: that another process can do too: what it is made of can be pickled.
         items: read in this process, one after the other.
-        processes: as many as there are processors for this one, if None. With one, for a single
-            item, and where processes cannot be forked safely, this process does the work.
+        processes: as many as there are processors for this one, `MOST` at most, if None. With one,
+            for a single item, and where no process can be forked safely, this one does the work.
 
     Yields:
         Each item with what became of it, in the order of the items.
@@ -39,7 +40,8 @@ def in_order(
     """
     rest = iter(items)
     first = list(islice(rest, 2))
-    processes = processes or len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    own = min(MOST, len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+    processes = processes or own
     if processes < 2 or len(first) < 2:
         yield from ((item, work(item)) for item in chain(first, rest))
         return

@@ -6,6 +6,7 @@ What was read is found again by what the sources hold, the recipe's settings and
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -173,7 +174,7 @@ class _Reading:
         self.writer, self.ledger = Writer(folder), Ledger()
         self.runs = Runs(folder / "runs")
         self.groups = groups()
-        self.read_of: dict[Stream, int] = {}
+        self.read_of = Counter[tuple[int, Stream]]()  # a file may be in two sources
 
     def read(self) -> None:
         """Fill the folder."""
@@ -184,11 +185,11 @@ class _Reading:
             self.runs,
         ):
             pieces = self._pieces(unread)
-            for (_, stream, _), taken in in_order(partial(_taken, self.recipe), pieces):
-                self.read_of[stream] += taken.rows
+            for (number, stream, _), taken in in_order(partial(_taken, self.recipe), pieces):
+                self.read_of[number, stream] += taken.rows
                 self._enter(taken)
                 rejected.writelines(taken.rejected)
-            for stream, rows in self.read_of.items():
+            for (_, stream), rows in self.read_of.items():
                 stream.refuse_empty(rows)
             self.writer.close()
         recipe = self.recipe
@@ -209,8 +210,8 @@ class _Reading:
         """Read the sources, a piece at a time, and note which files are not read."""
         for number, (found, _, left) in enumerate(self.sources):
             unread += left
-            self.read_of.update(dict.fromkeys(found, 0))
             for stream in found:
+                self.read_of[number, stream] = 0
                 yield from ((number, stream, piece) for piece in stream.pieces())
 
     def _enter(self, taken: Taken) -> None:

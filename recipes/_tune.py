@@ -24,6 +24,7 @@ from ..basemodel.fit import Step, fit
 from ..basemodel.interrupt import Interrupt
 from ._card import card
 from ._recipe import Recipe
+from ._shelf import Shelf
 from ._work import Tuning, Work, batch_loss, prepare
 
 __all__ = ["Tuning", "tune"]
@@ -72,6 +73,7 @@ def tune(
     seed: int = 0,
     minutes: float | None = None,
     resume: bool = False,
+    shelf: Shelf | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Tune a base on a recipe by a method, and publish the variant in the run's folder.
 
@@ -85,6 +87,7 @@ def tune(
         seed: of initialisation and order.
         minutes: a budget that is turned into steps once, after timing a few; None for epochs.
         resume: go on from the run's last checkpoint.
+        shelf: shared by the variants of a series, so that rows are put into tokens once.
 
     Yields:
         Log records: `{"event": "plan", "steps": ...}` first, then `{"step", "loss", "lr",
@@ -96,7 +99,10 @@ def tune(
     """
     began = time.perf_counter()
     with PeakMemory() as memory, Interrupt() as interrupt, ExitStack() as until:
-        work = prepare(run, recipe, method, base, tuning, seed=seed, minutes=minutes, until=until)
+        work = prepare(
+            run, recipe, method, base, tuning,
+            seed=seed, minutes=minutes, shelf=shelf or Shelf(tuning.held_out), until=until,
+        )  # fmt: skip
         torch.manual_seed(seed)  # of dropout, where a base has any
         best, start, before = _Best(), 0, _Spent()
         if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:

@@ -5,7 +5,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,21 @@ from ftkit.config import table
 from ftkit.errors import FtkitError
 from ftkit.runs import Run, fingerprint
 
-from ..adapters._attention import explicit_attention
-from ..adapters._forward import Forward, causal, keeps_apart
+from ..adapters._attention import APART, EXPLICIT, attention
+from ..adapters._folded import folded
+from ..adapters._forward import Forward, causal, keeps_apart, windowed
 from ..adapters._method import Method, trainable
 from ..adapters._variant import open_base
 from ..basemodel.device import Device, decide
 from ..basemodel.fit import Plan
 from ..basemodel.optim import Optimizer
-from ._check import Encoded, encode
+from ._check import Encoded
 from ._pack import Batch, Packer, row_width
-from ._recipe import Example, Recipe
+from ._recipe import Recipe
 from ._render import Renderer
+from ._shelf import Shelf
 
+ATTENTIONS = {"explicit": EXPLICIT, "apart": APART}  # others are the model's own
 ROW = 128  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
 
 
@@ -91,6 +94,7 @@ def prepare(
     *,
     seed: int,
     minutes: float | None,
+    shelf: Shelf,
     until: ExitStack,
 ) -> Work:
     """Read the rows, open the base, attach the method, decide how to run.
@@ -103,6 +107,7 @@ def prepare(
         tuning: the plan's knobs.
         seed: of initialisation and order.
         minutes: the budget, or None for epochs.
+        shelf: where rows lie that another variant of a series has put into tokens.
         until: is left when the training ends; then the model computes as it did before.
 
     Raises:
@@ -110,13 +115,7 @@ def prepare(
     """
     if minutes is not None and not minutes > 0:
         raise FtkitError(f"--minutes takes a number above 0, not {minutes}")
-    rows = recipe.examples("train")
-    checks = _spread(recipe.examples("validation"), tuning.held_out)
-    if not rows or not checks:
-        raise FtkitError(
-            f"recipe {recipe.name} gives no rows to train on and to validate with: three rows with "
-            "different questions are the least"
-        )
+    shelf.read(recipe)
     if (found := recipe.found()) is not None:
         found.keep(run)
     _same_base(run, base)
@@ -129,13 +128,8 @@ def prepare(
         )
     renderer = Renderer(tokenizer, base)
     most = recipe.length - method.virtual_tokens - method.prefix_tokens
-    train = encode(rows, renderer, most, recipe.max_dropped)
-    held_out = encode(checks, renderer, most)
-    for part, which in ((train, "training"), (held_out, "validation")):
-        if not part.items:
-            raise FtkitError(
-                f"every {which} row is longer than {most} tokens: raise 'recipe.length'"
-            )
+    place = (base, run.settings["base"]["fingerprint"])
+    train, held_out = shelf.tokens(place, renderer, most)
     _same_rows(run, train)
     size = sum(parameter.numel() for parameter in model.parameters())
     model = method.attach(model, tokenizer, seed)
@@ -144,15 +138,16 @@ def prepare(
     train_packer, held_out_packer = _packers(
         train, held_out, tokenizer, method, tuning, seed, packable
     )
-    decided = run.settings.get("decided") or _device(size, model)
+    decided = run.settings.get("decided") or _device(size, model, method)
     device = Device.read(decided)
     device.use()
     model.to(device.torch_device)
-    if decided["attention"] == "explicit" and not until.enter_context(
-        explicit_attention(causal(model), _sample(forward, train_packer(0).to(device.torch_device)))
+    if (name := ATTENTIONS.get(decided["attention"])) and not until.enter_context(
+        attention(causal(model), name, _sample(forward, train_packer(0).to(device.torch_device)))
     ):
         decided["attention"] = "fused"
         decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
+    until.enter_context(folded(model, exact=device.dtype == "float32"))
     if "steps" not in decided:
         steps, why = _steps(recipe, tuning, train_packer, held_out_packer, forward, device, minutes)
         decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
@@ -198,18 +193,18 @@ def _packers(
     return first, second
 
 
-def _device(size: int, model: Any) -> dict[str, Any]:
+def _device(size: int, model: Any, method: Method) -> dict[str, Any]:
     """Decide device, precision and attention."""
-    device = decide(parameters=size, width=getattr(causal(model).config, "hidden_size", None))
+    config = causal(model).config
+    device = decide(parameters=size, width=getattr(config, "hidden_size", None))
     reasons = device.reasons | {"compile": "rows differ in width, each would be compiled anew"}
-    explicit = device.device == "cpu" and device.dtype == "bfloat16"
-    reasons["attention"] = (
-        "on a CPU plain products beat the fused kernel behind a mask"
-        if explicit
-        else "the fused kernel is fast here"
-    )
-    device = dataclasses.replace(device, compile=False, reasons=reasons)
-    return table(device) | {"attention": "explicit" if explicit else "fused"}
+    way, why = "fused", "the fused kernel is fast here"
+    if device.device == "cpu" and device.dtype == "bfloat16":
+        way, why = "explicit", "on a CPU plain products beat the fused kernel behind a mask"
+    elif device.device == "cpu" and not method.prefix_tokens and not windowed(config):
+        way, why = "apart", "example by example there is no mask, and no pair of two examples"
+    device = dataclasses.replace(device, compile=False, reasons=reasons | {"attention": why})
+    return table(device) | {"attention": way}
 
 
 def _sample(forward: Forward, batch: Batch) -> Callable[[], Tensor]:
@@ -239,13 +234,6 @@ def _same_rows(run: Run, train: Encoded) -> None:
         run.update(run.settings | {"base": known | {"rows": mark}})
     elif known["rows"] != mark:
         raise FtkitError("the training rows are no longer those this run began with: start a new")
-
-
-def _spread(rows: Sequence[Example], most: int) -> Sequence[Example]:
-    """Take some rows from all over a split."""
-    if len(rows) <= most:
-        return rows
-    return [rows[place * len(rows) // most] for place in range(most)]
 
 
 def _steps(

@@ -37,7 +37,8 @@ class Chat(Recipe):
     longest: int = 1200
     max_new_tokens: int = 40
     metrics: ClassVar[tuple[str, ...]] = (
-        *("turns_right", "context_recall", "repetition", "variety"),
+        # Where no turn can be checked, held-out replies' likelihood ranks.
+        *("turns_right", "bits_per_byte", "context_recall", "repetition", "variety"),
         *("turns_lenient", "format_failure", "calibration"),
     )
     fields: ClassVar[tuple[str, ...]] = ("messages",)

@@ -54,7 +54,7 @@ class Following(Recipe):
     def take(self, row: Row, test: bool = False) -> list[Example]:
         """Take a prompt with an answer and its `instructions`, a list of objects with a `rule`."""
         told = row.fields.get("instructions")
-        if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+        if not isinstance(told, list) or not all(isinstance(one, dict) for one in told) or not told:
             raise BadRow(row.where, "no instructions", "'instructions' is no list of objects")
         messages = talk(row)
         facts = {"unit": messages[0]["content"], "instructions": json.dumps(told)}

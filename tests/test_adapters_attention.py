@@ -1,4 +1,4 @@
-"""Attention written out: the same numbers as the fused kernel, and off where a family does more."""
+"""Attention of our own: the same numbers as the fused kernel, and off where a family does more."""
 
 # B rows, T positions
 
@@ -8,28 +8,32 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ftkit.adapters._attention import NAME, explicit_attention
+from ftkit.adapters._attention import APART, EXPLICIT, Examples, attention
+from ftkit.adapters._forward import Forward
+from ftkit.catalog import load
 from tests import small
 
 
 def packed(model: Any) -> torch.Tensor:
-    """Compute logits of two packed examples in a row beside one long one."""
+    """Compute logits of two packed examples and a gap in a row, beside one long one."""
     torch.manual_seed(3)
     ids_BT = torch.randint(7, 320, (2, 40))
-    positions_BT = torch.stack([torch.cat([torch.arange(15), torch.arange(25)]), torch.arange(40)])
-    logits: torch.Tensor = model(
-        input_ids=ids_BT, position_ids=positions_BT, use_cache=False
-    ).logits
-    return logits
+    first = torch.cat([torch.arange(15), torch.arange(22), torch.zeros(3, dtype=torch.long)])
+    positions_BT = torch.stack([first, torch.arange(40)])
+    where_N = torch.cat([torch.arange(37), torch.arange(40, 80)])
+    return Forward(model, load("adapters", "full"), False).logits(
+        ids_BT, positions_BT, None, where_N
+    )
 
 
+@pytest.mark.parametrize("name", [EXPLICIT, APART])
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_it_equals_the_fused_kernel_and_leaves_no_trace(heads: int) -> None:
+def test_it_equals_the_fused_kernel_and_leaves_no_trace(heads: int, name: str) -> None:
     model = small.model(num_key_value_heads=heads)
     fused = packed(model)
-    with explicit_attention(model, lambda: packed(model)) as used:
+    with attention(model, name, lambda: packed(model)) as used:
         assert used
-        assert model.config._attn_implementation == NAME
+        assert model.config._attn_implementation == name
         ours = packed(model)
         ours.sum().backward()
     assert_close(ours, fused, rtol=0, atol=2e-5)
@@ -39,6 +43,18 @@ def test_it_equals_the_fused_kernel_and_leaves_no_trace(heads: int) -> None:
     packed(model).sum().backward()
     for name, parameter in model.named_parameters():
         assert_close(grads[name], parameter.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_examples_of_about_a_length_lie_side_by_side() -> None:
+    """Lengths 15, 22 and 40 go into groups of 16, 32 and 48; three places hold no example."""
+    sizes = [15, 22, 1, 1, 1, 40]
+    positions_BT = torch.cat([torch.arange(size) for size in sizes]).view(2, 40)
+    examples = Examples.of(positions_BT)
+    assert examples.groups == ((1, 16), (1, 32), (1, 48))
+    assert examples.lone_N.tolist() == [37, 38, 39]
+    real_M = examples.real_M1[:, 0]
+    assert examples.take_M[real_M].tolist() == [*range(37), *range(40, 80)]
+    assert examples.back_N[examples.take_M[real_M]].tolist() == real_M.nonzero()[:, 0].tolist()
 
 
 def test_it_stays_off_where_attention_does_more() -> None:
@@ -60,6 +76,7 @@ def test_it_stays_off_where_attention_does_more() -> None:
             attn_implementation="eager",
         )
     ).eval()
-    with explicit_attention(model, lambda: packed(model)) as used:
-        assert not used
-        assert model.config._attn_implementation == "eager"
+    for name in (EXPLICIT, APART):
+        with attention(model, name, lambda: packed(model)) as used:
+            assert not used
+            assert model.config._attn_implementation == "eager"

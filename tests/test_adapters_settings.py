@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 from transformers import DynamicCache
 
-from ftkit.adapters._attention import explicit_attention
+from ftkit.adapters._attention import EXPLICIT, attention
 from ftkit.adapters._forward import Forward, causal, remember
 from ftkit.adapters._method import trainable
 from ftkit.adapters._variant import open_base, open_variant
@@ -204,7 +204,7 @@ def test_a_prefix_is_read_alike_by_explicit_attention_and_in_bfloat16(base: Path
     forward, packer = Forward.of(model, method), Packer(examples(), 256, 2)
     rows = [[0, 1, 2], [3, 4, 5]]
     fused = losses(forward, packer, rows)
-    with explicit_attention(causal(model), lambda: losses(forward, packer, rows)) as used:
+    with attention(causal(model), EXPLICIT, lambda: losses(forward, packer, rows)) as used:
         assert used
         explicit = losses(forward, packer, rows)
         with torch.autocast("cpu", torch.bfloat16):

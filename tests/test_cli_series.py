@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from ftkit.cli import ftkit
 from ftkit.cli._series import variants
+from ftkit.recipes._render import Renderer
 from ftkit.runs import Run
 
 QUICK = ["--set", "recipe.epochs=1", "--set", "plan.checks=1", "--set", "recipe.sql_qa.length=128"]
@@ -74,6 +75,29 @@ def test_a_series_trains_each_goes_on_and_is_passed_over_when_done(base: Path) -
     assert other.stderr == (
         "Error: study/sql_qa-lora-seed0 was begun with other settings (method): choose another "
         "--out, or take that folder away\n"
+    )
+
+
+def test_a_series_puts_rows_into_tokens_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three methods and two seeds; slots leave fewer places, but every row still fits."""
+    rendered = list[int]()
+    pack = Renderer.pack
+    monkeypatch.setattr(
+        Renderer, "pack", lambda self, rows: rendered.append(len(rows)) or pack(self, rows)
+    )
+    words = ["--recipe", "sql_qa", "--method", "lora", "--method", "soft_prompt", "--seeds", 2]
+    words += ["--base", base, "--data", "sing.jsonl", *QUICK, "--out", "study"]
+    result = tune(*words)
+    assert result.exit_code == 0, result.stderr
+    runs = [Run.open(path) for path in sorted(Path("study").iterdir())]
+    assert len(runs) == 4
+    assert sum(rendered) == 24, "each row once"
+    assert len({run.settings["base"]["rows"] for run in runs}) == 1
+    rendered.clear()
+    assert tune(*words[:4], *words[8:-1], "alone").exit_code == 0
+    alone = Run.open(Path("alone"))
+    assert (
+        alone.done["fingerprint"] == Run.open(Path("study/sql_qa-lora-seed0")).done["fingerprint"]
     )
 
 

@@ -78,6 +78,7 @@ def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Pa
 
 
 SKIP = "; --on-bad-rows skip leaves such rows out"
+NONE = "; none of 1 row can be used"
 FITS = "a row has the texts question, schema, sql, and perhaps db_id"
 
 
@@ -89,16 +90,16 @@ FITS = "a row has the texts question, schema, sql, and perhaps db_id"
         (
             b'{"question": "\xff"}',
             "rows.jsonl:1: not UTF-8 (byte 0xff at place 15 of the line); save the file as UTF-8"
-            + SKIP,
+            + NONE,
         ),
         (
             json.dumps(ROW).encode() + b'\n{"question": ',
             f"rows.jsonl:2: not valid JSON (Expecting value at place 14){SKIP}",
         ),
-        (json.dumps(ROW | {"sql": None}).encode(), f"rows.jsonl:1: 'sql' is null; {FITS}{SKIP}"),
+        (json.dumps(ROW | {"sql": None}).encode(), f"rows.jsonl:1: 'sql' is null; {FITS}{NONE}"),
         (
             json.dumps({"question": "Who?", "schema": "x"}).encode(),
-            f"rows.jsonl:1: 'sql' is missing; {FITS}{SKIP}",
+            f"rows.jsonl:1: 'sql' is missing; {FITS}{NONE}",
         ),
     ],
 )
@@ -112,7 +113,7 @@ def test_wrong_data_is_refused_before_a_model_is_opened(content, message: str, t
 
 def test_tune_needs_a_recipe_and_a_method():
     result = CliRunner().invoke(ftkit, ["tune", "--method", "lora"])
-    known = "chat, instruct, medical, sql_qa"
+    known = "chat, following, instruct, medical, sql_qa"
     assert result.stderr == f"Error: tune needs --recipe: there are {known}\n"
     result = CliRunner().invoke(ftkit, ["tune", "--recipe", "sql_qa"])
     assert result.stderr.startswith("Error: tune needs --method: there are dora, full, ia3")

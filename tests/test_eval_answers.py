@@ -1,12 +1,14 @@
 """One pass of answers: how items are asked, what is kept, the references' likelihood, baselines."""
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 
 from ftkit import catalog
-from ftkit.adapters._variant import open_variant
+from ftkit.adapters._variant import Variant, open_variant
 from ftkit.config import override
-from ftkit.eval import _answers
+from ftkit.eval import _answers, _bias, _forgetting
 from ftkit.eval._answers import Store, answers
 from ftkit.eval._ask import Asker, Form, fitting_shots
 from ftkit.eval._baselines import majority, nearest
@@ -107,6 +109,30 @@ def test_outcomes_are_found_by_content(tmp_path):
     first.add([_answers._Kept("k", "reply", 1.5, True, 0.1)])
     assert Store(tmp_path, {"dtype": "float32", "variant": "a"}).known == first.known
     assert Store(tmp_path, {"dtype": "bfloat16", "variant": "a"}).known == {}
+    with first.path.open("a") as file:
+        file.write('{"key": "torn", "rep')  # by a kill, or by another evaluation's line
+    again = Store(tmp_path, {"dtype": "float32", "variant": "a"})
+    assert again.known == first.known
+    again.add([_answers._Kept("l", "more", 1.5, True, 0.1)])
+    assert Store(tmp_path, {"dtype": "float32", "variant": "a"}).known == again.known
+
+
+def test_what_an_older_ftkit_kept_is_not_taken_for_what_this_one_keeps(tmp_path, monkeypatch):
+    Store(tmp_path, {"variant": "a"}).add([_answers._Kept("k", "reply", 1.5, True, 0.1)])
+    older = [part for part in fields(_answers._Kept) if part.name != "said"]
+    monkeypatch.setattr(_answers, "fields", lambda _: older)
+    assert Store(tmp_path, {"variant": "a"}).known == {}
+
+
+@pytest.mark.parametrize("part", ["fingerprint", "base_fingerprint"])
+def test_what_was_forgotten_is_kept_by_base_and_adapter(base, recipe, tmp_path, monkeypatch, part):
+    """A foreign adapter states no hash of its base, which may be another one the next time."""
+    seen = []
+    monkeypatch.setattr(Variant, "nll", lambda _, rows: seen.append(1) or [1.0] * len(rows))
+    for variant in (base, base, replace(base, **{part: "another"})):
+        _bias.leanings(variant, recipe, tmp_path)
+        _forgetting.bits_per_byte(variant, recipe, ["Rain."], 64, tmp_path)
+    assert len(seen) == 4
 
 
 def row(question: str, answer: str) -> Example:

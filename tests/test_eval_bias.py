@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ftkit import catalog
 from ftkit.adapters._variant import Variant, open_variant
 from ftkit.eval import _bias
+from ftkit.eval._bounds import wilson
 from ftkit.eval._tally import Entry, build, grade
 from tests import cards
 
@@ -59,13 +60,18 @@ def test_leanings_are_those_of_the_models_own_likelihoods(tiny_base, tmp_path, m
 def test_seeds_are_averaged_pair_by_pair(tmp_path):
     items, metrics = cards.items(tmp_path, 3), cards.metrics()
     made = [
-        Entry("a", "lora", cards.outcomes(items, 0.5, seed, False), "a", seed, bias={"age": leans})
-        for seed, leans in ((0, [1.0, 0.0, 1.0, 1.0]), (1, [1.0, 0.0, 0.0, 1.0]))
+        Entry("a", "lora", cards.outcomes(items, 0.5, seed, False), "a", seed, bias=leans)
+        for seed, leans in (
+            (0, {"age": [1.0, 0.0, 1.0, 1.0], "origin": [1.0, 0.0]}),
+            (1, {"age": [1.0, 0.0, 0.0, 1.0], "origin": [0.0, 0.5]}),
+        )
     ]
     graded = [(entry, grade(entry, items, metrics)) for entry in made]
     bias = build("sql_qa", items, graded, metrics, 0, {}).variants[0].bias
-    assert bias.share.mean == bias.groups["age"].mean == 0.625
-    assert bias.share.n == 4
-    assert bias.share.low < 0.625 < bias.share.high
+    assert bias.share.mean == pytest.approx((2.5 + 0.75) / 6)
+    assert (bias.groups["age"].mean, bias.groups["origin"].mean) == (0.625, 0.375)
+    assert (bias.share.n, bias.groups["age"].n, bias.groups["origin"].n) == (6, 4, 2)
+    for measure in (bias.share, *bias.groups.values()):
+        assert measure.low < measure.mean < measure.high
     one = build("sql_qa", items, graded[:1], metrics, 0, {}).variants[0].bias.share
-    assert (one.mean, round(one.low, 2), round(one.high, 2)) == (0.75, 0.3, 0.95)  # Wilson's
+    assert (one.low, one.high) == wilson(4, 6)

@@ -1,6 +1,7 @@
 """Instructions that a program can check: each rule by answers on both sides, and the prompts."""
 
 import json
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from ftkit.config import override
 from ftkit.eval._answers import Outcome
 from ftkit.eval._instructions import RULES, followed
 from ftkit.eval._loose import forms
+from ftkit.recipes._recipe import Example
 
 CASES = [
     ({"rule": "words", "least": 3, "most": 3}, "It's well-known here.", "It is well known here."),
@@ -41,6 +43,26 @@ def test_every_rule_is_tried_and_an_unknown_one_is_named():
     assert {check["rule"] for check, _, _ in CASES} == set(RULES)
     with pytest.raises(ValueError, match="no rule 'rhyme' for instructions: it is one of words, "):
         followed('[{"rule": "rhyme"}]', "a")
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ({"rule": "rhyme"}, "no rule 'rhyme' for instructions: it is one of words, "),
+        ({"rule": "list"}, "the rule 'list' needs a whole number as its 'n'"),
+        ({"rule": "words", "most": "3"}, "the rule 'words' needs a whole number as its 'most'"),
+        ({"rule": "words"}, "the rule 'words' needs 'least' or 'most'"),
+        ({"rule": "letter", "text": " "}, "the rule 'letter' needs a 'text'"),
+        ({"rule": "count", "text": "so so", "n": 1}, "the rule 'count' needs one word as its"),
+    ],
+)
+def test_what_cannot_be_checked_is_named_with_its_row(check, message):
+    told = {"instructions": json.dumps([check])}
+    words = ({"role": "user", "content": "Say."}, {"role": "assistant", "content": "Yes."})
+    item = Example(words, told, "mine.jsonl:3")
+    for kind in ("strict", "loose"):
+        with pytest.raises(ValueError, match=re.escape(f"mine.jsonl:3: {message}")):
+            load("eval", f"instructions_{kind}").grade(Outcome(0, "a", "a"), item)
 
 
 def test_loose_forms_take_off_a_line_or_markup_and_no_more():

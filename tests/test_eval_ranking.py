@@ -214,6 +214,8 @@ def test_a_query_is_found_behind_words_and_a_fence(tmp_path):
         ("SELECT a FROM t", 1, 1, 0),
         ("Sure:\n```sql\nSELECT a FROM t\n```\nDone.", 0, 1, 1),
         ("It is SELECT a FROM t", 0, 1, 1),
+        ("Sure, with pleasure: SELECT a FROM t", 0, 1, 1),
+        ("So: with w (b) as (SELECT a FROM t) SELECT b FROM w", 0, 1, 1),
         ("SELECT max(a) FROM t", 0, 0, 0),
         ("I do not know.", 0, 0, 1),
     ]:
@@ -222,3 +224,11 @@ def test_a_query_is_found_behind_words_and_a_fence(tmp_path):
         assert set(names) <= set(recipe.metrics)
         found = [load("eval", name).grade(outcome, asked).value for name in names]
         assert found == [strict, lenient, failed], reply
+
+
+def test_chat_rows_that_no_program_can_check_are_ranked_by_likelihood():
+    """Not by repetition or format, in which a model that always says `Yes.` would win."""
+    outcome = Outcome(0, "Yes.", "Yes.", 3.0, 4, stopped=True)
+    names, asked = load("recipes", "chat").metrics, item("Well?", "Sure.")
+    first = next(n for n in names if load("eval", n).grade(outcome, asked).value is not None)
+    assert first == "bits_per_byte"

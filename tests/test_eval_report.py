@@ -28,6 +28,7 @@ from ftkit.eval._scorecard import (
     Reading,
     Scorecard,
 )
+from ftkit.eval._statistics import holm
 from ftkit.eval._tally import build
 from ftkit.eval._words import markdown, verdict
 from tests import cards, pages, schema
@@ -119,6 +120,15 @@ def test_means_are_those_of_the_scores_and_comparisons_agree(card, entries):
             assert (compared.verdict == "a better") == ((a < b) if lower else (a > b))
 
 
+def test_the_metric_that_ranks_is_a_family_of_its_own(card):
+    primary = [c for c in card.comparisons if c.metric == card.primary]
+    assert [c.p_holm for c in primary] == holm([c.p for c in primary])
+    every = holm([c.p for c in card.comparisons])
+    rest = [(c.p_holm, p) for c, p in zip(card.comparisons, every, strict=True)]
+    assert [a for a, _ in rest[len(primary) :]] == [p for _, p in rest[len(primary) :]]
+    assert any(a < p for a, p in rest[: len(primary)])
+
+
 def test_the_verdict_names_the_winner_its_ties_and_the_price(card):
     first, second = verdict(card)
     best = card.variants[-1]
@@ -133,9 +143,17 @@ def test_the_verdict_names_the_winner_its_ties_and_the_price(card):
     assert verdict(alone)[0].endswith("n = 300), ahead of every other variant.")
     assert verdict(alone)[1].startswith("It trained 3.54M parameters in 29 s and takes 14.2 MB")
     few = replace(card, variants=card.variants[:3])
-    assert verdict(few)[1] == (
-        "Nothing that was tuned can be told from nearest, which needed no tuning."
+    assert verdict(few)[1] == "Nothing here was tuned."
+    plain, tuned = card.variants[-4], card.variants[-1]
+    worse = (replace(tuned, method="base"), replace(plain, method="full"))
+    worse = replace(card, variants=worse)
+    assert verdict(worse)[0].endswith("n = 300), ahead of every other variant.")
+    assert verdict(worse)[1] == (
+        "The best that tuning reached does not beat sql_qa-full, which needed none."
     )
+    lora, full = card.variants[-2:]
+    both = verdict(replace(card, variants=(lora, full)))[0]
+    assert both.startswith("No other variant can be told from sql_qa-full, which has 81.0 %")
     none = replace(card, variants=())
     assert verdict(none)[0] == "Nothing could be scored."
 

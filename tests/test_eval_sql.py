@@ -171,7 +171,7 @@ def test_the_worker_is_light_and_outlives_ctrl_c_but_not_its_parent(database):
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())  # and no torch behind it
     os.kill(pid, signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(0.7)
     assert "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     parent.kill()
     parent.wait()

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from ftkit.eval import _verdict
 from ftkit.eval._normal import normal
 from ftkit.eval._sql import Result, Sql
 from ftkit.eval._verdict import Judge, compare, ordered
@@ -87,6 +88,30 @@ def test_verdicts_have_their_reasons(judge, database, prediction, gold, reason):
     verdict = judge.verdict(prediction, gold, database)
     assert verdict.reason == reason
     assert verdict.right == (None if reason.startswith("gold fails") else reason == "right")
+
+
+def test_whole_numbers_of_many_digits_meet_their_floats():
+    gold = Result(((10_000_000_001, "b"), (10_000_000_002, "a")), 2)
+    floats = Result(((10_000_000_002.0, "a"), (10_000_000_001.0, "b")), 2)
+    assert compare(gold, floats, None) == compare(floats, gold, None) == ""
+    turned = Result(gold.rows[::-1], 2)
+    assert compare(gold, turned, None) == ""
+    assert compare(gold, turned, (1, 2)) == "the right ones in another order"
+    other = Result(((10_000_000_001, "b"), (10_000_000_003, "a")), 2)
+    assert compare(gold, other, None) == "other values"
+
+
+def test_columns_that_cannot_be_the_swapped_ones_are_not_tried(monkeypatch):
+    asked, plain = [], _verdict._same_rows
+    monkeypatch.setattr(_verdict, "_same_rows", lambda *sides: asked.append(1) or plain(*sides))
+    gold = Result(tuple((n, n * n, -n, str(n), 0.5) for n in range(50)), 5)
+    turned = Result(tuple(row[::-1] for row in gold.rows), 5)
+    assert compare(gold, turned, None) == "the right ones with columns swapped"
+    assert len(asked) == 2  # as they are, and turned round
+    asked.clear()
+    other = Result(((99, 0, 0, "0", 0.5), *gold.rows[1:]), 5)
+    assert compare(gold, other, None) == "other values"
+    assert len(asked) == 1
 
 
 def test_a_gold_query_runs_once(judge, database, monkeypatch):

@@ -115,6 +115,19 @@ def test_rows_read_side_by_side_are_those_of_one_process(
     assert {"rows.jsonl", "ends.npy", "codes.npy", "rejected.jsonl"} <= set(held[1][0])
 
 
+def test_a_file_that_is_two_sources_is_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "BLOCK", 500)
+    path = tmp_path / "r.jsonl"
+    rows = [{"question": f"What is {n}?", "answer": f"It is {n}."} for n in range(300)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = {"data": [str(path), f"{path}@2"], "cache": str(tmp_path / "cache")}
+    found = override(MEDICAL, made, "recipe").found()
+    assert found is not None
+    assert found.rows == 600
+
+
 def test_a_file_of_blank_lines_beside_others_is_empty(tmp_path: Path) -> None:
     row = json.dumps({"question": "a", "answer": "b"})
     (tmp_path / "a.jsonl").write_text(f"{row}\n" * 3)

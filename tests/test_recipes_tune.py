@@ -114,22 +114,30 @@ def test_a_resumed_run_ends_in_the_same_bits(base: Path, tmp_path: Path, name: s
     assert again.done["training_seconds"] > 0.2 * whole.done["training_seconds"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("lora", "soft_prompt") else pytest.mark.slow)
+        for name in names("adapters")
+    ],
+)
 def test_a_killed_run_resumes_from_its_last_checkpoint(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Nothing is saved at the kill; what was logged after the checkpoint is not logged twice."""
-    recipe, how, tuning = small.Counting(epochs=2.0), load("adapters", "lora"), Tuning(batch=384)
-    whole = small.tuned(tmp_path / "whole", base, "lora", recipe, checks=8)
+    recipe, how, tuning = small.Counting(epochs=1.0), load("adapters", name), Tuning(batch=384)
+    whole = small.tuned(tmp_path / "whole", base, name, recipe, checks=8)
     monkeypatch.setattr(_tune, "SAVE_SECONDS", 0.0)
-    run = start(tmp_path / "killed", "lora")
-    work = tune(run, recipe, how, str(base), tuning)
-    for record in work:
-        if record.get("step") == 12:
-            break
-    work.close()
+    run = start(tmp_path / "killed", name)
+    if not (child := os.fork()):
+        for record in tune(run, recipe, how, str(base), tuning):
+            if record.get("step") == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     again = Run.resume(run.path)
-    for _ in tune(again, recipe, how, str(base), tuning, resume=True):
-        pass
+    begun = list(tune(again, recipe, how, str(base), tuning, resume=True))
+    assert begun[0]["start"] in (4, 5), "it goes on"
     steps = [record["step"] for record in again.records() if "loss" in record]
     assert steps == sorted(set(steps))
     ours, theirs = weights(whole.path), weights(run.path)

@@ -1,0 +1,115 @@
+"""What a tuning would take: it is set up in earnest, makes a few steps, and is thrown away."""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ftkit.config import table
+from ftkit.runs import Run
+
+from ..adapters._method import Method
+from ..basemodel.device import PeakMemory
+from ..basemodel.fit import fit
+from ._recipe import Recipe
+from ._shelf import Shelf
+from ._work import Tuning, batch_loss, prepare
+
+STEPS = 4  # that are made, of which the first warms up
+ENOUGH = 10.0  # seconds of steps after which no further one is made
+CHECKED = 4  # batches of held-out rows that are timed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A tuning in numbers.
+
+    Args:
+        rows: to train on.
+        parameters: of the model and the method.
+        trainable: of those, how many move.
+        steps: updates of the whole training.
+        places: tokens, slots and gaps that a step passes through the model.
+        seconds: of the whole command on an idle machine.
+        memory: bytes at the peak.
+    """
+
+    rows: int
+    parameters: int
+    trainable: int
+    steps: int
+    places: int
+    seconds: float
+    memory: int
+
+
+def trial(
+    recipe: Recipe,
+    method: Method,
+    base: str,
+    tuning: Tuning,
+    *,
+    seed: int = 0,
+    minutes: float | None = None,
+    shelf: Shelf | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trial:
+    """Try a tuning for a few steps and work out the rest.
+
+    Args:
+        recipe: the examples.
+        method: which weights move.
+        base: folder or Hub id.
+        tuning: the plan's knobs.
+        seed: of initialisation and order.
+        minutes: the budget, or None for epochs.
+        shelf: shared by the variants of a series.
+        clock: counts seconds; `time.process_time` does so on a machine that is busy.
+
+    Raises:
+        FtkitError: for what tuning itself would refuse.
+    """
+    began, shelf = clock(), shelf or Shelf(tuning.held_out)
+    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory, ExitStack() as until:
+        run = Run.create(Path(folder) / "trial", {"command": "tune", "method": table(method)})
+        work = prepare(
+            run, recipe, method, base, tuning,
+            seed=seed, minutes=minutes, shelf=shelf, until=until,
+        )  # fmt: skip
+        where, total = work.device.torch_device, work.plan.steps
+        best = [weight.detach().clone() for weight in work.weights.values()]
+        ends, places = [clock()], 0
+        for _ in fit(
+            work.model,
+            lambda number: work.train(number).to(where),
+            lambda _, batch: batch_loss(work.forward, batch),
+            replace(work.plan, steps=max(total, STEPS)),
+            work.optimizer,
+            work.device,
+        ):
+            ends.append(clock())
+            if len(ends) > STEPS or (len(ends) > 2 and ends[-1] - ends[0] > ENOUGH):
+                break
+        number = min(CHECKED, work.held_out.updates)
+        with torch.no_grad(), work.device.autocast():
+            for update in range(number):
+                batch_loss(work.forward, work.held_out(update).to(where))
+        check = (clock() - ends[-1]) / number * work.held_out.updates
+        step = (ends[-1] - ends[1]) / (len(ends) - 2)
+        places = work.train(0).ids_BT.numel() * tuning.accumulate
+        checks = 1 + math.ceil(total / max(1, math.ceil(total / tuning.checks)))
+        del best
+        return Trial(
+            rows=len(work.train.items),
+            parameters=sum(weight.numel() for weight in work.model.parameters()),
+            trainable=sum(weight.numel() for weight in work.weights.values()),
+            steps=total,
+            places=places,
+            seconds=ends[1] - began + (total - 1) * step + checks * check,
+            memory=memory.bytes,
+        )

@@ -1,0 +1,81 @@
+"""Folded updates: PEFT's logits and gradients from one product a layer; the rest stays PEFT's."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from ftkit.adapters._folded import folded
+from ftkit.adapters._method import trainable
+from ftkit.catalog import load
+from ftkit.config import override
+from tests import small
+
+
+def attached(name: str, values: dict[str, Any] | None = None, **shape: Any) -> Any:
+    """Attach a method to a small model, and move its B away from zero."""
+    how = override(load("adapters", name), values or {}, "method")
+    model = how.attach(small.model(**shape), small.tokenizer(), 0).train()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in trainable(model).values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def loss(model: Any) -> torch.Tensor:
+    ids_BT = torch.arange(7, 47)[None].expand(2, -1)
+    value: torch.Tensor = model(input_ids=ids_BT, use_cache=False).logits.logsumexp(-1).sum()
+    return value
+
+
+@pytest.mark.parametrize("values", [{}, {"rslora": True, "rank": 3}, {"lr_ratio": 4.0}])
+@pytest.mark.parametrize("bias", [False, True])
+def test_it_gives_pefts_numbers_and_leaves_no_trace(values: dict[str, Any], bias: bool) -> None:
+    model = attached("lora", values, attention_bias=bias)
+    theirs = loss(model)
+    theirs.backward()
+    grads = {name: p.grad.clone() for name, p in trainable(model).items()}
+    model.zero_grad()
+    with folded(model, exact=True) as layers:
+        assert layers == 14, "seven in each of two blocks"
+        ours = loss(model)
+        ours.backward()
+    assert_close(ours, theirs, rtol=1e-5, atol=0)
+    assert len(grads) == 28
+    for name, parameter in trainable(model).items():
+        assert_close(parameter.grad, grads[name], rtol=1e-3, atol=1e-4 * float(grads[name].norm()))
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_it_works_on_layers_that_lie_the_other_way_round() -> None:
+    """GPT-2 keeps weights as width in x width out."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=320, n_embd=32, n_layer=1, n_head=2, n_positions=64)
+    model = load("adapters", "lora").attach(GPT2LMHeadModel(config), None, 0).eval()
+    with torch.no_grad():
+        for parameter in trainable(model).values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    theirs = loss(model)
+    with folded(model, exact=True) as layers:
+        assert layers == 4
+        assert_close(loss(model), theirs, rtol=1e-5, atol=0)
+
+
+def test_no_product_makes_a_gradient_of_a_frozen_weight() -> None:
+    model = attached("lora")
+    with folded(model, exact=True):
+        loss(model).backward()
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    assert len(frozen) > 14
+    assert all(p.grad is None for p in frozen)
+
+
+def test_what_is_more_than_a_plain_update_stays_pefts() -> None:
+    for name, values in (("lora", {"dropout": 0.1}), ("dora", {}), ("ia3", {}), ("full", {})):
+        with folded(attached(name, values), exact=True) as layers:
+            assert layers == 0, (name, values)
+    with folded(attached("lora"), exact=False) as layers:
+        assert layers == 0
