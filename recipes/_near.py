@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._recipe import Example
+from ._split import among
 
 LEAST = 4  # runs that say something; with fewer, questions are like others by chance
 ALIKE = 0.8  # share of runs in common, of those of both
@@ -36,17 +37,30 @@ def asked_words(example: Example) -> str:
     return "\n".join(m["content"] for m in example.messages if m["role"] == "user")
 
 
-def runs_of(text: str) -> list[int]:
-    """Hash each run of three words, whatever their case and the signs between them.
+def marks_of(text: str) -> list[int]:
+    """Hash each word, whatever its case and the signs beside it.
 
-    >>> len(runs_of("What is it, then?")), runs_of("what IS it: then") == runs_of("What is it then")
-    (2, True)
+    >>> len(marks_of("What is it?")), marks_of("what IS: it") == marks_of("What is it")
+    (3, True)
     """
-    marks = list(map(crc32, text.lower().encode().translate(SPACED).split()))
-    return [
-        (one + 3 * two + 7 * three) & 0xFFFFFFFF  # so that the order of words counts
-        for one, two, three in zip(marks, marks[1:], marks[2:], strict=False)
-    ]
+    return list(map(crc32, text.lower().encode().translate(SPACED).split()))
+
+
+def runs_of(marks: "array[int]", sizes: "array[int]") -> tuple[Hashes, Numbers]:
+    """Hash each run of three words.
+
+    Args:
+        marks: the words of all rows, end to end.
+        sizes: how many each row has.
+
+    Returns:
+        The runs of all rows, end to end, and how many each has.
+    """
+    one, count = np.array(marks, np.uint32), np.array(sizes, np.int64)
+    # So that the order of words counts; the last two words of a row begin no run.
+    runs = one[:-2] + 3 * one[1:-1] + 7 * one[2:]
+    last = np.repeat(np.cumsum(count), count) - np.arange(len(one)) <= 2
+    return runs[~last[: len(runs)]], np.maximum(count - 2, 0)
 
 
 class Runs:
@@ -59,18 +73,13 @@ class Runs:
     def __init__(self, file: Path) -> None:
         self.path = file
         self._file = file.open("wb")
-        self._ends = array("Q", [0])
+        self._ends, self._place = [np.zeros(1, np.int64)], 0
 
-    def add(self, runs: "array[int]", sizes: "array[int]") -> None:
-        """Write the runs of the next rows.
-
-        Args:
-            runs: of all of them, end to end.
-            sizes: how many each has.
-        """
+    def add(self, runs: Hashes, sizes: Numbers) -> None:
+        """Write the runs of the next rows; see `runs_of`."""
         self._file.write(runs.tobytes())
-        for size in sizes:
-            self._ends.append(self._ends[-1] + size)
+        self._ends.append(self._place + np.cumsum(sizes))
+        self._place += len(runs)
 
     def __enter__(self) -> "Runs":
         return self
@@ -80,8 +89,8 @@ class Runs:
 
     def read(self) -> tuple[Hashes, Numbers]:
         """Give all runs, and where each row's begin and end."""
-        held = np.memmap(self.path, np.uint32, "r") if self._ends[-1] else np.empty(0, np.uint32)
-        return held, np.array(self._ends, np.int64)
+        held = np.memmap(self.path, np.uint32, "r") if self._place else np.empty(0, np.uint32)
+        return held, np.concatenate(self._ends)
 
 
 def near(
@@ -125,14 +134,14 @@ class _Known:
         self._common = found[often]
         order = np.argsort(flat, kind="stable")
         self.runs, self.rows = flat[order], test[self.rows[order]]
-        kept = ~_among(self.runs, self._common)
+        kept = ~among(self.runs, self._common)
         self.runs, self.rows = self.runs[kept], self.rows[kept]
 
     def likely(self, held: Hashes, ends: Numbers, rows: Numbers) -> Numbers:
         """Choose rows most of whose runs are in the test; no other can be near to a question."""
         flat, owner = _flat(held, ends, rows)
-        own = np.bincount(owner[~_among(flat, self._common)], minlength=len(rows))
-        hits = np.bincount(owner[_among(flat, self.runs)], minlength=len(rows))
+        own = np.bincount(owner[~among(flat, self._common)], minlength=len(rows))
+        hits = np.bincount(owner[among(flat, self.runs)], minlength=len(rows))
         return rows[(own >= LEAST) & (hits >= ALIKE * own)]
 
     def closest(self, mine: set[int]) -> list[int]:
@@ -150,14 +159,6 @@ def _flat(held: Hashes, ends: Numbers, rows: Numbers) -> tuple[Hashes, Numbers]:
     owner = np.repeat(np.arange(len(rows)), sizes)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.asarray(held[ends[rows][owner] + within]), owner
-
-
-def _among(runs: Hashes, known: Hashes) -> Mask:
-    """Say which runs lie among known ones, which are sorted; `np.isin` sorts them every time."""
-    if not len(known):
-        return np.zeros(len(runs), np.bool_)
-    found: Mask = known[np.minimum(np.searchsorted(known, runs), len(known) - 1)] == runs
-    return found
 
 
 def _schema(example: Example) -> str:

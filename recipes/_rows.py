@@ -20,7 +20,7 @@ from ftkit.errors import FtkitError
 
 from ._found import NAMED, Found, Group
 from ._in_order import in_order
-from ._near import Runs, near
+from ._near import Runs, near, runs_of
 from ._read import Piece, Stream, sources
 from ._recipe import Recipe, Split
 from ._split import (
@@ -217,7 +217,7 @@ class _Reading:
     def _enter(self, taken: Taken) -> None:
         """Write what a piece came to."""
         self.writer.add(taken.lines, taken.line_sizes)
-        self.runs.add(taken.runs, taken.run_sizes)
+        self.runs.add(*runs_of(taken.marks, taken.mark_sizes))
         self.ledger.extend(taken.ledger)
         for of, found in taken.groups.items():
             for kind, group in found.items():

@@ -7,12 +7,14 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
+Words = npt.NDArray[np.unsignedinteger[Any]]
 Sources = npt.NDArray[np.uint16]
 Codes = npt.NDArray[np.uint8]
 FEW = 10  # units; a source with fewer is divided by row, or one split would take all
@@ -100,14 +102,14 @@ def assign(
     codes[(codes == TEST) & (side == TRAIN + 1)] = OTHER
     codes[(codes == TEST) & (askable == 0)] = UNASKED
     asked = test if strict else test & (part == 0)
-    apart = np.isin(unit, unit[asked]) | (np.isin(told, told[asked]) & (told > 0))
+    apart = among(unit, np.sort(unit[asked])) | (among(told, np.sort(told[asked])) & (told > 0))
     codes[~test & apart] = APART
     for number in np.unique(source):
         rest = (codes == TRAIN) & (source == number)
         named = rest & (part == VALIDATION + 1)
         codes[named if named.any() else _held(unit, rest, share, "validation")] = VALIDATION
     kept = codes == VALIDATION if strict else (codes == VALIDATION) & (part != VALIDATION + 1)
-    codes[(codes == TRAIN) & np.isin(unit, unit[kept])] = APART
+    codes[(codes == TRAIN) & among(unit, np.sort(unit[kept]))] = APART
     codes[(codes != TEST) & (side == TEST + 1)] = OTHER
     _once(same, codes)
     return codes
@@ -115,9 +117,11 @@ def assign(
 
 def _once(same: Hashes, codes: Codes) -> None:
     """Leave each row in one split once; of two equal rows the one that is asked stays."""
+    held_out = among(same, np.sort(same[codes == TEST]))
+    codes[(codes < TEST) & held_out] = LEAKED
     used = np.flatnonzero(codes <= TEST)
-    codes[used[(codes[used] < TEST) & np.isin(same[used], same[codes == TEST])]] = LEAKED
-    used = used[codes[used] <= TEST]
+    known = np.sort(same[used])
+    used = used[among(same[used], known[1:][known[1:] == known[:-1]])]  # few: those that come again
     order = used[np.lexsort((used, codes[used] != VALIDATION, same[used]))]
     codes[order[1:][same[order[1:]] == same[order[:-1]]]] = TWICE
 
@@ -141,7 +145,8 @@ def _units(ledger: Ledger, source: Sources) -> Hashes:
     for number in np.unique(source):
         rows = (source == number) & whole  # what is cut to different uses stays together
         few |= rows & (len(np.unique(unit[rows])) < FEW)
-    few &= ~np.isin(unit, unit[~few])
+    if few.any():
+        few &= ~among(unit, np.sort(unit[~few]))
     unit[few] = same[few]
     return unit
 
@@ -157,6 +162,14 @@ def _held(unit: Hashes, rows: Mask, share: float, name: str) -> Mask:
     taken = np.cumsum(sizes[order]) - sizes[order] < wanted
     held[rows] = np.isin(place, order[taken])
     return held
+
+
+def among(values: Words, known: Words) -> Mask:
+    """Say which values lie among known ones, which are sorted; `np.isin` sorts them all."""
+    if not len(known):
+        return np.zeros(len(values), np.bool_)
+    found: Mask = known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
+    return found
 
 
 def _mixed(hashes: Hashes) -> Hashes:

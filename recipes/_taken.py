@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..basemodel.record import BadRow
 from ._found import Group
-from ._near import asked_words, runs_of
+from ._near import asked_words, marks_of
 from ._read import Piece, Row
 from ._recipe import Example, Recipe
 from ._split import TEST, TRAIN, VALIDATION, Ledger, digest
@@ -45,8 +45,8 @@ class Taken:
         rows: that were read.
         lines: of its examples, as a store has them, end to end.
         line_sizes: bytes of each.
-        runs: of the examples' questions, end to end.
-        run_sizes: how many each has.
+        marks: of the words of the examples' questions, end to end.
+        mark_sizes: how many each has.
         ledger: what divides the examples.
         groups: problems, of each sort by their kind.
         rejected: a line of JSON for each row that cannot be used.
@@ -55,8 +55,8 @@ class Taken:
     rows: int = 0
     lines: bytearray = field(default_factory=bytearray)
     line_sizes: "array[int]" = field(default_factory=lambda: array("Q"))
-    runs: "array[int]" = field(default_factory=lambda: array("I"))
-    run_sizes: "array[int]" = field(default_factory=lambda: array("Q"))
+    marks: "array[int]" = field(default_factory=lambda: array("I"))
+    mark_sizes: "array[int]" = field(default_factory=lambda: array("Q"))
     ledger: Ledger = field(default_factory=Ledger)
     groups: dict[str, dict[str, Group]] = field(default_factory=groups)
     rejected: list[str] = field(default_factory=list)
@@ -78,9 +78,9 @@ class Taken:
             meta.get("asked", True),
             side,
         )
-        runs = runs_of(asked_words(example))
-        self.runs.extend(runs)
-        self.run_sizes.append(len(runs))
+        marks = marks_of(asked_words(example))
+        self.marks.extend(marks)
+        self.mark_sizes.append(len(marks))
         written = line(example)
         self.lines += written
         self.line_sizes.append(len(written))

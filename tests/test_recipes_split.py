@@ -10,7 +10,7 @@ import pytest
 
 from ftkit.config import override
 from ftkit.recipes import _near
-from ftkit.recipes._near import Runs, asked_words, near, runs_of
+from ftkit.recipes._near import Runs, asked_words, marks_of, near, runs_of
 from ftkit.recipes._recipe import Example
 from ftkit.recipes._split import APART, TEST, TRAIN, VALIDATION, Codes, Ledger, assign, digest
 from ftkit.recipes.medical import RECIPE as MEDICAL
@@ -66,8 +66,8 @@ def asked(*words: int) -> Example:
 
 
 def add(runs: Runs, *rows: Example) -> None:
-    held = [runs_of(asked_words(row)) for row in rows]
-    runs.add(array("I", chain.from_iterable(held)), array("Q", map(len, held)))
+    held = [marks_of(asked_words(row)) for row in rows]
+    runs.add(*runs_of(array("I", chain.from_iterable(held)), array("Q", map(len, held))))
 
 
 def test_rows_near_to_a_test_are_found_however_few_are_looked_at_together(
