@@ -5,9 +5,11 @@ Masks and positions are made here, because for small models transformers spends 
 them than on attention. What several prompts begin with is read once.
 """
 
-# B rows, T new positions, S positions with the soft prompt, K places in the cache, V vocabulary
+# B rows, T new positions, L last ones, S positions with the soft prompt, K places in the cache,
+# V vocabulary
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,11 +20,31 @@ from transformers import DynamicCache
 
 from ._attention import EXPLICIT, attention
 from ._forward import causal, remember, windowed
+from ._light import Light
 from ._memory import Memory, Room, joined
 from ._method import Method
 from ._shared import shared
 
-READ = 64  # prompts at a time, those of like length together
+READ, TOKENS = 64, 4096  # prompts at a time, those of like length together; and their tokens
+IGNORED = -100  # the label of a token that is not asked about: PyTorch's cross entropy gives it 0
+HEADS = 1024  # places whose logits are computed at a time for scores
+
+
+@dataclass(frozen=True)
+class _New:
+    """Tokens to read.
+
+    Args:
+        inputs: their ids or embeddings, by transformers' names.
+        positions_BT: where they stand.
+        text_BT: which are no pads.
+        memory: what was read before them; they are added when they are read.
+    """
+
+    inputs: dict[str, Tensor]
+    positions_BT: Tensor
+    text_BT: Tensor
+    memory: Memory
 
 
 class TransformersDecoder:
@@ -74,65 +96,126 @@ class TransformersDecoder:
         ) as used:
             return used
 
+    @cached_property
+    def light(self) -> Light | None:
+        """The model in few kernels, where it is of a family that can be read so."""
+        return Light.of(self.inner) if self.plain else None
+
     def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, Memory]:
         """Read left-padded prompts; see `basemodel.generate.Decoder`."""
         if not self.plain:
-            return self._begin(ids_BT, mask_BT)
+            new = self._begin(ids_BT, mask_BT)
+            return self._read(new, 1)[:, -1], new.memory
         rows = [ids_T[text_T].tolist() for ids_T, text_T in zip(ids_BT, mask_BT, strict=True)]
-        return self._prompt(rows, room)
+        z_BLV, memory = self._prompt(rows, room, 1)
+        return z_BLV[:, -1], memory
 
     def step(self, ids_B1: Tensor, cache: Memory) -> tuple[Tensor, Memory]:
         """Read one more token in each row."""
-        mask_BK = F.pad(cache.mask_BK, (0, 1), value=True)
-        inputs = self.method.inputs(self.model, ids_B1, None)
+        inputs, text_B1 = self.method.inputs(self.model, ids_B1, None), ids_B1 >= 0
+        mask_BK = torch.cat([cache.mask_BK, text_B1], 1)
         memory = Memory(cache.cache, mask_BK, cache.next_B + 1)
-        return self._read(inputs, cache.next_B[:, None], memory)
+        new = _New(inputs, cache.next_B[:, None], text_B1, memory)
+        return self._read(new, 1)[:, -1], memory
 
     def keep(self, cache: Memory, rows: Tensor) -> Memory:
         """Keep some rows, and drop the pads that all of them have on the left."""
         return cache.keep(rows) if self.plain else cache.of_family(rows)
 
-    def _prompt(self, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Memory]:
-        """Read what rows begin with, once for those that share it, and then the rest of each."""
-        sizes, before, own = shared(rows), None, [0] * len(rows)
+    def nats(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+        """Score labelled tokens, where `light` is: what rows begin with is read once.
+
+        Args:
+            rows: see `Variant.nll`.
+        """
+        assert self.light is not None
+        lowest = 0 if self.method.virtual_tokens else 1  # nothing stands before the first token
+        firsts = [
+            next((place for place in range(lowest, len(ids)) if labels[place] != IGNORED), len(ids))
+            for ids, labels in rows
+        ]
+        asked = [row for row, (ids, _) in enumerate(rows) if firsts[row] < len(ids)]
+        found = [0.0] * len(rows)
+        read = [rows[row][0][:-1] for row in asked]
+        # A first token is scored behind its row's own slots, so then nothing is read beforehand.
+        alike = [rows[row][0][: firsts[row] if all(firsts) else 0] for row in asked]
+        for batch, new in self._batches(read, alike) if asked else ():
+            ends = [torch.tensor(rows[asked[n]][1][firsts[asked[n]] :]) for n in batch]
+            sizes = torch.tensor([len(labels_L) for labels_L in ends])
+            x_BLD = self._hidden(new, int(sizes.max()))
+            asked_BL = torch.arange(x_BLD.shape[1]) >= x_BLD.shape[1] - sizes[:, None]
+            pieces = zip(
+                torch.split(x_BLD[asked_BL], HEADS),
+                torch.split(torch.cat(ends), HEADS),
+                strict=True,
+            )
+            nats_N = torch.cat(
+                [F.cross_entropy(self.light.logits(x), y, reduction="none") for x, y in pieces]
+            )
+            each = torch.split(nats_N.double(), sizes.tolist())
+            for number, nats_L in zip(batch, each, strict=True):
+                found[asked[number]] = float(nats_L.sum())
+        return found
+
+    def _prompt(
+        self, rows: Sequence[Sequence[int]], room: int, asked: int
+    ) -> tuple[Tensor, Memory]:
+        """Read rows; returns the logits_BLV of as many last positions as asked, and the memory."""
+        places, logits, memories = [], [], []
+        for batch, new in self._batches(rows, rows):
+            places.append(torch.tensor(batch, device=self.device))
+            logits.append(self._read(new, asked))
+            memories.append(new.memory)
+        return torch.cat(logits)[torch.cat(places).argsort()], joined(memories, places, room)
+
+    def _batches(
+        self, rows: Sequence[Sequence[int]], alike: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[list[int], _New]]:
+        """Read what rows begin with, once for those that share it, and lay the rest of each behind.
+
+        Args:
+            rows: token ids.
+            alike: those that each begins with and that others may share, but for the last one.
+
+        Yields:
+            The numbers of some rows of like length, and what is left of them to read.
+        """
+        sizes, before, own = shared(alike), None, [0] * len(rows)
         if any(sizes):
             heads = [tuple(row[:size]) for row, size in zip(rows, sizes, strict=True)]
             place = {head: number for number, head in enumerate(dict.fromkeys(heads))}
             own = [place[head] for head in heads]
-            _, before = self._prompt(list(place), 0)
+            _, before = self._prompt(list(place), 0, 0)
         rests = [row[size:] for row, size in zip(rows, sizes, strict=True)]
-        order = sorted(range(len(rows)), key=lambda row: len(rests[row]))
-        batches = [order[first : first + READ] for first in range(0, len(order), READ)]
-        found = [
-            self._behind(before, [own[row] for row in batch], [rests[row] for row in batch])
-            for batch in batches
-        ]
-        places = [torch.tensor(batch, device=self.device) for batch in batches]
-        logits_BV = torch.cat([logits_BV for logits_BV, _ in found])[torch.cat(places).argsort()]
-        return logits_BV, joined([memory for _, memory in found], places, room)
+        order = sorted(range(len(rows)), key=lambda row: len(rests[row]), reverse=True)
+        while order:
+            count = min(READ, max(1, TOKENS // max(1, len(rests[order[0]]))))
+            batch, order = order[:count], order[count:]
+            ids_BT, mask_BT = self._padded([rests[row] for row in batch])
+            if before is None:
+                yield batch, self._begin(ids_BT, mask_BT)
+            else:
+                yield batch, self._behind(before, [own[row] for row in batch], ids_BT, mask_BT)
 
-    def _behind(
-        self, before: Memory | None, own: Sequence[int], rests: Sequence[Sequence[int]]
-    ) -> tuple[Tensor, Memory]:
-        """Read rows behind what was read before each of them, or as the first of all."""
-        ids_BT, mask_BT = self._padded(rests)
-        if before is None:
-            return self._begin(ids_BT, mask_BT)
+    def _behind(self, before: Memory, own: Sequence[int], ids_BT: Tensor, mask_BT: Tensor) -> _New:
+        """Lay left-padded rows behind what was read before each of them."""
         memory = before.before(torch.tensor(own, device=self.device), mask_BT)
         positions_BT = (memory.next_B[:, None] + mask_BT.cumsum(1) - 1).clamp(min=0)
         memory.next_B = memory.next_B + mask_BT.sum(1)
-        return self._read(self.method.inputs(self.model, ids_BT, None), positions_BT, memory)
+        inputs = self.method.inputs(self.model, ids_BT, None)
+        return _New(inputs, positions_BT, mask_BT, memory)
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Lay rows to the right, with pads before them."""
         longest = max(map(len, rows))
-        ids_BT = torch.tensor([[self.pad] * (longest - len(row)) + [*row] for row in rows])
+        laid = [[self.pad] * (longest - len(row)) + [*row] for row in rows]
+        ids_BT = torch.tensor(laid, dtype=torch.long)
         lengths_B1 = torch.tensor([len(row) for row in rows])[:, None]
         mask_BT = torch.arange(longest) >= longest - lengths_B1
         return ids_BT.to(self.device), mask_BT.to(self.device)
 
-    def _begin(self, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Memory]:
-        """Read left-padded rows behind what the method lays before each."""
+    def _begin(self, ids_BT: Tensor, mask_BT: Tensor) -> _New:
+        """Lay left-padded rows behind what the method lays before each."""
         slots_BS, size = None, self.method.virtual_tokens
         if size:
             pads_B1 = (~mask_BT).sum(1, keepdim=True)
@@ -143,27 +226,43 @@ class TransformersDecoder:
         cache = DynamicCache() if self.plain else DynamicCache(config=self.inner.config)
         if self.plain:
             cache.layers = [Room() for _ in range(self.inner.config.num_hidden_layers)]
-        inputs = self.method.inputs(self.model, ids_BT, slots_BS)
+        inputs, text_BT = self.method.inputs(self.model, ids_BT, slots_BS), mask_BT
         if before := self.method.prefix_tokens:
             remember(cache, self.method.past(self.model), ids_BT)
             mask_BT = F.pad(mask_BT, (before, 0), value=True)
         positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, before:]
-        return self._read(inputs, positions_BT, Memory(cache, mask_BT, mask_BT.sum(1)))
+        memory = Memory(cache, mask_BT, mask_BT.sum(1))
+        return _New(inputs, positions_BT, text_BT, memory)
 
-    def _read(
-        self, inputs: dict[str, Tensor], positions_BT: Tensor, memory: Memory
-    ) -> tuple[Tensor, Memory]:
-        """Call the model on new positions; returns the logits behind the last one."""
-        config, length = self.inner.config, positions_BT.shape[1]
-        mask = self._mask(memory.mask_BK, length)
-        kernel = config._attn_implementation
+    def _read(self, new: _New, asked: int) -> Tensor:
+        """Call the model; returns the logits_BLV of as many last positions, or of the last one."""
+        if self.light is None:
+            return self._whole(new)
+        return self.light.logits(self._hidden(new, asked))
+
+    def _hidden(self, new: _New, asked: int) -> Tensor:
+        """Let `light` read; returns what is before the head for the last positions, B x L x D."""
+        assert self.light is not None
+        x_BTD = new.inputs.get("inputs_embeds")
+        if x_BTD is None:
+            x_BTD = self.inner.model.embed_tokens(new.inputs["input_ids"])
+        seen_BTK = _seen(new.memory.mask_BK, x_BTD.shape[1])
+        cache = new.memory.cache
+        return self.light.read(x_BTD, new.positions_BT, new.text_BT, seen_BTK, cache, asked)
+
+    def _whole(self, new: _New) -> Tensor:
+        """Call transformers' own forward; returns the logits_BLV of the last position."""
+        config, memory, length = self.inner.config, new.memory, new.positions_BT.shape[1]
+        mask, kernel = memory.mask_BK.long(), config._attn_implementation
         try:
-            if length == 1 and self.explicit:
-                config._attn_implementation = EXPLICIT
-                mask = _added(memory.mask_BK)
+            if self.plain:
+                mask = _seen(memory.mask_BK, length)[:, None]
+                if length == 1 and self.explicit:
+                    config._attn_implementation = EXPLICIT
+                    mask = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
             out = self.inner(
-                **inputs,
-                position_ids=positions_BT,
+                **new.inputs,
+                position_ids=new.positions_BT,
                 attention_mask=mask,
                 past_key_values=memory.cache,
                 use_cache=True,
@@ -171,30 +270,18 @@ class TransformersDecoder:
             )
         finally:
             config._attn_implementation = kernel
-        return out.logits[:, -1].float(), memory
-
-    def _mask(self, mask_BK: Tensor, length: int) -> Tensor | None:
-        """Say which places each new position sees: those before it that are no pads."""
-        if not self.plain:
-            return mask_BK.long()
-        if length == 1:
-            seen_BK = _seen(mask_BK)
-            return None if bool(seen_BK.all()) else seen_BK[:, None, None, :]
-        before = mask_BK.shape[1] - length
-        causal_TK = torch.ones(length, before + length, dtype=torch.bool, device=mask_BK.device)
-        causal_TK = causal_TK.tril(before)
-        seen_BTK = mask_BK[:, None, :] & causal_TK
-        # A pad sees itself: a row that sees nothing would be NaN.
-        return (seen_BTK | causal_TK.triu(before))[:, None]
+        logits_BLV: Tensor = out.logits[:, -1:].float()
+        return logits_BLV
 
 
-def _seen(mask_BK: Tensor) -> Tensor:
-    """Say which places the last one sees: itself too if it is a pad."""
-    return F.pad(mask_BK[:, :-1], (0, 1), value=True)
+def _seen(mask_BK: Tensor, length: int) -> Tensor:
+    """Say which places each of the last ones sees, B x T x K: those before it that are no pads.
 
-
-def _added(mask_BK: Tensor) -> Tensor:
-    """Say the same as what is added to its scores."""
-    hidden_BK = ~_seen(mask_BK)
-    scores_BK = torch.zeros(hidden_BK.shape).masked_fill_(hidden_BK, -torch.inf)
-    return scores_BK[:, None, None, :]
+    A pad sees itself: a row that sees nothing would be NaN.
+    """
+    if length == 1:
+        return F.pad(mask_BK[:, :-1], (0, 1), value=True)[:, None]
+    before = mask_BK.shape[1] - length
+    causal_TK = torch.ones(length, before + length, dtype=torch.bool, device=mask_BK.device)
+    causal_TK = causal_TK.tril(before)
+    return (mask_BK[:, None, :] & causal_TK) | causal_TK.triu(before)

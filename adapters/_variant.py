@@ -21,7 +21,8 @@ from ._method import Method
 from ._quiet import quiet
 from .full import Full
 
-TOKENS_AT_ONCE = 8192  # of a scoring batch
+# Of a scoring batch; on a CPU, whose caches more would overflow, few rows (twice as slow at 64).
+TOKENS_AT_ONCE, ROWS_AT_ONCE = 8192, 16
 # What the libraries raise for folders that are damaged or of another kind.
 UNREADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
@@ -95,12 +96,16 @@ class Variant:
             rows: pairs of token ids and labels of the same length; a label is the id at its own
                 place, or -100 where nothing is asked.
         """
+        if self.decoder.light is not None:
+            return self.decoder.nats(rows)
         order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
+        most = ROWS_AT_ONCE if self.decoder.device.type == "cpu" else len(rows)
         found: dict[int, float] = {}
         batch: list[int] = []
         for place in order:
             longest = len(rows[place][0]) + self.how.virtual_tokens
-            if batch and (len(batch) + 1) * longest > TOKENS_AT_ONCE:
+            full = len(batch) == most or (len(batch) + 1) * longest > TOKENS_AT_ONCE
+            if batch and full:
                 found |= self._nll([(row, *rows[row]) for row in batch])
                 batch = []
             batch.append(place)
@@ -242,6 +247,8 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
     try:
         with quiet():
             tuned = PeftModel.from_pretrained(model, str(path))
+            if how.mergeable:  # an answer then costs no more than one of the base
+                tuned.merge_adapter(safe_merge=True)
     except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]
         raise FtkitError(f"{path} does not fit its base {base}: {reason}") from None

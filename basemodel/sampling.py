@@ -63,7 +63,9 @@ class Sampling:
         if seen_BV is not None:
             logits_BV = self.penalised(logits_BV.float(), seen_BV)
         if not self.temperature:
-            return logits_BV.argmax(-1)
+            if logits_BV.device.type != "cpu" or logits_BV.dtype != torch.float32:
+                return logits_BV.argmax(-1)
+            return torch.from_numpy(logits_BV.numpy().argmax(-1))
         order_BV = logits_BV.float().argsort(dim=-1, descending=True, stable=True)
         ranked_BV = logits_BV.float().gather(-1, order_BV) / self.temperature
         if self.top_k > 0:

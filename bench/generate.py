@@ -1,11 +1,12 @@
 """Greedy answers a second beside transformers' own `generate`, on the test prompts of sql_qa.
 
-    python bench/generate.py RUN [--items N] [--rounds N] [--dtype bfloat16] [--out F]
+    python bench/generate.py RUN [--items N] [--rounds N] [--dtype bfloat16] [--processor] [--out F]
 
 RUN is any variant that `ftkit eval` opens. Both sides answer the same prompts in one process, in
 the same precision and on the same threads, in turn; both get them sorted by length. Each side's
 batch size is the best one found first. Twice: as an evaluation asks, where answers end by
 themselves, and 40 tokens for each. The best round counts; the last line is the ratio of the first.
+Seconds are the processor's with `--processor`, on one thread, for a machine that does other work.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from ftkit.basemodel.generate import generate
 from ftkit.config import override
 from ftkit.eval._ask import Asker, Form
 
-SIZES = (32, 64, 128, 256)
+SIZES = (64, 128, 256, 512)
+NEVER = 2**30  # no token
 FIXED = 40  # tokens of each answer in the second job
 Texts = list[list[int]]
 
@@ -44,6 +46,7 @@ class Job:
     prompts: Sequence[list[int]]
     new: int
     stops: tuple[int, ...]
+    clock: Callable[[], float] = time.perf_counter
 
     def ours(self, size: int) -> Texts:
         """Answer with ftkit."""
@@ -66,10 +69,9 @@ class Job:
             [[self.variant.pad] * n + p for n, p in zip(pads, prompts, strict=True)]
         )
         mask_BT = (torch.arange(longest) >= torch.tensor(pads)[:, None]).long()
-        ends = {"eos_token_id": [*self.stops]} if self.stops else {"min_new_tokens": self.new}
         made = causal(self.variant.model).generate(
             ids_BT.to(device), attention_mask=mask_BT.to(device), max_new_tokens=self.new,
-            do_sample=False, pad_token_id=self.variant.pad, **ends,
+            do_sample=False, pad_token_id=self.variant.pad, eos_token_id=[*self.stops] or [NEVER],
         )  # fmt: skip
         return [self._cut(ids) for ids in made[:, longest:].tolist()]
 
@@ -92,14 +94,17 @@ def measured(job: Job, rounds: int) -> dict[str, float]:
     """Find each side's best batch size, then let them answer in turn."""
     sides = {"ours": job.ours, "theirs": job.theirs}
     job.ours(SIZES[0]), job.theirs(SIZES[0])  # both warm
-    tried = {name: {size: timed(ask, size)[0] for size in SIZES} for name, ask in sides.items()}
+    tried = {
+        name: {size: timed(ask, size, job.clock)[0] for size in SIZES}
+        for name, ask in sides.items()
+    }
     sizes = {name: min(each, key=each.__getitem__) for name, each in tried.items()}
     best = {name: tried[name][size] for name, size in sizes.items()}
     equal = 0.0
     for _ in range(rounds):
         texts = {}
         for name, ask in sides.items():
-            seconds, texts[name] = timed(ask, sizes[name])
+            seconds, texts[name] = timed(ask, sizes[name], job.clock)
             best[name] = min(best[name], seconds)
         pairs = list(zip(texts["ours"], texts["theirs"], strict=True))
         equal = sum(a == b for a, b in pairs) / len(pairs)
@@ -114,11 +119,13 @@ def measured(job: Job, rounds: int) -> dict[str, float]:
     }
 
 
-def timed(ask: Callable[[int], Texts], size: int) -> tuple[float, Texts]:
+def timed(
+    ask: Callable[[int], Texts], size: int, clock: Callable[[], float]
+) -> tuple[float, Texts]:
     """Answer everything once."""
-    began = time.perf_counter()
+    began = clock()
     texts = ask(size)
-    return time.perf_counter() - began, texts
+    return clock() - began, texts
 
 
 def main() -> None:
@@ -129,17 +136,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, help="how many; PyTorch's own choice otherwise")
+    parser.add_argument("--processor", action="store_true", help="count the processor's seconds")
     parser.add_argument("--title", default="", help="what the table calls it")
     parser.add_argument("--notes", default="", help="what a reader of the figures must know")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     said = parser.parse_args()
-    if said.threads:
-        torch.set_num_threads(said.threads)
+    if said.threads or said.processor:
+        torch.set_num_threads(said.threads or 1)
     variant, prompts, asker = opened(said.run, said.items, said.dtype)
+    clock = time.process_time if said.processor else time.perf_counter
     room = asker.recipe.max_new_tokens
     jobs = {
-        "until they end": Job(variant, prompts, room, asker.stops("")),
-        f"{FIXED} tokens each": Job(variant, prompts, FIXED, ()),
+        "until they end": Job(variant, prompts, room, asker.stops(""), clock),
+        f"{FIXED} tokens each": Job(variant, prompts, FIXED, (), clock),
     }
     rows, figures = [], {}
     for name, job in jobs.items():

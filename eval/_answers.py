@@ -22,11 +22,11 @@ from ..adapters._variant import Variant
 from ..basemodel.generate import Generated, generate
 from ..recipes._recipe import Example, Recipe
 from ._ask import Asked, Asker, Form
-from ._likely import said, scored
+from ._likely import scored
 
 # Prompts at a time; outcomes are written after each batch. The more, the more of them begin alike
 # and the better a processor multiplies, while their keys and values fit the memory.
-LEAST, MOST, MEMORY = 64, 256, 2**29
+LEAST, MOST, MEMORY = 64, 512, 2**29
 Progress = Generator[dict[str, Any], None, list["Outcome"]]
 
 
@@ -202,16 +202,16 @@ def _answer(
         batch_size=len(items),
     )
     samples = _samples(variant, asker, room, items, ends)
-    nlls, labels = scored(variant, items)
-    own = said(variant, items, replies, nlls)
+    scores = scored(variant, items, replies)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
         text, ended = asker.renderer.decode(reply.ids), reply.stopped
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
-        drawn, likely = samples.get(place, []), labels.get(place, {})
-        kept.append(_Kept(key, text, nlls.get(place), ended, each, drawn, likely, own.get(place)))
+        nats, likely = scores.nlls.get(place), scores.labels.get(place, {})
+        drawn, own = samples.get(place, []), scores.said.get(place)
+        kept.append(_Kept(key, text, nats, ended, each, drawn, likely, own))
     return kept
 
 

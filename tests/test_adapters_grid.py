@@ -120,15 +120,16 @@ def test_a_method_holds_its_claims_on_a_family(
     if not method.peft_type:
         tokenizer.save_pretrained(tmp_path)
     variant = open_variant(tmp_path)
-    assert torch.equal(losses(variant.forward, packer, rows), losses(forward, packer, rows))
+    ours, theirs = losses(forward, packer, rows), losses(variant.forward, packer, rows)
+    assert_close(ours, theirs, rtol=0, atol=5e-5 if method.mergeable else 0)  # what can be, is
     found = texts(variant, prompts(variant))
     assert found == [texts(variant, [prompt])[0] for prompt in prompts(variant)]
     assert found == [library(variant.model, p, list(variant.stops)) for p in prompts(variant)]
     if method.mergeable:
         ids_BT = torch.tensor([items[3].ids])
         with torch.no_grad():
-            attached = variant.model(input_ids=ids_BT).logits
-            merged = method.merge(variant.model)(input_ids=ids_BT).logits
+            attached = model(input_ids=ids_BT).logits
+            merged = method.merge(model)(input_ids=ids_BT).logits
         assert_close(merged, attached, rtol=0, atol=1e-4)
     assert marks == {file.name: sha256(file) for file in bases[base].iterdir()}, "the base stays"
 

@@ -172,7 +172,8 @@ def test_saved_and_reopened_it_scores_the_same(base: Path, name: str, tmp_path: 
     items, packer = examples(), Packer(examples(), 256, 8, slots=method.virtual_tokens)
     rows = [[item] for item in range(len(items))]
     ours, theirs = Forward.of(model, method), again.forward
-    assert torch.equal(losses(ours, packer, rows), losses(theirs, packer, rows))
+    off = 5e-5 if method.mergeable else 0.0  # opened, what can be merged is
+    assert_close(losses(ours, packer, rows), losses(theirs, packer, rows), rtol=0, atol=off)
     assert marks == {file.name: sha256(file) for file in base.iterdir()}, "the base stays"
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ftkit.adapters import _decode, _shared
+from ftkit.adapters._light import Light
 from ftkit.adapters._shared import shared
 from ftkit.adapters._variant import open_variant
 from ftkit.basemodel.generate import generate
@@ -21,16 +22,16 @@ PROMPTS = [
 PROMPTS += [[*range(230, 300)], [5], SHOTS[:20]]
 
 
-def read(monkeypatch: pytest.MonkeyPatch, model: Any) -> list[int]:
-    """Count the tokens that a model reads from now on, pads among them."""
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the tokens that are read from now on."""
     sizes: list[int] = []
-    forward = model.forward
+    forward = Light.read
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        sizes.append(kwargs["position_ids"].numel())
-        return forward(*args, **kwargs)
+    def counted(light: Light, *args: Any) -> Any:
+        sizes.append(int(args[2].sum()))
+        return forward(light, *args)
 
-    monkeypatch.setattr(model, "forward", counted)
+    monkeypatch.setattr(Light, "read", counted)
     return sizes
 
 
@@ -51,11 +52,12 @@ def test_each_beginning_is_read_once(
 ) -> None:
     monkeypatch.setattr(_shared, "WORTH", worth)
     variant = open_variant(small.base(tmp_path))
-    assert variant.decoder.explicit
-    sizes = read(monkeypatch, variant.model)
+    assert variant.decoder.light is not None
+    sizes = read(monkeypatch)
     generate(variant.decoder, PROMPTS[:18], max_new_tokens=1, stop=(), pad=2)
-    # The examples, then a schema each, then the questions of 3 to 6 tokens: or all of 73 to 76.
-    assert sizes == ([40, 3 * 30, 18 * 6] if worth == 1 else [18 * 76])
+    whole = sum(map(len, PROMPTS[:18]))
+    # The examples, then a schema each, then the questions: or all.
+    assert sizes == ([40, 3 * 30, whole - 18 * 70] if worth == 1 else [whole])
 
 
 @pytest.mark.parametrize("method", ["base", *names("adapters")])
@@ -83,9 +85,9 @@ def test_a_beginning_of_one_token_beside_none_is_no_nan(
     rows = [[30, 31], [30, 32], [40]]
     assert shared(rows) == [1, 1, 0]
     with torch.inference_mode():
-        logits_BV, memory = decoder._prompt(rows, 1)
+        z_BLV, memory = decoder._prompt(rows, 1, 1)
         assert memory.mask_BK.shape == (3, 2)
-        for logits_V, row in zip(logits_BV, rows, strict=True):
+        for logits_V, row in zip(z_BLV[:, -1], rows, strict=True):
             own_TV = decoder.inner(torch.tensor([row])).logits[0]
             torch.testing.assert_close(logits_V, own_TV[-1], rtol=0, atol=2e-4)
 
@@ -104,9 +106,9 @@ def test_logits_behind_a_shared_beginning_are_the_models_own(
     small.tokenizer(None).save_pretrained(tmp_path)
     decoder = open_variant(tmp_path).decoder
     with torch.inference_mode():
-        logits_BV, memory = decoder._prompt(PROMPTS, 2)
+        z_BLV, memory = decoder._prompt(PROMPTS, 2, 1)
         step_BV, _ = decoder.step(torch.full((len(PROMPTS), 1), 9), memory)
         for row, prompt in enumerate(PROMPTS):
             own_TV = model(torch.tensor([[*prompt, 9]])).logits[0]
-            torch.testing.assert_close(logits_BV[row], own_TV[-2], rtol=0, atol=2e-4)
+            torch.testing.assert_close(z_BLV[row, -1], own_TV[-2], rtol=0, atol=2e-4)
             torch.testing.assert_close(step_BV[row], own_TV[-1], rtol=0, atol=2e-4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ftkit import catalog
-from ftkit.adapters._variant import open_variant
+from ftkit.adapters._variant import Variant, open_variant
 from ftkit.config import override
 from ftkit.eval import _answers, _bias, _forgetting
 from ftkit.eval._answers import Store, answers
@@ -128,10 +128,7 @@ def test_what_an_older_ftkit_kept_is_not_taken_for_what_this_one_keeps(tmp_path,
 def test_what_was_forgotten_is_kept_by_base_and_adapter(base, recipe, tmp_path, monkeypatch, part):
     """A foreign adapter states no hash of its base, which may be another one the next time."""
     seen = []
-    for module in (_bias, _forgetting):
-        monkeypatch.setattr(
-            module, "likelihoods", lambda _, rows: seen.append(1) or [1.0] * len(rows)
-        )
+    monkeypatch.setattr(Variant, "nll", lambda _, rows: seen.append(1) or [1.0] * len(rows))
     for variant in (base, base, replace(base, **{part: "another"})):
         _bias.leanings(variant, recipe, tmp_path)
         _forgetting.bits_per_byte(variant, recipe, ["Rain."], 64, tmp_path)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ftkit import catalog
-from ftkit.adapters._variant import open_variant
+from ftkit.adapters._variant import Variant, open_variant
 from ftkit.eval import _bias
 from ftkit.eval._bounds import wilson
 from ftkit.eval._tally import Entry, build, grade
@@ -53,7 +53,7 @@ def test_leanings_are_those_of_the_models_own_likelihoods(tiny_base, tmp_path, m
 
     for name, group in _bias.pairs().items():
         assert found[name] == [float(nats(a) < nats(b)) for a, b in group]
-    monkeypatch.setattr(_bias, "likelihoods", lambda *a: pytest.fail("read again"))
+    monkeypatch.setattr(Variant, "nll", lambda *a: pytest.fail("read again"))
     assert _bias.leanings(variant, recipe, tmp_path) == found
 
 
