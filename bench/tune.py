@@ -1,7 +1,7 @@
 """Fine-tuning against the peers at their best: TRL's SFTTrainer by LoRA, transformers' Trainer.
 
     python bench/tune.py --peer-python TRL/bin/python --data rows.jsonl [--rows 3000] [--out F]
-    (a quick look, without a search: --rows 200 --peers trl --tries 1)
+    (a quick look, without a search: --rows 80 --peers trl --tries 1)
 
 A qwen3 of 5.6M parameters, 256 wide, 6 layers, is trained one epoch on the same rows by each, in
 a process of its own. Each peer's settings are searched on SEARCHED rows first; the fastest then
@@ -84,7 +84,7 @@ def base(folder: Path) -> Path:
     raw.mkdir(parents=True)
     write_model(GPT(shape), raw)
     tokenizer.save(raw, shape.max_position_embeddings)
-    plan = Pretrain(base=str(raw), tokens=100_000, batch=4096)
+    plan = Pretrain(base=str(raw), tokens=60_000, batch=4096)
     settings = {"command": "pretrain", "options": {"seed": SEED}, "plan": table(plan)}
     for _ in pretrain(Run.create(folder / "base", settings), plan, documents=texts):
         pass
