@@ -4,9 +4,9 @@ torchao's int8 is as fast as fp32, but a LoRA step on it keeps each layer's weig
 again, for the way back: more memory than an unquantised base takes (bench/quantize.py).
 """
 
-import importlib.util
 import logging
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -107,7 +107,7 @@ def widened(model: Any) -> nn.Module:
 
 
 def _check_library() -> None:
-    if importlib.util.find_spec(LIBRARY) is None:
+    if find_spec(LIBRARY) is None:
         raise FtkitError(
             f"a quantised base needs {LIBRARY}, which is not installed: pip install ftkit[quantize]"
         )

