@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
+from ._quantize import widened
 from ._quiet import quiet
 
 
@@ -56,7 +57,16 @@ class Method(ABC):
         Raises:
             FtkitError: saying why, and what would do.
         """
-        if getattr(model, "is_quantized", False) and not self.quantised:
+        if getattr(model, "is_quantized", False):
+            self.check_quantised()
+
+    def check_quantised(self) -> None:
+        """Refuse a base whose weights are kept in fewer bits, where the method cannot work on one.
+
+        Raises:
+            FtkitError: saying so.
+        """
+        if not self.quantised:
             raise FtkitError(
                 f"{self.name} needs the base's weights in full precision, and this base is "
                 "quantised: choose lora, or an unquantised base"
@@ -102,6 +112,9 @@ class Method(ABC):
     def merge(self, model: Any) -> nn.Module:
         """Fold what was trained into the base's weights, in their precision.
 
+        A quantised base is folded into as it is after rounding, in fp32: the result answers as the
+        variant does, and rounding it again would lose part of what was trained.
+
         Args:
             model: what `attach` returned, or PEFT's wrapping read from a folder; it is used up.
 
@@ -113,6 +126,8 @@ class Method(ABC):
         """
         if not self.mergeable:
             raise FtkitError(f"{self.name} leaves nothing that folds into the base's weights")
+        if getattr(model.get_base_model(), "is_quantized", False):
+            model = widened(model)
         merged: nn.Module = model.merge_and_unload(safe_merge=True)
         return merged
 

@@ -18,6 +18,7 @@ from ftkit.errors import FtkitError
 from ._decode import TransformersDecoder
 from ._forward import Forward, causal
 from ._method import Method
+from ._quantize import opening, settle
 from ._quiet import quiet
 from .full import Full
 
@@ -137,11 +138,12 @@ class Variant:
         return {row: float(total) for (row, _, _), total in zip(rows, sums_B, strict=True)}
 
 
-def open_base(place: str | Path) -> tuple[Any, Any]:
+def open_base(place: str | Path, quantize: str | None = None) -> tuple[Any, Any]:
     """Open a causal language model and its tokenizer, in fp32 on the CPU.
 
     Args:
         place: a folder in the Hugging Face layout, or a Hub id such as `owner/name`.
+        quantize: `int8` or `nf4` to keep the linear layers in fewer bits.
 
     Returns:
         The model in evaluation mode, and the tokenizer.
@@ -152,11 +154,11 @@ def open_base(place: str | Path) -> tuple[Any, Any]:
     import transformers
 
     auto: Any = transformers.AutoModelForCausalLM
-    where = _folder(place)
+    where, how = _folder(place), opening(quantize)
     try:
         with quiet():
             model, found = auto.from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True
+                where, dtype=torch.float32, output_loading_info=True, **how
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(where)
     except UNREADABLE as problem:
@@ -165,6 +167,8 @@ def open_base(place: str | Path) -> tuple[Any, Any]:
     wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
     if wrong:
         raise FtkitError(f"{place} lacks weights that its config.json asks for: {wrong[0]}")
+    if quantize is not None:
+        settle(model)
     return model.eval(), tokenizer
 
 
@@ -185,12 +189,14 @@ def _folder(place: str | Path) -> str:
     return str(path.resolve())
 
 
-def open_variant(folder: str | Path) -> Variant:
+def open_variant(folder: str | Path, *, plain: bool = False) -> Variant:
     """Open a finished run, or any Hugging Face model folder or PEFT adapter folder.
 
     Args:
         folder: the variant. An adapter's base is opened from the place it names, or from a run
             beside it with the same hash if it has moved.
+        plain: open an adapter's base unquantised, even if it was tuned on a quantised one, whose
+            rounding it has learned to make up for.
 
     Raises:
         FtkitError: when it is none of these, or the base is gone or no longer the same.
@@ -201,7 +207,7 @@ def open_variant(folder: str | Path) -> Variant:
     run = runs.Run.open(path) if (path / "run").is_dir() else None
     settings = run.settings if run else {}
     if (path / "adapter_config.json").is_file():
-        model, tokenizer, how, base = _open_adapter(path, settings)
+        model, tokenizer, how, base = _open_adapter(path, settings, plain)
     else:
         how, base = Full(), path
         model, tokenizer = open_base(path)
@@ -232,7 +238,9 @@ def _is_adapter(name: str) -> bool:
     return any(mark in name for mark in ("lora_", "ia3_", "prompt_encoder"))
 
 
-def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Method, Path]:
+def _open_adapter(
+    path: Path, settings: dict[str, Any], plain: bool
+) -> tuple[Any, Any, Method, Path]:
     """Open an adapter on its base."""
     from peft import PeftConfig, PeftModel
 
@@ -242,7 +250,8 @@ def _open_adapter(path: Path, settings: dict[str, Any]) -> tuple[Any, Any, Metho
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise FtkitError(f"{path / 'adapter_config.json'} is not PEFT's: {problem}") from None
     base = _find_base(path, str(config.base_model_name_or_path), settings)
-    model, tokenizer = open_base(base)
+    tuned_on = settings.get("base", {}).get("quantize")
+    model, tokenizer = open_base(base, None if plain else tuned_on)
     how.check(model)
     try:
         with quiet():

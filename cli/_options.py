@@ -106,6 +106,8 @@ def _config(ctx: click.Context, param: click.Parameter, value: Path | None) -> N
     ctx.meta[TABLES] = {
         key: table for key, table in data.items() if key not in NOTES and isinstance(table, dict)
     }
+    if "quantize" in data.get("base", {}):  # a setting, with notes of which base it was beside it
+        ctx.meta[TABLES]["base"] = {"quantize": data["base"]["quantize"]}
 
 
 def common(command: F) -> F:

@@ -76,12 +76,12 @@ def span(seconds: float) -> str:
 
 
 def tuning(
-    recipe: Any, method: Any, base: str, plan: Any, *, seed: int, minutes: float | None, shelf: Any
+    recipe: Any, method: Any, base: str, plan: Any, *, minutes: float | None, **rest: Any
 ) -> str:
     """Work out a tuning by a few of its steps; nothing of them is kept."""
     from ..recipes._trial import trial
 
-    found = trial(recipe, method, base, plan, seed=seed, minutes=minutes, shelf=shelf)
+    found = trial(recipe, method, base, plan, minutes=minutes, **rest)
     budget = f"; --minutes {minutes:g} decided how many" if minutes is not None else ""
     head = f"{recipe.name} by {method.name} on {base}: {found.rows:,} rows"
     return (

@@ -14,6 +14,8 @@ from ftkit.runs import Run, fingerprint
 
 from ._work import begin, going_on
 
+SET_OF_BASE = ("quantize",)  # beside them a run notes which base it was
+
 
 @dataclass(frozen=True)
 class One:
@@ -121,8 +123,9 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
 
 def _same(run: Run, settings: Mapping[str, Any]) -> None:
     """Refuse a run that was begun otherwise."""
-    there = run.settings
-    for name in ("options", "recipe", "method", "plan"):
+    there = dict(run.settings)
+    there["base"] = {k: v for k, v in there.get("base", {}).items() if k in SET_OF_BASE}
+    for name in ("options", "recipe", "method", "plan", "base"):
         if there.get(name, {}) != plain(settings.get(name, {})):
             raise FtkitError(
                 f"{run.path} was begun with other settings ({name}): choose another --out, or "

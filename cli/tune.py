@@ -17,7 +17,7 @@ from ._bar import watch
 from ._series import One, at, finished, told, values_of, variants
 from ._work import begin, going_on, newest_base, take_up
 
-TABLES = ("recipe", "method", "plan")
+TABLES = ("recipe", "method", "plan", "base")
 
 
 @click.command()
@@ -86,7 +86,7 @@ def tune(
     """Adapt a base to a recipe; to several, by several methods, with several seeds.
 
     What was learned is written as a Hugging Face or PEFT folder. --set reaches the tables
-    recipe, method and plan, such as method.rank=4.
+    recipe, method, plan and base, such as method.rank=4 or base.quantize=nf4.
     """
     if resume:
         _go_on(take_up(out))
@@ -102,6 +102,7 @@ def tune(
     series = variants(recipe, methods, seed, seeds)
     sets_of = _dealt(list(dict.fromkeys(recipe)), sets)
     work = [chosen(one.recipe, one.method, sets_of[one.recipe]) for one in series]
+    opened = _opened(sets["base"], [method for _, method, _ in work])
     options = _options.options("data", "on_bad_rows", "seeds")
     options["base"] = place = base if base is not None else str(newest_base())
     shelf = Shelf(work[0][2].held_out)
@@ -111,10 +112,10 @@ def tune(
             if dry_run:
                 from ._plan import tuning
 
-                click.echo(tuning(taught, method, place, plan, **rest))
+                click.echo(tuning(taught, method, place, plan, opened=opened, **rest))
                 continue
             named = {"recipe": one.recipe, "methods": [one.method], "seed": one.seed}
-            settings = tables(options | named, taught, method, plan)
+            settings = tables(options | named, taught, method, plan) | {"base": table(opened)}
             with _begun(one, out, len(series) > 1, settings) as (run, resume):
                 if run is not None:
                     train(run, taught, method, place, plan, resume=resume, **rest)
@@ -164,6 +165,16 @@ def chosen(recipe: str, method: str, sets: dict[str, dict[str, Any]]) -> tuple[A
         override(catalog.load("adapters", method), sets["method"], "method"),
         override(Tuning(), sets["plan"], "plan"),
     )
+
+
+def _opened(values: dict[str, Any], methods: list[Any]) -> Any:
+    """Settle how the base is opened, for methods that all can work on it."""
+    from ..adapters._quantize import Opened
+
+    opened = override(Opened(), values, "base")
+    for method in methods:
+        opened.check(method)
+    return opened
 
 
 def tables(options: dict[str, Any], recipe: Any, method: Any, plan: Any) -> dict[str, Any]:

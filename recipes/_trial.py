@@ -14,6 +14,7 @@ from ftkit.config import table
 from ftkit.runs import Run
 
 from ..adapters._method import Method
+from ..adapters._quantize import Opened
 from ..basemodel.device import PeakMemory
 from ..basemodel.fit import fit
 from ._recipe import Recipe
@@ -23,6 +24,7 @@ from ._work import Tuning, batch_loss, prepare
 STEPS = 4  # that are made, of which the first warms up
 ENOUGH = 10.0  # seconds of steps after which no further one is made
 CHECKED = 4  # batches of held-out rows that are timed
+AS_IT_IS = Opened()
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def trial(
     seed: int = 0,
     minutes: float | None = None,
     shelf: Shelf | None = None,
+    opened: Opened = AS_IT_IS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trial:
     """Try a tuning for a few steps and work out the rest.
@@ -69,6 +72,7 @@ def trial(
         seed: of initialisation and order.
         minutes: the budget, or None for epochs.
         shelf: shared by the variants of a series.
+        opened: how the base is opened.
         clock: counts seconds; `time.process_time` does so on a machine that is busy.
 
     Raises:
@@ -76,7 +80,8 @@ def trial(
     """
     began, shelf = clock(), shelf or Shelf(tuning.held_out)
     with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory, ExitStack() as until:
-        run = Run.create(Path(folder) / "trial", {"command": "tune", "method": table(method)})
+        settings = {"command": "tune", "method": table(method), "base": table(opened)}
+        run = Run.create(Path(folder) / "trial", settings)
         work = prepare(
             run, recipe, method, base, tuning,
             seed=seed, minutes=minutes, shelf=shelf, until=until,

@@ -100,7 +100,8 @@ def prepare(
     """Read the rows, open the base, attach the method, decide how to run.
 
     Args:
-        run: to which the base and what is decided are written; a resumed run has them.
+        run: to which the base and what is decided are written; a resumed run has them. How the
+            base is opened stands in its settings.
         recipe: the examples.
         method: which weights move.
         base: folder or Hub id.
@@ -119,7 +120,7 @@ def prepare(
     if (found := recipe.found()) is not None:
         found.keep(run)
     _same_base(run, base)
-    model, tokenizer = open_base(base)
+    model, tokenizer = open_base(base, run.settings["base"].get("quantize"))
     context = getattr(model.config, "max_position_embeddings", recipe.length)
     if recipe.length > context:
         raise FtkitError(
@@ -218,10 +219,10 @@ def _same_base(run: Run, base: str) -> None:
     """Write down which base it is; a resumed run must find the same."""
     folder = Path(base)
     mark = fingerprint(folder) if folder.is_dir() else ""
-    known = run.settings.get("base")
-    if known is None:
+    known = run.settings.get("base", {})
+    if "fingerprint" not in known:
         path = str(folder.resolve()) if folder.is_dir() else base
-        run.update(run.settings | {"base": {"path": path, "fingerprint": mark}})
+        run.update(run.settings | {"base": known | {"path": path, "fingerprint": mark}})
     elif known["fingerprint"] != mark:
         raise FtkitError(f"{base} is no longer the base that this run began with: start a new run")
 

@@ -15,7 +15,7 @@ LIBRARIES = {
         *("torch", "safetensors", "tokenizers", "matplotlib", "numpy"),
         *("datasets", "pyarrow", "huggingface_hub", "zstandard"),  # two come with datasets
     },
-    "adapters": {"transformers", "peft"},
+    "adapters": {"transformers", "peft", "bitsandbytes"},
     "recipes": {"sqlglot", "jinja2"},
     "eval": {"evaluate"},
     "cli": {"click", "rich"},
