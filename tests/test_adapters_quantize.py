@@ -91,7 +91,8 @@ def test_linear_layers_but_the_head_are_kept_in_fewer_bits(
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_file_it_was_read_from_does_not_stay_in_memory(base: Path, kind: str) -> None:
     """A view of one embedding would keep all of the unquantised weights mapped."""
-    model, _ = open_base(base, kind)
+    held = open_base(base, kind)
+    assert held
     assert str(base) not in Path("/proc/self/maps").read_text()
 
 
@@ -206,12 +207,14 @@ def causal_is_quantised(variant: Any) -> bool:
 
 
 def test_a_series_goes_on_only_with_the_base_as_it_was_opened(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "out", {"base": {"quantize": "nf4", "path": "base", "rows": "1"}})
+    options = {"options": {"base": "owner/name"}}
+    opened = {"quantize": "nf4", "path": "owner/name", "rows": "1"}
+    run = Run.create(tmp_path / "out", {**options, "base": opened})
     (run.inner / "done").touch()
-    assert finished(run.path, {"base": {"quantize": "nf4"}})
+    assert finished(run.path, {**options, "base": {"quantize": "nf4"}})
     for other in ({}, {"quantize": "int8"}):
         with pytest.raises(FtkitError, match=r"was begun with other settings \(base\)"):
-            finished(run.path, {"base": other})
+            finished(run.path, {**options, "base": other})
 
 
 @needed
