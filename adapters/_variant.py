@@ -256,7 +256,8 @@ def _open_adapter(
     try:
         with quiet():
             tuned = PeftModel.from_pretrained(model, str(path))
-            if how.mergeable:  # an answer then costs no more than one of the base
+            # An answer then costs no more than one of the base; rounded weights would change it.
+            if how.mergeable and not getattr(model, "is_quantized", False):
                 tuned.merge_adapter(safe_merge=True)
     except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]
