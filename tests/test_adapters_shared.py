@@ -132,12 +132,13 @@ def test_a_beginning_lies_once_for_a_table_of_rows(
         assert memory.common.mask_CS.shape == (3 * 2 + 3, 70)
         assert memory.common.mask_CS.sum(1).tolist() == [70] * 6 + [64, 0, 14]
         assert memory.mask_BK.shape[1] == max(len(row) - 70 for row in PROMPTS[:18])
-        left = torch.tensor([19, 2, 3, 8])
+        left = torch.tensor([19, 0, 2, 3, 8])
         _, memory = decoder.step(torch.full((len(PROMPTS), 1), 9), memory)
         memory = decoder.keep(memory, left)
         assert memory.common is not None
         assert memory.common.mask_CS.sum(1).tolist() == [70, 70, 0], "empty tables are cleared"
-        z_BV, _ = decoder.step(torch.full((4, 1), 8), memory)
+        memory, left = decoder.keep(memory, torch.tensor([4, 0, 3])), left[[4, 0, 3]]
+        z_BV, _ = decoder.step(torch.full((3, 1), 8), memory)
         for z_V, row in zip(z_BV, left.tolist(), strict=True):
             own_V = decoder.inner(torch.tensor([[*PROMPTS[row], 9, 8]])).logits[0, -1]
             torch.testing.assert_close(z_V, own_V, rtol=0, atol=float(1e-5 * own_V.abs().max()))
