@@ -28,7 +28,7 @@ from ..basemodel.device import Device, decide
 from ..basemodel.fit import Plan
 from ..basemodel.optim import Optimizer
 from ._check import Encoded
-from ._pack import Batch, Packer, row_width
+from ._pack import STEP, Batch, Packer, row_width
 from ._recipe import Recipe
 from ._render import Renderer
 from ._shelf import Shelf
@@ -176,6 +176,8 @@ def _packers(
     slots, most = method.virtual_tokens, tuning.batch if packable else 0
     sizes = train.items.sizes + slots
     width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), most)
+    if packable and width < tuning.batch:  # the rows of an update hold about all of its tokens
+        width = tuning.batch // (tuning.batch // width) // STEP * STEP
     known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     first, second = (
         Packer(

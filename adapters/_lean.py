@@ -1,0 +1,143 @@
+"""A block of the llama family for training on packed rows: transformers' arithmetic, fewer passes.
+
+Products run at the processor's pace; what lies between them waits for memory. So norms and turns
+save their input alone and have gradients of their own, in about a third of autograd's passes. And
+behind the last attention nothing looks at another place: the last block's products are made where
+a label is, a third of a short question's tokens, as the head's are.
+"""
+
+# B rows, T positions, D width, H heads, S width of a head, N labelled places
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ._attention import APART, CLOSE, Examples, apart
+
+FAMILIES = {"llama", "qwen2", "qwen3"}  # whose blocks are what `_block` computes and no more
+
+
+class _Norm(torch.autograd.Function):
+    """x / sqrt(mean x^2 + eps), times a weight (arXiv:1910.07467)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        over = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        over = over.div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, over)
+        return (x * over).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, over = ctx.saved_tensors
+        both = grads[0] * x
+        along = (both @ weight)[..., None].mul_(over**3).div_(-x.shape[-1])
+        dx = (grads[0] * weight).mul_(over).addcmul_(x, along)
+        own = ctx.needs_input_grad[1]
+        return dx, over.flatten() @ both.flatten(0, -2) if own else None, None
+
+
+class _Turn(torch.autograd.Function):
+    """Each pair (i, i + S/2) of a head's entries turned by an angle; back by the same angle."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTHS: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x_BTHS, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(grads[0], cos, -sin), None, None
+
+
+def _turned(x_BTHS: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x_BTHS.chunk(2, -1)
+    y_BTHS = torch.empty_like(x_BTHS, memory_format=torch.contiguous_format)
+    one, two = y_BTHS.chunk(2, -1)
+    torch.mul(first, cos, out=one).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=two).addcmul_(first, sin)
+    return y_BTHS
+
+
+def _norm(module: Any, x: Tensor) -> Tensor:
+    y: Tensor = _Norm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _attend(layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Examples) -> Tensor:
+    """Mix the places of each example."""
+    q, k, v = (
+        project(x_BTD).view(*x_BTD.shape[:2], -1, layer.head_dim)
+        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
+    )
+    if hasattr(layer, "q_norm"):
+        q, k = _norm(layer.q_norm, q), _norm(layer.k_norm, k)
+    # Both halves of a head turn by the same angles.
+    angles = [part.chunk(2, -1)[0][:, :, None] for part in turn]
+    q, k = (_Turn.apply(x_BTHS, *angles) for x_BTHS in (q, k))  # type: ignore[no-untyped-call]
+    heads = (x_BTHS.transpose(1, 2) for x_BTHS in (q, k, v))
+    return apart(layer, *heads, None, layer.scaling, examples=examples)[0].flatten(2)
+
+
+def _block(
+    layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Examples, last: bool
+) -> Tensor:
+    """Compute a block; the last one leaves zeros where no label is."""
+    mixed_BTD = _attend(layer.self_attn, _norm(layer.input_layernorm, x_BTD), turn, examples)
+    x, mixed, where_N = x_BTD, mixed_BTD, examples.where_N if last else None
+    if where_N is not None:
+        x, mixed = (each.flatten(0, 1).index_select(0, where_N) for each in (x, mixed))
+    x = x + layer.self_attn.o_proj(mixed)
+    y, mlp = _norm(layer.post_attention_layernorm, x), layer.mlp
+    x = x + mlp.down_proj(F.silu(mlp.gate_proj(y)) * mlp.up_proj(y))
+    if where_N is None:
+        return x
+    return torch.zeros_like(x_BTD).flatten(0, 1).index_copy(0, where_N, x).view_as(x_BTD)
+
+
+@contextmanager
+def lean(model: Any, logits: Callable[[], Tensor]) -> Iterator[bool]:
+    """Let a model whose attention is APART compute its blocks so within the block of code.
+
+    Args:
+        model: a transformers model.
+        logits: computes some of its logits, to compare.
+
+    Yields:
+        Whether it does.
+    """
+    config = model.config
+    like = config.model_type in FAMILIES and getattr(config, "hidden_act", "") == "silu"
+    if not like or config._attn_implementation != APART or config.attention_dropout:
+        yield False
+        return
+    layers = list(model.base_model.layers)
+    with torch.no_grad():
+        before = logits()
+    for layer in layers:
+        layer.forward = _forward(layer, layer is layers[-1])
+    try:
+        with torch.no_grad():
+            gap = (logits() - before).abs().max()
+        same = bool(gap <= CLOSE * before.abs().max())
+        yield same
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _forward(layer: Any, last: bool) -> Any:
+    def forward(
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        examples: Examples,
+        **kwargs: Any,
+    ) -> Tensor:
+        return _block(layer, hidden_states, position_embeddings, examples, last)
+
+    return forward
