@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._attention import APART, CLOSE, Examples, apart
+from ._folded import products
 
 FAMILIES = {"llama", "qwen2", "qwen3"}  # whose blocks are what `_block` computes and no more
 
@@ -72,8 +73,8 @@ def _norm(module: Any, x: Tensor) -> Tensor:
 def _attend(layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Examples) -> Tensor:
     """Mix the places of each example."""
     q, k, v = (
-        project(x_BTD).view(*x_BTD.shape[:2], -1, layer.head_dim)
-        for project in (layer.q_proj, layer.k_proj, layer.v_proj)
+        y.view(*x_BTD.shape[:2], -1, layer.head_dim)
+        for y in products(x_BTD, (layer.q_proj, layer.k_proj, layer.v_proj))
     )
     if hasattr(layer, "q_norm"):
         q, k = _norm(layer.q_norm, q), _norm(layer.k_norm, k)
@@ -94,7 +95,8 @@ def _block(
         x, mixed = (each.flatten(0, 1).index_select(0, where_N) for each in (x, mixed))
     x = x + layer.self_attn.o_proj(mixed)
     y, mlp = _norm(layer.post_attention_layernorm, x), layer.mlp
-    x = x + mlp.down_proj(F.silu(mlp.gate_proj(y)) * mlp.up_proj(y))
+    gate, up = products(y, (mlp.gate_proj, mlp.up_proj))
+    x = x + mlp.down_proj(F.silu(gate) * up)
     if where_N is None:
         return x
     return torch.zeros_like(x_BTD).flatten(0, 1).index_copy(0, where_N, x).view_as(x_BTD)
