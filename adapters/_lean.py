@@ -8,8 +8,9 @@ a label is, a third of a short question's tokens, as the head's are.
 
 # B rows, T positions, D width, H heads, S width of a head, N labelled places
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,11 +87,18 @@ def _attend(layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Ex
 
 
 def _block(
-    layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Examples, last: bool
+    layer: Any,
+    last: bool,
+    x_BTD: Tensor,
+    *,
+    position_embeddings: tuple[Tensor, Tensor],
+    examples: Examples,
+    **kwargs: Any,
 ) -> Tensor:
     """Compute a block; the last one leaves zeros where no label is."""
-    mixed_BTD = _attend(layer.self_attn, _norm(layer.input_layernorm, x_BTD), turn, examples)
-    x, mixed, where_N = x_BTD, mixed_BTD, examples.where_N if last else None
+    y_BTD = _norm(layer.input_layernorm, x_BTD)
+    mixed = _attend(layer.self_attn, y_BTD, position_embeddings, examples)
+    x, where_N = x_BTD, examples.where_N if last else None
     if where_N is not None:
         x, mixed = (each.flatten(0, 1).index_select(0, where_N) for each in (x, mixed))
     x = x + layer.self_attn.o_proj(mixed)
@@ -104,42 +112,46 @@ def _block(
 
 @contextmanager
 def lean(model: Any, logits: Callable[[], Tensor]) -> Iterator[bool]:
-    """Let a model whose attention is APART compute its blocks so within the block of code.
+    """Let a model whose attention is APART compute as above, if that changes nothing but rounding.
 
     Args:
-        model: a transformers model.
+        model: a transformers model in fp32.
         logits: computes some of its logits, to compare.
 
     Yields:
         Whether it does.
     """
-    config = model.config
-    like = config.model_type in FAMILIES and getattr(config, "hidden_act", "") == "silu"
-    if not like or config._attn_implementation != APART or config.attention_dropout:
+    if not _fits(model):
         yield False
         return
-    layers = list(model.base_model.layers)
-    with torch.no_grad():
-        before = logits()
-    for layer in layers:
-        layer.forward = _forward(layer, layer is layers[-1])
+    before, trunk = _tried(logits), model.base_model
+    for number, layer in enumerate(trunk.layers, 1):
+        layer.forward = partial(_block, layer, number == len(trunk.layers))
+    trunk.norm.forward = partial(_norm, trunk.norm)
+    changed = [*trunk.layers, trunk.norm]
     try:
-        with torch.no_grad():
-            gap = (logits() - before).abs().max()
-        same = bool(gap <= CLOSE * before.abs().max())
+        if not (same := bool((_tried(logits) - before).abs().max() <= CLOSE * before.abs().max())):
+            _put_back(changed)
         yield same
     finally:
-        for layer in layers:
-            del layer.forward
+        _put_back(changed)
 
 
-def _forward(layer: Any, last: bool) -> Any:
-    def forward(
-        hidden_states: Tensor,
-        position_embeddings: tuple[Tensor, Tensor],
-        examples: Examples,
-        **kwargs: Any,
-    ) -> Tensor:
-        return _block(layer, hidden_states, position_embeddings, examples, last)
+def _put_back(modules: Sequence[Any]) -> None:
+    for module in modules:
+        vars(module).pop("forward", None)
 
-    return forward
+
+@torch.no_grad()
+def _tried(logits: Callable[[], Tensor]) -> Tensor:
+    return logits()
+
+
+def _fits(model: Any) -> bool:
+    """Say whether a model's blocks are of the family, in fp32, with nothing random in them."""
+    config = model.config
+    if config.model_type not in FAMILIES or config._attn_implementation != APART:
+        return False
+    norms = [model.base_model.norm, *(layer.input_layernorm for layer in model.base_model.layers)]
+    plain = all(norm.weight.dtype == torch.float32 for norm in norms)
+    return plain and config.hidden_act == "silu" and not config.attention_dropout
