@@ -1,7 +1,7 @@
 """A block of the llama family for training on packed rows: transformers' arithmetic, fewer passes.
 
 Products run at the processor's pace; what lies between them waits for memory. So norms and turns
-save their input alone and have gradients of their own, in about a third of autograd's passes. And
+save their input alone and have gradients of their own, in half of autograd's passes. And
 behind the last attention nothing looks at another place: the last block's products are made where
 a label is, a third of a short question's tokens, as the head's are.
 """
@@ -31,7 +31,8 @@ class _Norm(torch.autograd.Function):
         over = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
         over = over.div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, over)
-        return (x * over).mul_(weight)
+        y: Tensor = (x * over).mul_(weight)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -82,8 +83,8 @@ def _attend(layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Ex
     # Both halves of a head turn by the same angles.
     angles = [part.chunk(2, -1)[0][:, :, None] for part in turn]
     q, k = (_Turn.apply(x_BTHS, *angles) for x_BTHS in (q, k))  # type: ignore[no-untyped-call]
-    heads = (x_BTHS.transpose(1, 2) for x_BTHS in (q, k, v))
-    return apart(layer, *heads, None, layer.scaling, examples=examples)[0].flatten(2)
+    q, k, v = (x_BTHS.transpose(1, 2) for x_BTHS in (q, k, v))
+    return apart(layer, q, k, v, None, layer.scaling, examples=examples)[0].flatten(2)
 
 
 def _block(
@@ -106,7 +107,7 @@ def _block(
     gate, up = products(y, (mlp.gate_proj, mlp.up_proj))
     x = x + mlp.down_proj(F.silu(gate) * up)
     if where_N is None:
-        return x
+        return x  # type: ignore[no-any-return]
     return torch.zeros_like(x_BTD).flatten(0, 1).index_copy(0, where_N, x).view_as(x_BTD)
 
 
