@@ -118,8 +118,8 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
             f"{base} is no longer the base that {run.path} was made on: choose another --out, or "
             "take that folder away"
         )
-    rows = run.settings.get("data", settings["data"])  # which older runs do not note
-    if rows != settings["data"]:
+    rows = run.settings.get("data")  # which older runs do not note
+    if rows is not None and rows != settings["data"]:
         raise FtkitError(
             f"the rows that {run.path} was trained on have changed: choose another --out, or take "
             "that folder away"
