@@ -69,7 +69,8 @@ class Dora(Method):
 @torch.no_grad()
 def _point(model: nn.Module) -> None:
     """Give rows of length 0 a direction, as 0 / 0 is none: they stay 0 until their length moves."""
-    for layer in model.modules():
+    layers: list[Any] = list(model.modules())
+    for layer in layers:
         for name, length in getattr(layer, "lora_magnitude_vector", {}).items():
             layer.lora_B[name].weight[length.weight == 0, 0] = POINTED
 

@@ -25,6 +25,7 @@ from ftkit.basemodel.corpus import Documents
 from ftkit.basemodel.export import write_model
 from ftkit.basemodel.tokenizer import train_tokenizer
 
+HERE = Path(__file__).parent.parent  # a bare clone has to find itself
 METHODS = ("full", "lora", "dora", "prefix", "soft_prompt", "ia3")
 TAUGHT = {
     "sql_qa": ("sql_qa/wikisql", "sql_qa/spider"),
@@ -47,12 +48,13 @@ SHAPE = {
 }  # fmt: skip
 
 
-def ftkit(*words: str) -> None:
-    """Run a command, and stop when it fails."""
+def ftkit(out: Path, *words: str) -> None:
+    """Run a command in a folder, as it may leave notes beside it; stop when it fails."""
     command = [sys.executable, "-m", "ftkit", *words]
     print("ftkit", *words, flush=True)
-    alone = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    subprocess.run(command, check=True, env=alone)
+    here = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    alone = os.environ | {"PYTHONPATH": here} | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    subprocess.run(command, check=True, env=alone, cwd=out)
 
 
 def sources(data: Path, names: tuple[str, ...], weight: float = 1.0) -> list[str]:
@@ -70,6 +72,7 @@ def base(data: Path, out: Path, tokens: int) -> Path:
             more = [word for pair in SHORT.get(recipe, ()) for word in ("--set", f"recipe.{pair}")]
             read = sources(data, names)
             ftkit(
+                out,
                 *("data", "--recipe", recipe, *read, "--on-bad-rows", "skip"),
                 *("--prose", str(text), *more),
             )
@@ -93,7 +96,7 @@ def base(data: Path, out: Path, tokens: int) -> Path:
             *("--base", str(raw), "--tokens", str(tokens), "--set", "plan.practice=100"),
             *("--set", "plan.matrix_lr=0.02", "--set", "plan.table_lr=0.006"),
         ]  # fmt: skip
-        ftkit("pretrain", "--out", str(place), *begun)
+        ftkit(out, "pretrain", "--out", str(place), *begun)
     return place
 
 
@@ -108,13 +111,14 @@ def tuned(data: Path, out: Path, start: Path, recipe: str, size: int, seeds: int
     given = [word for setting in settings for word in ("--set", setting)]
     methods = [word for method in METHODS for word in ("--method", method)]
     ftkit(
+        out,
         *("tune", "--recipe", recipe, *methods, "--seeds", str(seeds), "--base", str(start)),
         *sources(data, names, min(1.0, size / have)),
         *("--on-bad-rows", "skip", "--out", str(place), *given),
     )
     if not (place / "eval" / "scorecard.json").exists():
         runs = sorted(str(run.parent.parent) for run in place.glob("*/run/done"))
-        ftkit("eval", *runs, "--limit", str(ASKED[recipe]), "--out", str(place / "eval"))
+        ftkit(out, "eval", *runs, "--limit", str(ASKED[recipe]), "--out", str(place / "eval"))
 
 
 def _lines(file: Path) -> int:
@@ -240,6 +244,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw it as an SVG")
     parser.add_argument("--notes", default="", help="what a reader must know of the run")
     said = parser.parse_args()
+    said.data, said.out = said.data.resolve(), said.out.resolve()
+    said.out.mkdir(parents=True, exist_ok=True)
     if said.collect:
         found = collect(said.out)
         found["notes"] = said.notes
