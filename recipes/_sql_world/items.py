@@ -162,10 +162,11 @@ def features(sql: str) -> tuple[str, ...]:
     ('nesting', 'aggregate', 'filter')
     """
     tree = sqlglot.parse_one(sql, read="sqlite")
-    selects = list(tree.find_all(exp.Select))
-    branches = 1 + sum(1 for _ in tree.find_all(exp.SetOperation))
-    found = ["nesting"] if len(selects) > branches else []
-    return tuple(found + [name for name, kinds in FEATURES if tree.find(*kinds) is not None])
+    nodes = list(tree.walk())
+    selects, sets = (sum(isinstance(n, kind) for n in nodes) for kind in (exp.Select, exp.SetOperation))
+    found = ["nesting"] if selects > 1 + sets else []
+    used = (name for name, kinds in FEATURES if any(isinstance(node, kinds) for node in nodes))
+    return (*found, *used)
 
 
 def shape(sql: str) -> str:
