@@ -121,7 +121,8 @@ class _Evaluation:
         recipe = self.group.recipe
         names = dict.fromkeys([*(recipe.metrics or ALWAYS[::-1]), *ALWAYS])  # the first ranks
         self.metrics = {name: catalog.load("eval", name) for name in names}
-        others = [(other.recipe, other.items) for other in self.others]
+        # A world is read in the same way whatever else is evaluated.
+        others = [(other.recipe, other.items) for other in self.others if other.recipe.data]
         others += worlds({recipe.name, *(other.name for other, _ in others)})
         self.memory = Memory(recipe, others, self.kept)
         base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
@@ -255,6 +256,8 @@ class _Evaluation:
         self.metrics = {name: self.metrics[name] for name in useful or self.metrics}
         group, primary = self.group, next(iter(self.metrics))
         known = facts(group, self.seed, self.wish, self.shots)
+        told = {name: metric.caveat(group.items) for name, metric in self.metrics.items()}
+        known["caveats"] = {name: words for name, words in told.items() if words}
         card = build(
             group.recipe.name, group.items, self.entries, self.metrics, self.seed, known,
             group.recipe.notice,

@@ -147,7 +147,7 @@ def _against(card: Scorecard, places: Mapping[str, float], below: str) -> Plot:
         measure = line.metrics[card.primary]
         if line.name in places:
             x = across(places[line.name])
-            ends = up(measure.low), up(measure.high)
+            ends = (up(measure.mean if e is None else e) for e in (measure.low, measure.high))
             dots.append(Dot(x, up(measure.mean), *ends, line.name, kind(card, line)))
     plain = [line for line in known if line.method in ("base", *BASELINES)]
     level = max(plain, key=lambda line: _mean(card, line), default=None)

@@ -70,6 +70,7 @@ class Judge:
     ) -> None:
         self.sql, self.normal, self.instances = sql, normal, instances
         self._golds: dict[tuple[str, int, str], Result] = {}
+        self._alone: set[tuple[str, int, str]] = set()
         self._verdicts: dict[tuple[str, str, int, str, bool], Verdict] = {}
 
     def verdict(self, prediction: str, gold: str, database: str | Path) -> Verdict:
@@ -88,6 +89,10 @@ class Judge:
     def on_file(self, prediction: str, gold: str, database: str | Path) -> Verdict:
         """Judge one predicted query by the file alone."""
         return self._judged(prediction, gold, database, alone=True)
+
+    def by_file_alone(self, gold: str, database: str | Path) -> bool:
+        """Say whether an answer was taken as right with no instance that could tell otherwise."""
+        return (*_contents(database), gold) in self._alone
 
     def _judged(self, prediction: str, gold: str, database: str | Path, alone: bool) -> Verdict:
         """Judge, or remember what was said."""
@@ -126,16 +131,19 @@ class Judge:
 
     def _elsewhere(self, prediction: str, gold: str, database: str | Path) -> tuple[bool, str]:
         """Compare on the instances: whether one of them showed rows, and the first difference."""
-        shown = False
+        shown, told = False, False
         for instance in self.instances.of(database, gold) if self.instances else ():
             wanted = self._gold(gold, instance)
             if wanted.failure or self._runs_of_ties(gold, instance) is None:
                 continue
+            told = True
             found = self.sql.query(instance, prediction)
             difference = found.failure or self._difference(wanted, found, gold, instance)
             if difference:
                 return True, difference
             shown = shown or bool(wanted.rows)
+        if not told:
+            self._alone.add((*_contents(database), gold))
         return shown, ""
 
     def _difference(self, wanted: Result, found: Result, gold: str, database: str | Path) -> str:

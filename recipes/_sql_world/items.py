@@ -163,7 +163,9 @@ def features(sql: str) -> tuple[str, ...]:
     """
     tree = sqlglot.parse_one(sql, read="sqlite")
     nodes = list(tree.walk())
-    selects, sets = (sum(isinstance(n, kind) for n in nodes) for kind in (exp.Select, exp.SetOperation))
+    selects, sets = (
+        sum(isinstance(n, kind) for n in nodes) for kind in (exp.Select, exp.SetOperation)
+    )
     found = ["nesting"] if selects > 1 + sets else []
     used = (name for name, kinds in FEATURES if any(isinstance(node, kinds) for node in nodes))
     return (*found, *used)
