@@ -202,10 +202,11 @@ def _interval(scores_N: Floats, wide: float | None, share: bool) -> Interval:
     mean = float(scores_N.mean())
     if wide is None and _binary(scores_N):
         return Interval(mean, *wilson(round(scores_N.sum()), n), n)
+    if wide is None and not share:
+        return Interval(mean, None, None, n)
     if wide is None:  # all alike: as far as the share of others can pull the mean
         other = wilson(0, n)[1]
-        ends = (mean - other * mean, mean + other * (1 - mean)) if share else (None, None)
-        return Interval(mean, *ends, n)
+        return Interval(mean, mean - other * mean, mean + other * (1 - mean), n)
     low, high = (0.0, 1.0) if share else (-math.inf, math.inf)
     return Interval(mean, max(mean - wide, low), min(mean + wide, high), n)
 
