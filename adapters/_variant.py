@@ -24,6 +24,7 @@ from .full import Full
 
 # Of a scoring batch; on a CPU, whose caches more would overflow, few rows (twice as slow at 64).
 TOKENS_AT_ONCE, ROWS_AT_ONCE = 8192, 16
+FP32 = "float32"
 # What the libraries raise for folders that are damaged or of another kind.
 UNREADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 
@@ -36,7 +37,7 @@ class Variant:
         name: the folder's name.
         method: `base`, or the name of the method in adapters/ that made it.
         folder: where it lies.
-        model: in fp32 and evaluation mode.
+        model: in evaluation mode.
         tokenizer: the base's; tuning never changes it.
         base_path: the folder of the base it was tuned from; its own for a base.
         base_fingerprint: hash of that base.
@@ -138,12 +139,13 @@ class Variant:
         return {row: float(total) for (row, _, _), total in zip(rows, sums_B, strict=True)}
 
 
-def open_base(place: str | Path, quantize: str | None = None) -> tuple[Any, Any]:
-    """Open a causal language model and its tokenizer, in fp32 on the CPU.
+def open_base(place: str | Path, quantize: str | None = None, dtype: str = FP32) -> tuple[Any, Any]:
+    """Open a causal language model and its tokenizer on the CPU.
 
     Args:
         place: a folder in the Hugging Face layout, or a Hub id such as `owner/name`.
         quantize: `int8` or `nf4` to keep the linear layers in fewer bits.
+        dtype: precision of the weights, as torch calls it.
 
     Returns:
         The model in evaluation mode, and the tokenizer.
@@ -158,7 +160,7 @@ def open_base(place: str | Path, quantize: str | None = None) -> tuple[Any, Any]
     try:
         with quiet():
             model, found = auto.from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True, **how
+                where, dtype=getattr(torch, dtype), output_loading_info=True, **how
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(where)
     except UNREADABLE as problem:
@@ -189,7 +191,7 @@ def _folder(place: str | Path) -> str:
     return str(path.resolve())
 
 
-def open_variant(folder: str | Path, *, plain: bool = False) -> Variant:
+def open_variant(folder: str | Path, *, plain: bool = False, dtype: str = FP32) -> Variant:
     """Open a finished run, or any Hugging Face model folder or PEFT adapter folder.
 
     Args:
@@ -197,6 +199,7 @@ def open_variant(folder: str | Path, *, plain: bool = False) -> Variant:
             beside it with the same hash if it has moved.
         plain: open an adapter's base unquantised, even if it was tuned on a quantised one, whose
             rounding it has learned to make up for.
+        dtype: precision of the weights, as torch calls it.
 
     Raises:
         FtkitError: when it is none of these, or the base is gone or no longer the same.
@@ -207,10 +210,10 @@ def open_variant(folder: str | Path, *, plain: bool = False) -> Variant:
     run = runs.Run.open(path) if (path / "run").is_dir() else None
     settings = run.settings if run else {}
     if (path / "adapter_config.json").is_file():
-        model, tokenizer, how, base = _open_adapter(path, settings, plain)
+        model, tokenizer, how, base = _open_adapter(path, settings, plain, dtype)
     else:
         how, base = Full(), path
-        model, tokenizer = open_base(path)
+        model, tokenizer = open_base(path, dtype=dtype)
         if settings.get("command") == "tune":
             base = Path(settings["base"]["path"])
     facts = run.done if run else {}
@@ -239,7 +242,7 @@ def _is_adapter(name: str) -> bool:
 
 
 def _open_adapter(
-    path: Path, settings: dict[str, Any], plain: bool
+    path: Path, settings: dict[str, Any], plain: bool, dtype: str
 ) -> tuple[Any, Any, Method, Path]:
     """Open an adapter on its base."""
     from peft import PeftConfig, PeftModel
@@ -251,7 +254,7 @@ def _open_adapter(
         raise FtkitError(f"{path / 'adapter_config.json'} is not PEFT's: {problem}") from None
     base = _find_base(path, str(config.base_model_name_or_path), settings)
     tuned_on = settings.get("base", {}).get("quantize")
-    model, tokenizer = open_base(base, None if plain else tuned_on)
+    model, tokenizer = open_base(base, None if plain else tuned_on, dtype)
     how.check(model)
     try:
         with quiet():

@@ -44,6 +44,14 @@ from ._work import RUNS
     help="Show the base up to so many examples before a question, as far as they fit.",
 )
 @click.option(
+    "--dtype",
+    type=click.Choice(("float32", "bfloat16", "float16")),
+    default="float32",
+    show_default=True,
+    help="Precision of the weights; 16 bits take half the memory, and may turn near ties between "
+    "two words.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Where scorecard and report go [default: the next free runs/eval].",
@@ -56,6 +64,7 @@ def evaluate(
     on_bad_rows: str | None,
     limit: int | None,
     shots: int,
+    dtype: str,
     out: Path | None,
     pairs: tuple[str, ...],
     seed: int,
@@ -77,7 +86,7 @@ def evaluate(
         refuse_full(place)
     click.echo(f"evaluation folder: {place}")
     asked = {"recipe": recipe, "data": data, "limit": limit, "shots": shots, "seed": seed}
-    asked["on_bad_rows"] = on_bad_rows
+    asked |= {"on_bad_rows": on_bad_rows, "dtype": dtype}
     for card, folder in score(folders, place, **asked):
         click.echo(f"\n{lines(card)}\n\n{' '.join(words(card))}\nreport: {folder / 'report.html'}")
 

@@ -13,7 +13,7 @@ from ftkit import catalog
 from ftkit.errors import FtkitError, Interrupted
 from ftkit.runs import Run, write_whole
 
-from ..adapters._variant import Variant, open_variant
+from ..adapters._variant import FP32, Variant, open_variant
 from ..basemodel.device import decide
 from ..basemodel.interrupt import Interrupt
 from ..recipes._recipe import Example
@@ -22,7 +22,7 @@ from ._ask import Form, fitting_shots
 from ._baselines import majority, nearest
 from ._bias import leanings
 from ._card import write_cards
-from ._facts import facts
+from ._facts import caveats, facts
 from ._forgetting import Memory, worlds
 from ._groups import Group, Tuned, collect
 from ._metric import Metric, Score
@@ -49,6 +49,7 @@ def evaluate_runs(
     out: Path,
     seed: int = 0,
     on_bad_rows: str | None = None,
+    dtype: str = FP32,
 ) -> Iterator[Record]:
     """Evaluate runs against their base and the baselines, all on the same items.
 
@@ -62,6 +63,7 @@ def evaluate_runs(
             of runs have folders of their own there, and index.html, summary.md and summary.json.
         seed: draws items and examples, and seeds the bootstrap.
         on_bad_rows: stop or skip at rows that cannot be used; None as each run did.
+        dtype: precision of the weights that answer.
 
     Yields:
         For a progress bar `{"done", "of"}`, for a line of text `{"event"}`, and for each group of
@@ -83,7 +85,7 @@ def evaluate_runs(
                 taken = [place for _, place in cards]
                 place = out if len(groups) == 1 else _place(out / group.name, taken)
                 others = [other for other in groups if other.shares_base(group)]
-                for record in _Evaluation(group, others, shots, seed, kept, place).run():
+                for record in _Evaluation(group, others, shots, seed, kept, place, dtype).run():
                     yield record
                     if interrupt.asked:
                         raise KeyboardInterrupt
@@ -107,6 +109,7 @@ class _Evaluation:
     seed: int
     kept: Path
     out: Path
+    dtype: str = FP32
     metrics: dict[str, Metric] = field(default_factory=dict)
     entries: list[tuple[Entry, Scores]] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
@@ -152,7 +155,7 @@ class _Evaluation:
         if place is None:
             yield {"event": f"the base {group.base} is no folder here: its own rows are left out"}
             return
-        variant = _opened(place)
+        variant = _opened(place, self.dtype)
         if group.base_fingerprint and variant.fingerprint != group.base_fingerprint:
             raise FtkitError(
                 f"{place} is not the base that was tuned: its hash is "
@@ -190,7 +193,7 @@ class _Evaluation:
 
     def _tuned(self, tuned: Tuned) -> Iterator[Record]:
         """Ask a variant, and let it read the base's own text."""
-        variant = _opened(tuned.folder)
+        variant = _opened(tuned.folder, self.dtype)
         if variant.fingerprint == self.group.base_fingerprint:
             raise FtkitError(f"{tuned.folder} is its own base: nothing was tuned")
         outcomes = yield from self._ask(variant, Form(), ())
@@ -255,9 +258,8 @@ class _Evaluation:
         useful = [name for name in self.metrics if any(_applies(s[name]) for s in every)]
         self.metrics = {name: self.metrics[name] for name in useful or self.metrics}
         group, primary = self.group, next(iter(self.metrics))
-        known = facts(group, self.seed, self.wish, self.shots)
-        told = {name: metric.caveat(group.items) for name, metric in self.metrics.items()}
-        known["caveats"] = {name: words for name, words in told.items() if words}
+        known = facts(group, self.seed, self.wish, self.shots, self.dtype)
+        known["caveats"] = caveats(self.metrics, group.items)
         card = build(
             group.recipe.name, group.items, self.entries, self.metrics, self.seed, known,
             group.recipe.notice,
@@ -281,10 +283,10 @@ def _applies(scores: Sequence[Score]) -> bool:
     return any(score.value is not None for score in scores)
 
 
-def _opened(folder: Path) -> Variant:
+def _opened(folder: Path, dtype: str) -> Variant:
     """Open a variant on the device that is best here; the one before it is freed first."""
     gc.collect()
-    variant = open_variant(folder)
+    variant = open_variant(folder, dtype=dtype)
     parameters = sum(parameter.numel() for parameter in variant.model.parameters())
     variant.model.to(decide(parameters=parameters).torch_device)
     return variant

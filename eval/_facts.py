@@ -4,6 +4,7 @@ import os
 import platform
 import sqlite3
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import torch
 from ftkit import __version__
 from ftkit.config import table
 
+from ..adapters._variant import FP32
+from ..recipes._recipe import Example
 from ._groups import Group
+from ._metric import Metric
 from ._statistics import RESAMPLES
 
 
-def facts(group: Group, seed: int, wish: int, shots: int) -> dict[str, Any]:
+def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[str, Any]:
     """Describe an evaluation.
 
     Args:
@@ -25,24 +29,32 @@ def facts(group: Group, seed: int, wish: int, shots: int) -> dict[str, Any]:
         seed: of items, examples and bootstrap.
         wish: examples asked for in the few-shot row.
         shots: examples that fit.
+        dtype: precision of the weights.
     """
     n = len(group.items)
     limit = "" if n == group.available else f" --limit {n}"
+    otherwise = "" if dtype == FP32 else f" --dtype {dtype}"
     asked = "".join(f" --data {word}" for word in group.recipe.data if group.recipe.whole)
     runs = " ".join(str(tuned.folder) for tuned in group.tuned) or str(group.base)
     return {
         "command": f"ftkit eval {runs} --recipe {group.recipe.name}{asked}{limit} --shots {wish} "
-        f"--seed {seed}",
+        f"--seed {seed}{otherwise}",
         "items": {"asked": n, "available": group.available},
         "base": {"path": group.base, "fingerprint": group.base_fingerprint},
         "recipe": table(group.recipe),
         "shots": {"wished for": wish, "shown": shots},
         "seed": seed,
         "resamples": RESAMPLES,
-        "decoding": "greedy, float32",
+        "decoding": f"greedy, {dtype}",
         "hardware": hardware(),
         "versions": versions(),
     }
+
+
+def caveats(metrics: Mapping[str, Metric], items: Sequence[Example]) -> dict[str, str]:
+    """Collect what a reader must know of how the metrics scored these items."""
+    told = {name: metric.caveat(items) for name, metric in metrics.items()}
+    return {name: words for name, words in told.items() if words}
 
 
 def hardware() -> dict[str, Any]:

@@ -29,6 +29,7 @@ def evaluate(*words: str | Path) -> Result:
         (["--recipe", "sqlqa"], "no 'sqlqa' in recipes: did you mean 'sql_qa'?"),
         (["--limit", "-4"], "--limit must be above 0, not -4"),
         (["--shots", "-1"], "--shots cannot be negative, but it is -1"),
+        (["--dtype", "int4"], "Invalid value for '--dtype': 'int4' is not one of 'float32', "),
         (["--set", "plan.clip=1"], "unknown settings 'plan' in `ftkit eval`"),
     ],
 )
@@ -58,3 +59,22 @@ def test_every_finished_run_is_compared(tiny_runs: dict[str, Path], tmp_path: Pa
     assert result.stdout.splitlines()[-1] == "report: runs/eval/report.html"
     refused = evaluate("--out", "runs/eval")
     assert refused.stderr == ("Error: runs/eval exists and is not empty: choose another --out\n")
+
+
+def test_another_precision_gives_other_answers_of_its_own(tiny_runs, tmp_path: Path):
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        place = tmp_path / "both" / dtype
+        result = evaluate(
+            tiny_runs["lora"], "--limit", "4", "--shots", "0", "--dtype", dtype, "--out", place
+        )
+        assert result.exit_code == 0, result.stderr
+        found[dtype] = json.loads((place / "scorecard.json").read_text())
+        assert found[dtype]["facts"]["decoding"] == f"greedy, {dtype}"
+    assert found["bfloat16"]["facts"]["command"].endswith(" --dtype bfloat16")
+    wide, narrow = (
+        [line["metrics"]["bits_per_byte"]["mean"] for line in card["variants"][-2:]]
+        for card in found.values()
+    )
+    assert narrow != wide  # what the first kept was not taken for the second's
+    assert narrow == pytest.approx(wide, rel=0.02)
