@@ -36,21 +36,23 @@ def stages(words: list[str], environment: dict[str, str]) -> Iterator[tuple[str,
     Raises:
         SystemExit: when the command fails, with what it said.
     """
-    before = time.perf_counter()
+    before, said = time.perf_counter(), []
     process = subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        name = line.removeprefix("eval: ").partition(":")[0]
-        if line.startswith("eval: ") and "%" in line:  # how a variant did
-            now = time.perf_counter()
-            yield name, now - before
-            before = now
-    if process.wait():
-        raise SystemExit("".join(said))
+    try:
+        for line in process.stdout:
+            said.append(line)
+            name = line.removeprefix("eval: ").partition(":")[0]
+            if line.startswith("eval: ") and "%" in line:  # how a variant did
+                now = time.perf_counter()
+                yield name, now - before
+                before = now
+        if process.wait():
+            raise SystemExit("".join(said))
+    finally:
+        process.kill()
     yield LAST, time.perf_counter() - before
 
 
