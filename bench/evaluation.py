@@ -80,8 +80,8 @@ def main() -> None:
     rows = [[name, f"{seconds:.1f}"] for name, seconds in [*shown.items(), *whole]]
     for row in rows:
         print(*row, sep="  ")
-    title = "The whole `ftkit eval` of 500 questions by five variants, 3.0M parameters."
-    notes = f"By the clock on {os.cpu_count()} cores, nothing cached, {load:.1f} other processes. "
+    title = "A whole `ftkit eval` of sql_qa's test questions by five variants"
+    notes = f"By the clock on {os.cpu_count()} cores, nothing cached, load {load:.1f} before. "
     figures = {name: round(seconds, 2) for name, seconds in [*found.items(), *whole]}
     notes += said.notes
     kept(said.out, title, ["stage", "seconds"], rows, notes=notes.strip(), seconds=figures)
