@@ -1,5 +1,6 @@
 """`ftkit eval`: ask every variant the same questions and say which one to ship."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def score(folders: Sequence[Path], out: Path, **asked: Any) -> list[tuple[Any, P
     """Evaluate with the bar showing; return each group's scorecard and folder."""
     from ..eval._evaluate import evaluate_runs
 
+    gc.freeze()  # what the libraries made stays; every collection would walk through it again
     cards: list[tuple[Any, Path]] = []
 
     def kept(records: Any) -> Any:

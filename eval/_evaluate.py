@@ -22,7 +22,7 @@ from ._ask import Form, fitting_shots
 from ._baselines import majority, nearest
 from ._bias import leanings
 from ._card import write_cards
-from ._facts import facts
+from ._facts import caveats, facts
 from ._forgetting import Memory, worlds
 from ._groups import Group, Tuned, collect
 from ._metric import Metric, Score
@@ -124,7 +124,8 @@ class _Evaluation:
         recipe = self.group.recipe
         names = dict.fromkeys([*(recipe.metrics or ALWAYS[::-1]), *ALWAYS])  # the first ranks
         self.metrics = {name: catalog.load("eval", name) for name in names}
-        others = [(other.recipe, other.items) for other in self.others]
+        # A world is read in the same way whatever else is evaluated.
+        others = [(other.recipe, other.items) for other in self.others if other.recipe.data]
         others += worlds({recipe.name, *(other.name for other, _ in others)})
         self.memory = Memory(recipe, others, self.kept)
         base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
@@ -258,6 +259,7 @@ class _Evaluation:
         self.metrics = {name: self.metrics[name] for name in useful or self.metrics}
         group, primary = self.group, next(iter(self.metrics))
         known = facts(group, self.seed, self.wish, self.shots, self.dtype)
+        known["caveats"] = caveats(self.metrics, group.items)
         card = build(
             group.recipe.name, group.items, self.entries, self.metrics, self.seed, known,
             group.recipe.notice,

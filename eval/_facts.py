@@ -4,6 +4,7 @@ import os
 import platform
 import sqlite3
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from ftkit import __version__
 from ftkit.config import table
 
 from ..adapters._variant import FP32
+from ..recipes._recipe import Example
 from ._groups import Group
+from ._metric import Metric
 from ._statistics import RESAMPLES
 
 
@@ -46,6 +49,12 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
         "hardware": hardware(),
         "versions": versions(),
     }
+
+
+def caveats(metrics: Mapping[str, Metric], items: Sequence[Example]) -> dict[str, str]:
+    """Collect what a reader must know of how the metrics scored these items."""
+    told = {name: metric.caveat(items) for name, metric in metrics.items()}
+    return {name: words for name, words in told.items() if words}
 
 
 def hardware() -> dict[str, Any]:

@@ -102,8 +102,10 @@ class Memory:
         """Compare a variant with the base, by recipe, "" for the base's own text."""
         if not self.before:
             return {}
+        told = {recipe.name: ", from ".join([ANSWERS, *recipe.data]) for recipe, _ in self.others}
+        told[""] = self.named
         return {
-            name: Forgetting(self.before[name][0], after, size, ANSWERS if name else self.named)
+            name: Forgetting(self.before[name][0], after, size, told[name])
             for name, (after, size) in self._read(variant).items()
             if name in self.before
         }

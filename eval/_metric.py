@@ -71,6 +71,14 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
         found = iter(self.scores([row for row in rows if row is not None]))
         return [Score(None, "does not apply") if row is None else next(found) for row in rows]
 
+    def caveat(self, examples: Sequence[Any]) -> str:
+        """Say in a sentence what a reader must know of how these items were scored, if anything.
+
+        Args:
+            examples: all that were asked, after every variant was scored.
+        """
+        return ""
+
     def grade(self, outcome: Any, example: Any) -> Score:
         """Score one outcome."""
         return self.grades([outcome], [example])[0]

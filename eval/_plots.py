@@ -147,8 +147,11 @@ def _against(card: Scorecard, places: Mapping[str, float], below: str) -> Plot:
         measure = line.metrics[card.primary]
         if line.name in places:
             x = across(places[line.name])
-            ends = up(measure.low), up(measure.high)
-            dots.append(Dot(x, up(measure.mean), *ends, line.name, kind(card, line)))
+            low, high = (
+                measure.mean if end is None else end for end in (measure.low, measure.high)
+            )
+            heights = up(measure.mean), up(low), up(high)
+            dots.append(Dot(x, *heights, line.name, kind(card, line)))
     plain = [line for line in known if line.method in ("base", *BASELINES)]
     level = max(plain, key=lambda line: _mean(card, line), default=None)
     if level is not None:

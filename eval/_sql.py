@@ -33,7 +33,8 @@ STARVED = 0.5  # share of its time that a worker must have had of a processor to
 PATIENCE = 20  # times the limit, after which a starved worker is killed too
 MEMORY = 256 * 2**20  # bytes of SQLite's heap; sorting happens there too, never in files
 RESULT = 16 * 2**20  # bytes of one result, roughly
-OPEN = 32  # databases a worker holds open
+OPEN = 128  # databases a worker holds open
+PAGES = 512 * 2**10  # bytes of a database's pages that it keeps; the system keeps the rest
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,  # bytes of a string, blob or row
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
@@ -101,7 +102,7 @@ class Sql:
             ValueError: when the database itself cannot be opened.
         """
         seconds = seconds or self.seconds
-        path = str(Path(database).resolve())
+        path = os.path.abspath(database)
         request = {"database": path, "sql": sql, "seconds": seconds, "rows": self.rows}
         try:
             reply = self._ask(json.dumps(request), seconds)
@@ -209,8 +210,8 @@ class _Guard:
         uri = f"file:{urllib.parse.quote(path)}?mode=ro&immutable=1"
         self.connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         self.connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-        settings = (f"hard_heap_limit={MEMORY}", "temp_store=MEMORY", "trusted_schema=OFF")
-        for setting in (*settings, "query_only=ON"):
+        settings = (f"hard_heap_limit={MEMORY}", f"cache_size=-{PAGES >> 10}", "query_only=ON")
+        for setting in (*settings, "temp_store=MEMORY", "trusted_schema=OFF"):
             self.connection.execute(f"PRAGMA {setting}")
         self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         for limit, value in LIMITS.items():

@@ -178,7 +178,7 @@ def intervals(variants: Sequence[Folded], seed: int, share: bool = False) -> lis
     graded = [
         place
         for place, (variant, scores_N) in enumerate(zip(variants, known, strict=True))
-        if variant.moved or not _binary(scores_N)
+        if variant.moved or not (_binary(scores_N) or _constant(scores_N))
     ]
     ends = {}
     if graded:
@@ -200,8 +200,13 @@ def _interval(scores_N: Floats, wide: float | None, share: bool) -> Interval:
     if not n:
         return Interval(None, None, None, 0)
     mean = float(scores_N.mean())
-    if wide is None:
+    if wide is None and _binary(scores_N):
         return Interval(mean, *wilson(round(scores_N.sum()), n), n)
+    if wide is None and not share:
+        return Interval(mean, None, None, n)
+    if wide is None:  # all alike: as far as the share of others can pull the mean
+        other = wilson(0, n)[1]
+        return Interval(mean, mean - other * mean, mean + other * (1 - mean), n)
     low, high = (0.0, 1.0) if share else (-math.inf, math.inf)
     return Interval(mean, max(mean - wide, low), min(mean + wide, high), n)
 
@@ -276,6 +281,10 @@ def verdict(found: Difference, corrected_p: float, lower_is_better: bool) -> str
     if found.low <= 0 <= found.high or corrected_p >= ALPHA:
         return "tie"
     return "a better" if (found.difference < 0) == lower_is_better else "b better"
+
+
+def _constant(scores: Floats) -> bool:
+    return bool((scores == scores[:1]).all())
 
 
 def _binary(scores: Floats) -> bool:

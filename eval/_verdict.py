@@ -10,13 +10,14 @@ item is left out for all. Traps of other scorers: arXiv:2010.02840 (Spider's tes
 arXiv:2305.03111 (BIRD).
 """
 
+import contextlib
 import itertools
 import math
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ._ties import ends, readings
 
 TOLERANCE = 1e-6
 EXACT = 10**10  # whole numbers below have no more digits than those that floats are ordered by
+NOTHING = "gold empty: so is the answer, by luck or not"
 GOLD_SECONDS = 10.0  # the gold query is trusted to end, not to be quick
 TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^\]]*\]  # quoted
@@ -55,7 +57,7 @@ class Verdict:
 
 
 class Judge:
-    """Compares queries by what they return; each gold query runs once on each database.
+    """Compares queries by what they return; nothing that was judged is judged again.
 
     Args:
         sql: the worker that runs the queries.
@@ -68,9 +70,11 @@ class Judge:
     ) -> None:
         self.sql, self.normal, self.instances = sql, normal, instances
         self._golds: dict[tuple[str, int, str], Result] = {}
+        self._alone: set[tuple[str, int, str]] = set()
+        self._verdicts: dict[tuple[str, str, int, str, bool], Verdict] = {}
 
     def verdict(self, prediction: str, gold: str, database: str | Path) -> Verdict:
-        """Judge one predicted query.
+        """Judge one predicted query, on the instances too.
 
         Args:
             prediction: any text.
@@ -80,6 +84,26 @@ class Judge:
         Raises:
             ValueError: when the database cannot be opened.
         """
+        return self._judged(prediction, gold, database, alone=False)
+
+    def on_file(self, prediction: str, gold: str, database: str | Path) -> Verdict:
+        """Judge one predicted query by the file alone."""
+        return self._judged(prediction, gold, database, alone=True)
+
+    def by_file_alone(self, gold: str, database: str | Path) -> bool:
+        """Say whether an answer was taken as right with no instance that could tell otherwise."""
+        return (*_contents(database), gold) in self._alone
+
+    def _judged(self, prediction: str, gold: str, database: str | Path, alone: bool) -> Verdict:
+        """Judge, or remember what was said."""
+        key = (prediction, *_contents(database), gold, alone)
+        if key not in self._verdicts:
+            judge = self._by_file if alone else self._by_all
+            self._verdicts[key] = judge(prediction, gold, database)
+        return self._verdicts[key]
+
+    def _by_file(self, prediction: str, gold: str, database: str | Path) -> Verdict:
+        """Compare on the file; two empty results agree only where the queries are the same."""
         wanted = self._gold(gold, database)
         if wanted.failure:
             return Verdict(None, f"gold fails: {wanted.failure}")
@@ -90,28 +114,36 @@ class Judge:
         difference = self._difference(wanted, found, gold, database)
         if difference:
             return Verdict(False, f"wrong rows: {difference}", False, empty)
-        if self.normal(prediction) == self.normal(gold):
-            return Verdict(True, "right", True, empty)
-        once = not empty
+        if empty and self.normal(prediction) != self.normal(gold):
+            return Verdict(False, NOTHING, False, empty)
+        return Verdict(True, "right", True, empty)
+
+    def _by_all(self, prediction: str, gold: str, database: str | Path) -> Verdict:
+        """Compare on the instances what agrees on the file."""
+        first = self.on_file(prediction, gold, database)
+        agrees = first.once or first.reason == NOTHING
+        if not agrees or self.normal(prediction) == self.normal(gold):
+            return first
         shown, difference = self._elsewhere(prediction, gold, database)
         if difference:
-            return Verdict(False, f"by luck: on other values {difference}", once, empty)
-        if once or shown:
-            return Verdict(True, "right", once, empty)
-        return Verdict(False, "gold empty: so is the answer, by luck or not", False, True)
+            return replace(first, right=False, reason=f"by luck: on other values {difference}")
+        return replace(first, right=True, reason="right") if shown else first
 
     def _elsewhere(self, prediction: str, gold: str, database: str | Path) -> tuple[bool, str]:
         """Compare on the instances: whether one of them showed rows, and the first difference."""
-        shown = False
+        shown, told = False, False
         for instance in self.instances.of(database, gold) if self.instances else ():
             wanted = self._gold(gold, instance)
             if wanted.failure or self._runs_of_ties(gold, instance) is None:
                 continue
+            told = True
             found = self.sql.query(instance, prediction)
             difference = found.failure or self._difference(wanted, found, gold, instance)
             if difference:
                 return True, difference
             shown = shown or bool(wanted.rows)
+        if not told:
+            self._alone.add((*_contents(database), gold))
         return shown, ""
 
     def _difference(self, wanted: Result, found: Result, gold: str, database: str | Path) -> str:
@@ -123,7 +155,7 @@ class Judge:
 
     def _gold(self, gold: str, database: str | Path) -> Result:
         """Run a gold query, or remember what it gave."""
-        key = (str(database), os.stat(database).st_mtime_ns if Path(database).exists() else 0, gold)
+        key = (*_contents(database), gold)
         if key not in self._golds:
             self._golds[key] = self.sql.query(database, gold, seconds=GOLD_SECONDS)
         return self._golds[key]
@@ -140,6 +172,13 @@ class Judge:
         runs = ends(low.rows, high.rows)
         settled = len(low.rows) in (0, *runs[-1:]) and _same_runs(low.rows, wanted.rows, runs)
         return runs if settled else None
+
+
+def _contents(database: str | Path) -> tuple[str, int]:
+    """Name what a file holds now: by its place, and when it was written."""
+    with contextlib.suppress(OSError):
+        return str(database), os.stat(database).st_mtime_ns
+    return str(database), 0
 
 
 def ordered(gold: str) -> bool:

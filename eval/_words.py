@@ -180,6 +180,7 @@ def markdown(card: Scorecard) -> str:
         "brackets 95 % intervals. A tie cannot be told from the best. Forgetting is bits per "
         f"byte on {read}, after minus before."
     )
+    note = " ".join([note, *map(plain, card.facts.get("caveats", {}).values())])
     said = plain(" ".join(filter(None, [card.notice, *verdict(card)])))
     again = f"\n```\n{card.facts['command']}\n```\n" if "command" in card.facts else ""
     return f"# {card.recipe}\n\n{said}\n\n{body}\n\n{note}\n{again}"

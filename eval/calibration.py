@@ -18,8 +18,9 @@ LEAST = 10  # items of a bin
 class Calibration(Metric):
     """Mean over bins of the distance between mean confidence and the share of right answers.
 
-    Where an item has labels or candidates, the confidence is the probability of the likeliest one
-    among them, and it is right if it is the reference. Elsewhere it is the likelihood of the whole
+    Where items have labels or candidates, the confidence is the probability of the likeliest one
+    among them, and it is right if it is the reference; items without are then left out, since the
+    two kinds of confidence have no scale in common. Elsewhere it is the likelihood of the whole
     reply, and right is what the recipe's strict metric says.
 
     Args:
@@ -56,15 +57,30 @@ class Calibration(Metric):
                 found[place] = Score(sign * (rows[place][0] - rows[place][1]), told)
         return [found[place] for place in range(len(rows))]
 
+    def grades(self, outcomes: Sequence[Any], examples: Sequence[Any]) -> list[Score]:
+        """Score one kind of items: those with labels or candidates, or all where none has any."""
+        choices = [bool(_choices(example)) for example in examples]
+        taken = [place for place, some in enumerate(choices) if some == any(choices)]
+        found = super().grades([outcomes[n] for n in taken], [examples[n] for n in taken])
+        scores = dict(zip(taken, found, strict=True))
+        return [scores.get(n, Score(None, "does not apply")) for n in range(len(examples))]
+
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...] | None:
         """Take what has a likelihood and is right or wrong."""
-        if outcome.labels and (example.meta.get("labels") or example.meta.get("candidates")):
+        if outcome.labels and _choices(example):
             best = min(outcome.labels, key=outcome.labels.get)
             least = outcome.labels[best]
             total = sum(math.exp(least - nats) for nats in outcome.labels.values())
             return 1 / total, float(best == example.reference)
+        if _choices(example):  # they did not fit the context
+            return None
         right, said = getattr(outcome, "right", None), getattr(outcome, "said", None)
         return None if said is None or right not in (0.0, 1.0) else (math.exp(-said), right)
+
+
+def _choices(example: Any) -> Any:
+    """Give the labels or candidates among which an item's answer is found."""
+    return example.meta.get("labels") or example.meta.get("candidates")
 
 
 METRIC = Calibration(keep_in_memory=True)

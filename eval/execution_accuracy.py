@@ -21,6 +21,11 @@ from ._sql import Sql
 from ._ties import ends as ends
 from ._verdict import Judge, Verdict
 
+CAVEAT = (
+    "{} of {} items were judged on the file alone: their database cannot be refilled, or ties "
+    "leave open what their gold query gives there."
+)
+
 
 class ExecutionAccuracy(Metric):
     """Share of queries that return the rows of the reference query.
@@ -62,7 +67,13 @@ class ExecutionAccuracy(Metric):
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...]:
         """Compare the answer with the example's SQL on its database."""
-        return outcome.answer, example.meta["sql"], str(example.meta.get("database") or "")
+        return outcome.answer, *_asked(example)
+
+    def caveat(self, examples: Sequence[Any]) -> str:
+        """Count the items that instances could not tell of."""
+        pairs = [_asked(one) for one in examples]
+        alone = sum(bool(file) and self.judge.by_file_alone(gold, file) for gold, file in pairs)
+        return CAVEAT.format(alone, len(pairs)) if alone else ""
 
     def _compute(self, **inputs: Sequence[Any]) -> dict[str, Any]:
         """Judge every row once, and average in the ways that the class's text lists."""
@@ -86,6 +97,11 @@ class ExecutionAccuracy(Metric):
             "by_hardness": {name: _part(found) for name, found in levels.items() if name},
             "by_clause": {name: _part(found) for name, found in clauses.items()},
         }
+
+
+def _asked(example: Any) -> tuple[str, str]:
+    """Give the gold query and the database, "" for none."""
+    return example.meta["sql"], str(example.meta.get("database") or "")
 
 
 def _sides(verdicts: Sequence[Verdict]) -> tuple[list[bool | None], list[bool | None]]:

@@ -7,14 +7,16 @@ from typing import Any
 
 # `evaluate` copies the files that are named here, not those that they name in turn.
 from ._draw import drawn as drawn
+from ._hardness import parts as parts
 from ._instances import Instances as Instances
 from ._mentions import mentions as mentions
 from ._metric import Metric, Score
-from ._normal import normal
+from ._normal import normal as normal
 from ._schema import read as read
-from ._sql import Sql
+from ._sql import Sql as Sql
 from ._ties import ends as ends
-from ._verdict import Judge
+from ._verdict import Judge as Judge
+from .execution_accuracy import METRIC as STRICT
 
 
 class ExecutionOnFile(Metric):
@@ -33,15 +35,11 @@ class ExecutionOnFile(Metric):
     columns = {"predictions": "string", "references": "string", "databases": "string"}  # noqa: RUF012
     title = "Execution on the file alone"
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.judge = Judge(Sql(), normal)
-
     def score(self, prediction: str, reference: str, database: str) -> Score:
         """Judge by the file."""
         if not database:
             return Score(None, "no database")
-        verdict = self.judge.verdict(prediction, reference, database)
+        verdict = STRICT.judge.on_file(prediction, reference, database)
         return Score(None if verdict.once is None else float(verdict.once), verdict.reason)
 
     def row(self, outcome: Any, example: Any) -> tuple[Any, ...]:

@@ -1,9 +1,13 @@
 """Valid SQL: SQLite compiles the answer as one read-only query on the database's own schema."""
 
+import re
 from typing import Any
 
 from ._metric import Metric, Score
 from ._sql import Sql
+
+# EXPLAIN QUERY PLAN is another command; comments may stand before and between its words.
+PLAN = re.compile(r"(?>\s|--[^\n]*\n|/\*.*?\*/)*+query\b", re.IGNORECASE | re.DOTALL)
 
 
 class ValidSql(Metric):
@@ -29,8 +33,7 @@ class ValidSql(Metric):
         """Let SQLite explain the query."""
         if not database:
             return Score(None, "no database")
-        first = prediction.split(maxsplit=1)[:1]
-        if not first or first[0].upper() == "QUERY":  # EXPLAIN QUERY PLAN is another command
+        if not prediction.strip() or PLAN.match(prediction):
             return Score(0.0, "error: no query")
         failure = self.sql.query(database, f"EXPLAIN {prediction}").failure
         return Score(float(not failure), failure or "valid")

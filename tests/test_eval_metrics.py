@@ -152,6 +152,28 @@ def test_execution_accuracy_is_told_by_hardness_and_by_clause(database):
     }
 
 
+def test_items_judged_on_the_file_alone_are_counted(database, tmp_path):
+    """A file that cannot be refilled, and a gold query of which ties decide what it numbers."""
+    path = tmp_path / "odd.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.create_function("ours", 1, lambda value: 1)  # that no one else has
+        connection.execute("CREATE TABLE t (a CHECK (ours(a)))")
+        connection.execute("INSERT INTO t VALUES (1)")
+    connection.close()
+    accuracy = catalog.load("eval", "execution_accuracy")
+    numbered = "SELECT a, row_number() OVER (ORDER BY a) FROM t"
+    pairs = [("SELECT a FROM t", "SELECT a + 0 FROM t", str(path)),
+             (numbered, numbered.replace("a,", "a + 0,", 1), database),
+             ("SELECT a FROM t", "SELECT a + 0 FROM t", database),
+             ("SELECT b FROM t", "SELECT a FROM t", database)]  # fmt: skip
+    examples = [example(gold, file) for gold, _, file in pairs]
+    outcomes = [outcome(answer=said) for _, said, _ in pairs]
+    scores = accuracy.grades(outcomes, examples)
+    assert [score.value for score in scores] == [1.0, 1.0, 1.0, 0.0]
+    assert accuracy.caveat(examples[2:]) == ""
+    assert accuracy.caveat(examples).startswith("2 of 4 items were judged on the file alone: ")
+
+
 def test_bits_per_byte_is_nats_over_ln_2_over_bytes():
     metric = catalog.load("eval", "bits_per_byte")
     assert metric.score(math.log(2) * 12, 4).value == pytest.approx(3.0)
@@ -169,6 +191,9 @@ def test_valid_sql_runs_nothing_and_reads_nothing_else(database):
         "SELECT 1; SELECT 2": "refused: more than one statement",
         "ANALYZE": "refused: ANALYZE",
         "QUERY PLAN SELECT a FROM t": "error: no query",
+        "/**/ -- plan\n/* of */ query/**/PLAN SELECT 1": "error: no query",
+        "/* query */ SELECT a FROM t": "valid",
+        "/*" * 50 + "*//**/" * 50 + "SELECT": 'error: near "*": syntax error',
         "EXPLAIN SELECT a FROM t": 'error: near "EXPLAIN": syntax error',
         " ": "error: no query",
     }

@@ -176,6 +176,19 @@ def test_a_replys_likelihood_is_held_against_what_the_strict_metric_says(base, t
     assert [score.value for score in found] == pytest.approx([sign * one for one in wanted])
 
 
+def test_two_kinds_of_confidence_are_not_mixed():
+    """Among candidates 0.73 is sure; a whole reply never is. Items without are left out."""
+    metric = load("eval", "calibration")
+    chosen = replace(item("Who?", "Lena"), meta={"candidates": ("Lena", "Emma")})
+    free = item("Where?", "here")
+    said = Outcome(0, "Lena", "Lena", said=5.0, right=1.0)
+    among = replace(said, labels={"Lena": 1.0, "Emma": 2.0})
+    both = metric.grades([among, said, said], [chosen, free, chosen])
+    assert [score.value is None for score in both] == [False, True, True]
+    assert both[0] == metric.grades([among], [chosen])[0]
+    assert metric.grades([said], [free])[0].value == pytest.approx(1 - math.exp(-5.0))
+
+
 @pytest.mark.parametrize(
     ("recipe", "meta", "reply", "strict", "lenient", "failed"),
     [

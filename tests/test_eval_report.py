@@ -60,6 +60,26 @@ def page(card, asked, entries) -> str:
     return html(card, samples(asked, entries, card.primary), CURVES)
 
 
+def test_what_is_to_be_known_of_a_metric_stands_under_the_table(card, asked, entries):
+    """Also that no difference can be detected, where items are few."""
+    told = {"execution_accuracy": "3 of 300 items were judged on the file alone: <b>why</b>."}
+    surest = [replace(one, detectable=1.4) for one in card.comparisons]
+    known = replace(card, facts=card.facts | {"caveats": told}, comparisons=tuple(surest))
+    page = html(known, samples(asked, entries, card.primary), CURVES)
+    under = page.partition("<h2>All measures</h2>")[2].partition("</section>")[0]
+    assert "<p>3 of 300 items were judged on the file alone: &lt;b&gt;why&lt;/b&gt;.</p>" in under
+    assert "after minus before. 3 of 300 items were judged on the file alone: &lt;b>why" in (
+        markdown(known)
+    )
+    better = page.partition("<h2>Who is better than whom</h2>")[2].partition("</section>")[0]
+    assert "<td>none</td>" in better
+    assert "140.0" not in better
+    assert "none where even a whole one would not be" in better
+    alike = [replace(m, low=None, high=None) for m in (card.variants[-1].metrics[card.primary],)]
+    line = replace(card.variants[-1], metrics=card.variants[-1].metrics | {card.primary: alike[0]})
+    html(replace(card, variants=(*card.variants[:-1], line)), [], [])  # a mean without interval
+
+
 def test_the_style_reaches_the_page_unescaped(page):
     style = page.partition("<style>")[2].partition("</style>")[0]
     assert "section > p" in style

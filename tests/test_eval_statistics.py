@@ -188,6 +188,17 @@ def test_what_seeds_add_is_the_analysis_of_variance():
     assert (found.low, found.high) == pytest.approx(wilson(2, 3))
 
 
+def test_scores_that_are_all_alike_do_not_make_a_mean_sure():
+    """As Wilson's interval of a share that is 0; a mean without bounds has none then."""
+    for level in (0.25, 0.1):
+        (found,) = intervals([fold([[level] * 100])], 0, share=True)
+        assert (found.low, found.high) == pytest.approx(
+            (level * (1 - wilson(0, 100)[1]), level + (1 - level) * wilson(0, 100)[1])
+        )
+    (bits,) = intervals([fold([[1.7] * 100])], 0)
+    assert (bits.mean, bits.low, bits.high, bits.n) == (pytest.approx(1.7), None, None, 100)
+
+
 def test_a_share_ends_at_its_bounds():
     scores = [1.0] * 60 + [0.5]
     whole, share = (intervals([fold([scores])], 0, share)[0] for share in (False, True))

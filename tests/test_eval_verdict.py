@@ -1,5 +1,6 @@
 """The rules of a right answer, each with a pair that breaks it, and what counts as one spelling."""
 
+import os
 import sqlite3
 
 import pytest
@@ -114,12 +115,17 @@ def test_columns_that_cannot_be_the_swapped_ones_are_not_tried(monkeypatch):
     assert len(asked) == 1
 
 
-def test_a_gold_query_runs_once(judge, database, monkeypatch):
+def test_a_query_runs_once_until_the_file_is_written_anew(judge, database, monkeypatch):
+    """However often it is asked about, by which metric and with what other answers."""
     asked = []
     monkeypatch.setattr(judge.sql, "query", lambda *a, **k: asked.append(a) or Result(((7,),), 1))
-    for _ in range(3):
-        assert judge.verdict("SELECT 7", "SELECT 7 -- once", database).right
-    assert len(asked) == 4
+    for said in ("SELECT 7", "SELECT 7", "SELECT 07"):
+        assert judge.verdict(said, "SELECT 7 -- once", database).right
+        assert judge.on_file(said, "SELECT 7 -- once", database).once
+    assert len(asked) == 3
+    os.utime(database, ns=(1, 1))
+    assert judge.verdict("SELECT 7", "SELECT 7 -- once", database).right
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,9 @@ def values(column: Column, count: int, unique: bool, rng: Random) -> list[Value]
     if unique:
         found: dict[Value, None] = {}
         for _ in range(count * 30):
-            if len(found) < count:
-                found[value(column, rng)] = None
+            found[value(column, rng)] = None
+            if len(found) == count:
+                break
         return list(found)
     few = rng.random() < 0.4  # a small pool makes ties
     drawn: list[Value] = [value(column, rng) for _ in range(max(4, count // 3) if few else count)]

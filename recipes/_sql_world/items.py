@@ -3,9 +3,9 @@
 import math
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count as endless
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from random import Random
 import sqlglot
 from sqlglot import exp
 
+from .._in_order import in_order
 from .._sql_files import Values, literals
 from . import mix, schemas
 from .databases import Rows, Samples, fill, load, write
@@ -29,6 +30,7 @@ SCHEMAS = {
     "test": 72,
 }  # databases of a split; items are dealt to them in turn
 INVENTED = {"train": 0.65, "validation": 0.0, "test": 0.0}  # share of made-up names
+AT_ONCE = 100  # databases that a process asks at a time
 QUESTIONS = 20  # to a database, where items are drawn without end
 PATIENCE = 1000  # asks in turn without a new item, after which a database is asked no more
 EMPTY = 0.15  # share of asks with an empty answer that are kept
@@ -82,12 +84,17 @@ def items(split: str, seed: int, count: int) -> tuple[Item, ...]:
         seed: the world's seed.
         count: how many; a smaller count gives a prefix of a larger one.
     """
-    number = SCHEMAS[split]
-    dealt = [
-        _asked(split, seed, index, -(-(count - index) // number))
-        for index in range(min(number, count))
-    ]
+    number = min(SCHEMAS[split], count)
+    parts = [range(number)[first : first + AT_ONCE] for first in range(0, number, AT_ONCE)]
+    work = partial(_part, split, seed, count)
+    dealt = [found for _, part in in_order(work, parts) for found in part]
     return tuple(dealt[i % number][i // number] for i in range(count))
+
+
+def _part(split: str, seed: int, count: int, indices: Sequence[int]) -> list[list[Item]]:
+    """Return the items of some databases among the first `count` of their split."""
+    number = SCHEMAS[split]
+    return [_asked(split, seed, index, -(-(count - index) // number)) for index in indices]
 
 
 def databases(split: str, seed: int, folder: Path, filling: int = 0) -> dict[str, Path]:
@@ -155,10 +162,13 @@ def features(sql: str) -> tuple[str, ...]:
     ('nesting', 'aggregate', 'filter')
     """
     tree = sqlglot.parse_one(sql, read="sqlite")
-    selects = list(tree.find_all(exp.Select))
-    branches = 1 + sum(1 for _ in tree.find_all(exp.SetOperation))
-    found = ["nesting"] if len(selects) > branches else []
-    return tuple(found + [name for name, kinds in FEATURES if tree.find(*kinds) is not None])
+    nodes = list(tree.walk())
+    selects, sets = (
+        sum(isinstance(n, kind) for n in nodes) for kind in (exp.Select, exp.SetOperation)
+    )
+    found = ["nesting"] if selects > 1 + sets else []
+    used = (name for name, kinds in FEATURES if any(isinstance(node, kinds) for node in nodes))
+    return (*found, *used)
 
 
 def shape(sql: str) -> str:
