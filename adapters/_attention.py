@@ -35,6 +35,7 @@ class Examples:
         back_N: the place side by side of each place in the rows; any where no example lies.
         lone_N: the places where no example lies.
         groups: how many examples of which length, in order.
+        where_N: the places whose hidden states are asked for at the end; None for all.
     """
 
     take_M: Tensor
@@ -42,9 +43,10 @@ class Examples:
     back_N: Tensor
     lone_N: Tensor
     groups: tuple[tuple[int, int], ...]
+    where_N: Tensor | None = None
 
     @staticmethod
-    def of(positions_BT: Tensor) -> "Examples":
+    def of(positions_BT: Tensor, where_N: Tensor | None = None) -> "Examples":
         """Read them from positions, which are 0 where an example begins and where none lies."""
         positions_N = positions_BT.flatten().numpy()
         starts = np.flatnonzero(positions_N == 0)
@@ -69,6 +71,7 @@ class Examples:
             torch.from_numpy(back_N.clip(0)),
             torch.from_numpy(lone_N),
             tuple(groups),
+            where_N,
         )
 
 

@@ -9,9 +9,9 @@ them than on attention. What several prompts begin with is read once.
 # V vocabulary
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,14 @@ class _New:
     positions_BT: Tensor
     text_BT: Tensor
     memory: Memory
+
+
+class _Begun(NamedTuple):
+    """Beginnings that were read: each row's length, its place in memory; no memory without any."""
+
+    sizes: list[int]
+    own: list[int]
+    memory: Memory | None
 
 
 class TransformersDecoder:
@@ -114,7 +122,7 @@ class TransformersDecoder:
         """Read one more token in each row."""
         inputs, text_B1 = self.method.inputs(self.model, ids_B1, None), ids_B1 >= 0
         mask_BK = torch.cat([cache.mask_BK, text_B1], 1)
-        memory = Memory(cache.cache, mask_BK, cache.next_B + 1)
+        memory = replace(cache, mask_BK=mask_BK, next_B=cache.next_B + 1)
         new = _New(inputs, cache.next_B[:, None], text_B1, memory)
         return self._read(new, 1)[:, -1], memory
 
@@ -139,7 +147,7 @@ class TransformersDecoder:
         read = [rows[row][0][:-1] for row in asked]
         # A first token is scored behind its row's own slots, so then nothing is read beforehand.
         alike = [rows[row][0][: firsts[row] if all(firsts) else 0] for row in asked]
-        for batch, new in self._batches(read, alike) if asked else ():
+        for batch, new in self._batches(read, self._begun(alike)) if asked else ():
             ends = [torch.tensor(rows[asked[n]][1][firsts[asked[n]] :]) for n in batch]
             sizes = torch.tensor([len(labels_L) for labels_L in ends])
             x_BLD = self._hidden(new, int(sizes.max()))
@@ -162,40 +170,50 @@ class TransformersDecoder:
     ) -> tuple[Tensor, Memory]:
         """Read rows; returns the logits_BLV of as many last positions as asked, and the memory."""
         places, logits, memories = [], [], []
-        for batch, new in self._batches(rows, rows):
+        begun = self._begun(rows)
+        apart = begun.memory if room and self.light is not None else None
+        for batch, new in self._batches(rows, begun):
             places.append(torch.tensor(batch, device=self.device))
             logits.append(self._read(new, asked))
-            memories.append(new.memory)
-        return torch.cat(logits)[torch.cat(places).argsort()], joined(memories, places, room)
+            memories.append(new.memory.last(new.text_BT) if apart else new.memory)
+        memory = joined(memories, places, room)
+        if apart:
+            memory.common = apart.common_to(begun.own)
+        return torch.cat(logits)[torch.cat(places).argsort()], memory
 
-    def _batches(
-        self, rows: Sequence[Sequence[int]], alike: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[list[int], _New]]:
-        """Read what rows begin with, once for those that share it, and lay the rest of each behind.
+    def _begun(self, alike: Sequence[Sequence[int]]) -> _Begun:
+        """Read what rows begin with, once for those that share it.
 
         Args:
-            rows: token ids.
-            alike: those that each begins with and that others may share, but for the last one.
+            alike: token ids that others may share, but for the last one of each.
+        """
+        sizes = shared(alike)
+        if not any(sizes):
+            return _Begun(sizes, sizes, None)
+        heads = [tuple(row[:size]) for row, size in zip(alike, sizes, strict=True)]
+        place = {head: number for number, head in enumerate(dict.fromkeys(heads))}
+        _, memory = self._prompt(list(place), 0, 0)
+        return _Begun(sizes, [place[head] for head in heads], memory)
+
+    def _batches(
+        self, rows: Sequence[Sequence[int]], begun: _Begun
+    ) -> Iterator[tuple[list[int], _New]]:
+        """Lay rows behind what they begin with.
 
         Yields:
             The numbers of some rows of like length, and what is left of them to read.
         """
-        sizes, before, own = shared(alike), None, [0] * len(rows)
-        if any(sizes):
-            heads = [tuple(row[:size]) for row, size in zip(rows, sizes, strict=True)]
-            place = {head: number for number, head in enumerate(dict.fromkeys(heads))}
-            own = [place[head] for head in heads]
-            _, before = self._prompt(list(place), 0, 0)
-        rests = [row[size:] for row, size in zip(rows, sizes, strict=True)]
+        rests = [row[size:] for row, size in zip(rows, begun.sizes, strict=True)]
         order = sorted(range(len(rows)), key=lambda row: len(rests[row]), reverse=True)
         while order:
             count = min(READ, max(1, TOKENS // max(1, len(rests[order[0]]))))
             batch, order = order[:count], order[count:]
             ids_BT, mask_BT = self._padded([rests[row] for row in batch])
-            if before is None:
+            if begun.memory is None:
                 yield batch, self._begin(ids_BT, mask_BT)
             else:
-                yield batch, self._behind(before, [own[row] for row in batch], ids_BT, mask_BT)
+                own = [begun.own[row] for row in batch]
+                yield batch, self._behind(begun.memory, own, ids_BT, mask_BT)
 
     def _behind(self, before: Memory, own: Sequence[int], ids_BT: Tensor, mask_BT: Tensor) -> _New:
         """Lay left-padded rows behind what was read before each of them."""
@@ -246,9 +264,11 @@ class TransformersDecoder:
         x_BTD = new.inputs.get("inputs_embeds")
         if x_BTD is None:
             x_BTD = self.inner.model.embed_tokens(new.inputs["input_ids"])
-        seen_BTK = _seen(new.memory.mask_BK, x_BTD.shape[1])
-        cache = new.memory.cache
-        return self.light.read(x_BTD, new.positions_BT, new.text_BT, seen_BTK, cache, asked)
+        seen_BTK = new.memory.seen(x_BTD.shape[1])
+        memory = new.memory
+        return self.light.read(
+            x_BTD, new.positions_BT, new.text_BT, seen_BTK, memory.cache, asked, memory.common
+        )
 
     def _whole(self, new: _New) -> Tensor:
         """Call transformers' own forward; returns the logits_BLV of the last position."""
@@ -256,7 +276,7 @@ class TransformersDecoder:
         mask, kernel = memory.mask_BK.long(), config._attn_implementation
         try:
             if self.plain:
-                mask = _seen(memory.mask_BK, length)[:, None]
+                mask = memory.seen(length)[:, None]
                 if length == 1 and self.explicit:
                     config._attn_implementation = EXPLICIT
                     mask = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
@@ -272,16 +292,3 @@ class TransformersDecoder:
             config._attn_implementation = kernel
         logits_BLV: Tensor = out.logits[:, -1:].float()
         return logits_BLV
-
-
-def _seen(mask_BK: Tensor, length: int) -> Tensor:
-    """Say which places each of the last ones sees, B x T x K: those before it that are no pads.
-
-    A pad sees itself: a row that sees nothing would be NaN.
-    """
-    if length == 1:
-        return F.pad(mask_BK[:, :-1], (0, 1), value=True)[:, None]
-    before = mask_BK.shape[1] - length
-    causal_TK = torch.ones(length, before + length, dtype=torch.bool, device=mask_BK.device)
-    causal_TK = causal_TK.tril(before)
-    return (mask_BK[:, None, :] & causal_TK) | causal_TK.triu(before)

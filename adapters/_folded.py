@@ -7,8 +7,9 @@ made: those of A and B are taken through the rank, as PEFT's are.
 
 # N tokens, I width in, O width out, R rank
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,27 +18,84 @@ from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 
-class _Product(torch.autograd.Function):
-    """x (W + s B A)^T + bias, with gradients for x, A and B."""
+class _Products(torch.autograd.Function):
+    """x (W + s B A)^T + bias for each of some layers, with gradients for x, every A and B."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Any, a: Any, b: Any, s: float) -> Tensor:
-        ctx.save_for_backward(x, weight, a, b)
-        ctx.scale = s
-        return F.linear(x, torch.addmm(weight, b, a, alpha=s), bias)
+    def forward(ctx: Any, x: Tensor, layers: "Layers", *ab: Tensor) -> tuple[Tensor, ...]:
+        weights = [layer.weight() for layer in layers]
+        # Kept where activations weigh more; else it would take a second model's memory.
+        kept = [w if w.numel() <= 2 * x.numel() else None for w in weights]
+        ctx.save_for_backward(x, *ab, *kept)
+        ctx.layers = layers
+        return tuple(
+            F.linear(x, w, layer.base.bias) for w, layer in zip(weights, layers, strict=True)
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        x, w_OI, a_RI, b_OR = ctx.saved_tensors
-        x_NI, dy_NO = x.flatten(0, -2), grads[0].flatten(0, -2)
-        # Rank-wide factors lie row by row: on a CPU the other way round takes two to eight times.
-        dh_NR = F.linear(dy_NO, (b_OR.t() * ctx.scale).contiguous())
-        h_NR = F.linear(x_NI, a_RI * ctx.scale)
-        da_RI, db_RO = dh_NR.t() @ x_NI, h_NR.t() @ dy_NO
+        layers, (x, *_) = ctx.layers, ctx.saved_tensors
+        weights = ctx.saved_tensors[1 + 2 * len(layers) :]
+        x_NI, dys = x.flatten(0, -2), [dy.flatten(0, -2) for dy in grads]
+        # Rank-wide factors lie as few long rows: on a CPU the other way round takes two to four
+        # times. Those of all layers are made at once: it is reading x that takes the time.
+        h_RN = torch.cat([layer.a * layer.scale for layer in layers]) @ x_NI.t()
+        both = list(zip(layers, dys, strict=True))
+        dh_RN = torch.cat([(layer.b.t() * layer.scale) @ dy.t() for layer, dy in both])
+        ranks = [len(layer.a) for layer in layers]
+        da = (dh_RN @ x_NI).split(ranks)
+        db = [(h @ dy).t() for h, dy in zip(h_RN.split(ranks), dys, strict=True)]
         dx = None
-        if ctx.needs_input_grad[0]:  # folded anew: to keep it would take a second model's memory
-            dx = (dy_NO @ torch.addmm(w_OI, b_OR, a_RI, alpha=ctx.scale)).view_as(x)
-        return dx, None, None, da_RI, db_RO.t(), None
+        if ctx.needs_input_grad[0]:
+            dx = torch.zeros_like(x_NI)
+            for w, (layer, dy) in zip(weights, both, strict=True):
+                dx.addmm_(dy, layer.weight() if w is None else w)
+            dx = dx.view_as(x)
+        return dx, None, *(grad for pair in zip(da, db, strict=True) for grad in pair)
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """The forward that takes the place of PEFT's.
+
+    Args:
+        base: the frozen layer.
+        a: A, R x I.
+        b: B, O x R.
+        scale: of the update.
+    """
+
+    base: Any
+    a: Tensor
+    b: Tensor
+    scale: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Multiply by the folded weight."""
+        return _multiplied(x, (self,))[0]
+
+    def weight(self) -> Tensor:
+        """Fold the update into the base's weight, O x I."""
+        w = self.base.weight
+        w_OI = w.t() if isinstance(self.base, Conv1D) else w
+        return torch.addmm(w_OI, self.b, self.a, alpha=self.scale)
+
+
+Layers = tuple[_Folded, ...]
+
+
+def products(x: Tensor, layers: Sequence[Any]) -> Sequence[Tensor]:
+    """Multiply one input by the weights of several layers, together where they are folded."""
+    ways = tuple(layer.forward for layer in layers)
+    if all(isinstance(way, _Folded) for way in ways):
+        return _multiplied(x, ways)
+    return [layer(x) for layer in layers]
+
+
+def _multiplied(x: Tensor, layers: Layers) -> tuple[Tensor, ...]:
+    ab = [part for layer in layers for part in (layer.a, layer.b)]
+    ys: tuple[Tensor, ...] = _Products.apply(x, layers, *ab)  # type: ignore[no-untyped-call]
+    return ys
 
 
 @contextmanager
@@ -56,7 +114,7 @@ def folded(model: nn.Module, *, exact: bool) -> Iterator[int]:
     """
     layers = [layer for layer in model.modules() if exact and _plain(layer)]
     for layer in layers:
-        layer.forward = _product(layer)
+        layer.forward = _way(layer)
     try:
         yield len(layers)
     finally:
@@ -64,17 +122,10 @@ def folded(model: nn.Module, *, exact: bool) -> Iterator[int]:
             del layer.forward
 
 
-def _product(layer: Any) -> Any:
-    """Make the forward that takes the place of PEFT's."""
+def _way(layer: Any) -> _Folded:
     (name,) = layer.active_adapters
-    base, a, b = layer.get_base_layer(), layer.lora_A[name], layer.lora_B[name]
-
-    def forward(x: Tensor) -> Any:
-        w_OI = base.weight.t() if isinstance(base, Conv1D) else base.weight
-        parts = (x, w_OI, base.bias, a.weight, b.weight, layer.scaling[name])
-        return _Product.apply(*parts)  # type: ignore[no-untyped-call]
-
-    return forward
+    a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+    return _Folded(layer.get_base_layer(), a, b, layer.scaling[name])
 
 
 def _plain(layer: Any) -> bool:

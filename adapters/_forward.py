@@ -115,7 +115,7 @@ class Forward:
         inner = causal(self.model)
         inputs = self.method.inputs(self.model, ids_BT, slots_BT)
         called = inner.base_model if self.plain_head else inner
-        inputs |= self._places(positions_BT)
+        inputs |= self._places(positions_BT, where_N if self.plain_head else None)
         out = called(**inputs, use_cache=False)
         if not self.plain_head:
             z_NV: Tensor = out.logits.flatten(0, 1)[where_N]
@@ -124,13 +124,13 @@ class Forward:
         logits: Tensor = inner.get_output_embeddings()(x_ND)
         return logits
 
-    def _places(self, positions_BT: Tensor) -> dict[str, Any]:
+    def _places(self, positions_BT: Tensor, where_N: Tensor | None) -> dict[str, Any]:
         """Say where each token stands, and what stands before the text of every example."""
         size = self.method.prefix_tokens
         inner = causal(self.model)
         if not size:
             alone = inner.config._attn_implementation == BY_EXAMPLE
-            told = {"examples": Examples.of(positions_BT)} if alone else {}
+            told = {"examples": Examples.of(positions_BT, where_N)} if alone else {}
             return {"position_ids": positions_BT, **told}
         return {
             "position_ids": positions_BT + size,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 
 from ._attention import explicit
+from ._common import Common
 from ._memory import Room
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # their layers are the same but for two norms
@@ -89,6 +90,7 @@ class Light:
         seen_BTK: Tensor,
         cache: Any,
         asked: int,
+        common: Common | None = None,
     ) -> Tensor:
         """Read tokens and remember them.
 
@@ -99,6 +101,7 @@ class Light:
             seen_BTK: which places each one sees.
             cache: transformers', of `Room` layers.
             asked: of how many last places the output is wanted.
+            common: what stands before the rows and is not in the cache, for one token in each.
 
         Returns:
             What the last layer gives for these places, B x L x D, of no meaning where there is a
@@ -124,8 +127,12 @@ class Light:
                 place_N = None
                 if not asked:
                     break
-            a_BTE = _attention(q_BHTW, k_BGKW, v_BGKW, mask_BTK[:, None]).flatten(2)
-            a_NE = a_BTE.flatten(0, 1)
+            if common is not None:
+                q_BGMW = q_BHTW.reshape(rows, self.shared, -1, q_BHTW.shape[3])
+                a_BTHW = common.attend(number, q_BGMW, k_BGKW, v_BGKW, mask_BTK[:, 0])
+            else:
+                a_BTHW = _attention(q_BHTW, k_BGKW, v_BGKW, mask_BTK[:, None])
+            a_NE = a_BTHW.reshape(-1, layer.out_DE.shape[1])
             a_NE = a_NE if place_N is None else a_NE[place_N]
             x_ND = _added(x_ND, a_NE, layer.out_DE, layer.out_D)
             h_ND = _normed(x_ND, layer.after_D, self.eps)

@@ -1,6 +1,6 @@
 """What a decoder remembers of a batch: keys and values, laid so that a step copies none of them."""
 
-# B rows, K places, H key heads, D width of a head
+# B rows, T new positions, K places, H key heads, D width of a head
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from ._common import Common
 
 STEP_ROOM = 32  # places that a cache gains when it is full
 
@@ -78,11 +81,24 @@ class Memory:
         cache: transformers', of `Room` layers where the decoder makes masks itself.
         mask_BK: which places are text.
         next_B: the position of each row's next token.
+        common: what stands before the rows and is not in the cache.
     """
 
     cache: Any
     mask_BK: Tensor
     next_B: Tensor
+    common: Common | None = None
+
+    def seen(self, length: int) -> Tensor:
+        """Say which places each of the last ones sees, B x T x K: those before it that are no pads.
+
+        A pad sees itself: a row that sees nothing would be NaN.
+        """
+        if length == 1:
+            return F.pad(self.mask_BK[:, :-1], (0, 1), value=True)[:, None]
+        places = self.mask_BK.shape[1]
+        causal_TK = self.mask_BK.new_ones(length, places).tril(places - length)
+        return (self.mask_BK[:, None, :] & causal_TK) | causal_TK.triu(places - length)
 
     def before(self, rows_B: Tensor, text_BT: Tensor) -> "Memory":
         """Lay rows, any of them several times, before what is to be read behind them.
@@ -109,6 +125,19 @@ class Memory:
         mask_BK[:, -room:] |= text_BT
         return Memory(cache, mask_BK, self.next_B[rows_B])
 
+    def last(self, text_BT: Tensor) -> "Memory":
+        """Leave out all but the last places; which of these are text is given."""
+        cache, count = DynamicCache(), text_BT.shape[1]
+        for layer in self.cache.layers:
+            own = slice(layer.used - count, layer.used)
+            cache.layers.append(Room(layer.keys[:, :, own], layer.values[:, :, own]))
+        return Memory(cache, text_BT, self.next_B)
+
+    def common_to(self, own: Sequence[int]) -> Common:
+        """Seat rows behind those that were read; the place of each one's beginning is given."""
+        layers = [(layer.keys, layer.values) for layer in self.cache.layers]
+        return Common.of(layers, self.mask_BK, torch.tensor(own, device=self.mask_BK.device))
+
     def keep(self, rows_B: Tensor) -> "Memory":
         """Take some rows, and drop the pads that all of them have on the left."""
         mask_BK, cache = self.mask_BK[rows_B], DynamicCache()
@@ -117,7 +146,8 @@ class Memory:
             room = layer.keys.shape[2] - layer.used
             kept = (layer.keys[rows_B, :, first:], layer.values[rows_B, :, first:])
             cache.layers.append(Room(*kept, room))
-        return Memory(cache, mask_BK[:, first:], self.next_B[rows_B])
+        common = self.common and self.common.keep(rows_B)
+        return Memory(cache, mask_BK[:, first:], self.next_B[rows_B], common)
 
     def of_family(self, rows_B: Tensor) -> "Memory":
         """Take some rows of a family's own cache, which may be of any kind."""

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from ..basemodel.optim import Group
 from ._low_rank import ALL, groups, lay, refuse
 from ._method import Method
+
+POINTED = 0.01  # of B; only the direction counts
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Dora(Method):
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Lay the updates beside the linear layers; each length starts as the weight's own."""
         self.check(model)
-        return lay(
+        laid = lay(
             model,
             self.targets,
             seed,
@@ -51,6 +54,8 @@ class Dora(Method):
             use_dora=True,
             lora_dropout=self.dropout,
         )
+        _point(laid)
+        return laid
 
     def groups(self, model: nn.Module) -> list[Group]:
         """Train A, B and the lengths, which are never decayed."""
@@ -59,6 +64,15 @@ class Dora(Method):
     def opened(self, config: Any) -> Method | None:
         """Take what PEFT files under LoRA with this option."""
         return super().opened(config) if getattr(config, "use_dora", False) else None
+
+
+@torch.no_grad()
+def _point(model: nn.Module) -> None:
+    """Give rows of length 0 a direction, as 0 / 0 is none: they stay 0 until their length moves."""
+    layers: list[Any] = list(model.modules())
+    for layer in layers:
+        for name, length in getattr(layer, "lora_magnitude_vector", {}).items():
+            layer.lora_B[name].weight[length.weight == 0, 0] = POINTED
 
 
 METHOD = Dora()

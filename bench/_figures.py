@@ -40,12 +40,7 @@ def kept(
         return
     whole = {
         "title": title,
-        "hardware": {
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-            "bfloat16": bfloat16_unit(),
-            "torch": torch.__version__,
-        },
+        "hardware": hardware(),
         "notes": notes,
         "columns": list(columns),
         "rows": [list(row) for row in rows],
@@ -53,6 +48,16 @@ def kept(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def hardware() -> dict[str, Any]:
+    """Say what the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "bfloat16": bfloat16_unit(),
+        "torch": torch.__version__,
+    }
 
 
 def _processor() -> str:

@@ -119,25 +119,41 @@ def main() -> None:
             rows(folder / f"{length}.jsonl", length)
         for cell in cells[: said.cells]:
             guess, real = (measured(cell, folder, how) for how in ("tried", "trained"))
-            for name, found in errors.items():
-                found.append(guess[name] / real[name] - 1)
-            table.append(
-                [
-                    cell.size, cell.method, str(cell.length),
-                    f"{guess['seconds']:.1f} / {real['seconds']:.1f}",
-                    f"{guess['memory'] / 2**20:.0f} / {real['memory'] / 2**20:.0f}",
-                ]
-            )  # fmt: skip
+            table.append([cell.size, cell.method, str(cell.length), *compared(guess, real, errors)])
             print(*table[-1], sep=" | ", flush=True)
-    said_of = {name: far(found) for name, found in errors.items()}
-    notes = "; ".join(f"{name}: {words}" for name, words in said_of.items())
+            keep(said.out, table, errors)  # so that what stops a later cell costs no earlier one
+    print(keep(said.out, table, errors))
+    if any("failed" in row for row in table):
+        raise SystemExit(1)
+
+
+def compared(
+    guess: dict[str, Any], real: dict[str, Any], errors: dict[str, list[float]]
+) -> tuple[str, str]:
+    """Put what was said beside what was true, and note how far apart they are."""
+    for found in (guess, real):
+        if "failed" in found:
+            return "failed", str(found["failed"])
+    for name, found in errors.items():
+        found.append(guess[name] / real[name] - 1)
+    return (
+        f"{guess['seconds']:.1f} / {real['seconds']:.1f}",
+        f"{guess['memory'] / 2**20:.0f} / {real['memory'] / 2**20:.0f}",
+    )
+
+
+def keep(out: Path | None, table: list[list[str]], errors: dict[str, list[float]]) -> str:
+    """Write what is known so far; return the errors in words."""
+    notes = "; ".join(f"{name}: {far(found)}" for name, found in errors.items())
     columns = ("size", "method", "tokens", "seconds, said / true", "MiB, said / true")
-    kept(said.out, "--dry-run against the truth", columns, table, notes=notes, errors=errors)
-    print(notes)
+    kept(out, "--dry-run against the truth", columns, table, notes=notes, errors=errors)
+    return notes
 
 
 def far(errors: list[float]) -> str:
     """Put the median and the worst error into words."""
+    if not errors:
+        return "no cell done"
     sizes = [abs(error) for error in errors]
     return f"median error {statistics.median(sizes):.1%}, worst {max(sizes):.1%}"
 
@@ -149,7 +165,8 @@ def measured(cell: Cell, folder: Path, how: str) -> dict[str, Any]:
         [sys.executable, __file__, "--only", *words], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
+        last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        return {"failed": last[:200]}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 

@@ -9,7 +9,10 @@ does the whole run, its default beside it. Rates are in rows a second of process
 busy machine does not change, that of compilers included: the ratio counts all from the start of
 Python to the saved result, `warm` the second half of the steps, when all is compiled. Rows that are
 too long for ours are given to nobody. The loss of held-out rows is compared pair by pair, with the
-peer at its fastest and at its default. A run that fails leaves a row that says so.
+peer at its fastest and at its default. A run that fails leaves a row that says so, and each run's
+figures are kept when it ends. TRL's default is bfloat16; a processor that emulates it takes a
+second a row, so there the default trains on SEARCHED rows alone: the table says so, and neither a
+ratio nor a loss is compared with it. So 3,000 rows take some twenty minutes on one core.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,12 @@ from _spent import peak, spent, warm
 
 BEGAN = spent()
 
-import torch  # noqa: E402 (loading it is part of the whole)
 from _figures import kept  # noqa: E402
+from _given import SEARCHED, SEED, base, cut, rows, taught  # noqa: E402
 
 from ftkit.basemodel.device import bfloat16_unit  # noqa: E402
 
-SEARCHED, THREADS, SEED = 192, 1, 0
+THREADS = 1
 PATIENCE = 3 * 3600  # seconds of the clock after which a run has failed
 PLAIN = {"gradient_checkpointing": False, "logging_steps": 1000}
 ALIKE = {"train_sampling_strategy": "group_by_length"}
@@ -52,77 +55,9 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 KEPT = ("warm", "cpu", "failed")  # of what was searched
+NOT_RUN = {"warm": 0.0, "failed": "not run"}
 METHODS = {"trl": ("lora", 3e-3), "trainer": ("full", 5e-4)}
 BATCH = 512  # tokens of an update, about as many as 8 rows padded
-
-
-def base(folder: Path) -> Path:
-    """Write the model, pretrained for a moment on the text of the SQL world."""
-    from ftkit.basemodel import GPT, GPTConfig
-    from ftkit.basemodel.budget import Pretrain
-    from ftkit.basemodel.export import write_model
-    from ftkit.basemodel.pretrain import pretrain
-    from ftkit.basemodel.tokenizer import train_tokenizer
-    from ftkit.catalog import load
-    from ftkit.config import override, table
-    from ftkit.runs import Run
-
-    world = override(load("recipes", "sql_qa"), {"characters": 1_500_000}, "recipe")
-    texts = list(world.corpus())
-    tokenizer = train_tokenizer(texts, 4096)
-    bos, pad, end, eos = map(tokenizer.id, ("<|bos|>", "<|pad|>", "<|end|>", "<|eos|>"))
-    torch.manual_seed(SEED)
-    shape = GPTConfig(
-        num_hidden_layers=6,
-        intermediate_size=736,
-        vocab_size=tokenizer.size,
-        bos_token_id=bos,
-        pad_token_id=pad,
-        eos_token_id=(end, eos),
-    )
-    raw = folder / "raw"
-    raw.mkdir(parents=True)
-    write_model(GPT(shape), raw)
-    tokenizer.save(raw, shape.max_position_embeddings)
-    plan = Pretrain(base=str(raw), tokens=60_000, batch=4096)
-    settings = {"command": "pretrain", "options": {"seed": SEED}, "plan": table(plan)}
-    for _ in pretrain(Run.create(folder / "base", settings), plan, documents=texts):
-        pass
-    return folder / "base"
-
-
-def taught(name: str, data: Path) -> Any:
-    """Load the recipe."""
-    from ftkit.catalog import load
-    from ftkit.config import override
-
-    values = {"data": [str(data)], "on_bad_rows": "skip", "epochs": 1.0}
-    return override(load("recipes", name), values, "recipe")
-
-
-def rows(recipe: Any, place: Path, most: int, folder: Path) -> None:
-    """Write what the peers train on and what all are judged by: texts, and tokens of ours."""
-    from transformers import AutoTokenizer
-
-    from ftkit.recipes._render import Renderer
-
-    renderer = Renderer(AutoTokenizer.from_pretrained(place), str(place))
-    for split, name in (("train", "rows.jsonl"), ("validation", "held_out.json")):
-        found = []
-        for example in recipe.examples(split)[:most]:
-            row = renderer.render(example.messages)
-            if len(row.ids) > recipe.length:
-                continue
-            turns = {"prompt": list(example.prompt), "completion": [example.messages[-1]]}
-            found.append(turns | {"ids": row.ids, "labels": row.labels})
-        if split == "train":
-            lines = "".join(json.dumps(row) + "\n" for row in found)
-            (folder / name).write_text(lines)
-            (folder / "few.jsonl").write_text(
-                "".join(json.dumps(row) + "\n" for row in found[:SEARCHED])
-            )
-        else:
-            (folder / name).write_text(json.dumps([(row["ids"], row["labels"]) for row in found]))
 
 
 def ours(asked: dict[str, Any]) -> dict[str, Any]:
@@ -171,22 +106,26 @@ def measured(command: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
 
 def compare(
     peer: str, command: list[str], mine: list[str], job: dict[str, Any], most: int
-) -> dict[str, Any]:
-    """Search a peer's settings, then let it, its default and ours train on all rows."""
+) -> Iterator[dict[str, Any]]:
+    """Search a peer's settings, then let it, its default and ours train; yield what is known."""
     method, lr = METHODS[peer]
     asked = job | {"peer": peer, "lr": lr, "seed": SEED, "threads": THREADS, "method": method}
     few, alike = asked | {"rows": job["few"]}, {"bf16": bool(bfloat16_unit())}  # as ours decides
-    searched = []
+    emulated = peer == "trl" and not bfloat16_unit()
+    found: dict[str, Any] = {"searched": []} | dict.fromkeys(("default", "best", "ours"), NOT_RUN)
     for one in SETTINGS[peer][:most]:
-        found = measured(command, few | {"settings": one | alike})
-        searched.append({"settings": one | alike} | {k: found[k] for k in KEPT if k in found})
-    best = max(searched, key=lambda one: one["warm"])["settings"]
-    return {
-        "searched": searched,
-        "best": measured(command, asked | {"settings": best}) | {"settings": best},
-        "default": measured(command, asked | {"settings": {}}),
-        "ours": measured(mine, asked | {"out": f"{job['folder']}/{method}"}),
-    }
+        tried = measured(command, few | {"settings": one | alike})
+        kept_of_it = {key: tried[key] for key in KEPT if key in tried}
+        found["searched"].append({"settings": one | alike} | kept_of_it)
+        yield found
+    best = max(found["searched"], key=lambda one: one["warm"])["settings"]
+    found["ours"] = measured(mine, asked | {"out": f"{job['folder']}/{method}"})
+    yield found
+    found["best"] = measured(command, asked | {"settings": best}) | {"settings": best}
+    yield found
+    found["default"] = measured(command, (few if emulated else asked) | {"settings": {}})
+    found["default"] |= {"rows": SEARCHED} if emulated else {}
+    yield found
 
 
 def judged(found: dict[str, Any], labelled: int) -> dict[str, Any]:
@@ -204,7 +143,7 @@ def judged(found: dict[str, Any], labelled: int) -> dict[str, Any]:
         said["warm"] = ours["warm"] / best["warm"]
         said["memory_ratio"] = ours["memory"] / best["memory"]
     for name in ("default", "best"):
-        if "failed" in found[name]:
+        if "failed" in found[name] or "rows" in found[name]:  # fewer rows teach less
             continue
         pair = [fold([run["nats"]]) for run in (ours, found[name])]
         gap = differences(pair, [(0, 1)], SEED)[0]
@@ -235,9 +174,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         place = said.base or base(folder)
-        lines = said.data.read_text().splitlines(keepends=True)[: said.rows]
         data = folder / "data.jsonl"
-        data.write_text("".join(lines))
+        lines = said.data.read_text().splitlines(keepends=True)
+        cut(said.recipe, lines, said.rows, data)
         rows(taught(said.recipe, data), place, said.rows, folder)
         held_out = json.loads((folder / "held_out.json").read_text())
         labelled = sum(label != -100 for _, labels in held_out for label in labels[1:])
@@ -245,11 +184,11 @@ def main() -> None:
         job |= {"base": str(place), "recipe": said.recipe, "folder": temporary}
         command = [said.peer_python, str(Path(__file__).parent / "_peers.py")]
         mine = [sys.executable, __file__, "--only"]
-        peers = said.peers.split(",")
-        found = {peer: compare(peer, command, mine, job, said.tries) for peer in peers}
-    result = {
-        peer: one | {"labelled": labelled} | judged(one, labelled) for peer, one in found.items()
-    }
+        result: dict[str, Any] = {}
+        for peer in said.peers.split(","):
+            for one in compare(peer, command, mine, job, said.tries):
+                result[peer] = one | {"labelled": labelled} | judged(one, labelled)
+                keep(said.out, result, said.rows)
     show(said.out, result, said.rows)
 
 
@@ -258,29 +197,38 @@ FILES = {
 }  # fmt: skip
 
 
-def show(out: Path | None, result: dict[str, Any], count: int) -> None:
-    """Print the table and the ratios, LoRA's last, and keep them."""
+def keep(out: Path | None, result: dict[str, Any], count: int) -> list[list[str]]:
+    """Write what is known so far; return its table."""
     table = []
     for peer, one in result.items():
         method = METHODS[peer][0]
         for name in ("default", "best", "ours"):
             run = one[name]
             who = f"{method}, ours" if name == "ours" else f"{method}, {peer} at its {name}"
+            who += f" ({run['rows']} rows)" if "rows" in run else ""
             if "failed" in run:
                 table.append([who, "failed", "", "", ""])
             else:
                 loss = sum(run["nats"]) / one["labelled"]
                 figures = f"{run['cpu']:.0f}", f"{run['warm']:.1f}", f"{run['memory'] / 2**20:,.0f}"
                 table.append([who, *figures, f"{loss:.4f}"])
-            print(*table[-1], sep=" | ")
-        for name in ("default", "best"):
-            if f"gap to {name}" in one:
-                low, high = one[f"gap to {name}"]
-                print(f"{method} loss, ours less {peer} at its {name}: {low:+.4f} to {high:+.4f}")
     notes = f"{count} rows, one epoch, {THREADS} thread; seconds and rates of processor time, the "
     notes += "loss in nats a labelled token of held-out rows."
     columns = ("", "seconds in all", "rows/s warm", "MiB at the peak", "loss")
     kept(out, "Fine-tuning against the peers", columns, table, notes=notes, peers=result)
+    return table
+
+
+def show(out: Path | None, result: dict[str, Any], count: int) -> None:
+    """Print the table and the ratios, LoRA's last, and keep them."""
+    for row in keep(out, result, count):
+        print(*row, sep=" | ")
+    for peer, one in result.items():
+        for name in ("default", "best"):
+            if f"gap to {name}" in one:
+                low, high = one[f"gap to {name}"]
+                said = f"ours less {peer} at its {name}: {low:+.4f} to {high:+.4f}"
+                print(f"{METHODS[peer][0]} loss, {said}")
     for peer in reversed(result):
         for name in ("ratio", "warm"):
             print(f"{METHODS[peer][0]} {name} {figure(result[peer], name)}")

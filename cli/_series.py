@@ -106,7 +106,7 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
     """Say whether a variant of a series is there and done.
 
     Raises:
-        FtkitError: when what is there was made with other settings, or on another base.
+        FtkitError: when what is there was made with other settings, on another base or other rows.
     """
     run = Run(out)
     if not (run.inner / "done").is_file():
@@ -117,6 +117,12 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
         raise FtkitError(
             f"{base} is no longer the base that {run.path} was made on: choose another --out, or "
             "take that folder away"
+        )
+    rows = run.settings.get("data")  # which older runs do not note
+    if rows is not None and rows != settings["data"]:
+        raise FtkitError(
+            f"the rows that {run.path} was trained on have changed: choose another --out, or take "
+            "that folder away"
         )
     return True
 

@@ -116,6 +116,7 @@ def tune(
                 continue
             named = {"recipe": one.recipe, "methods": [one.method], "seed": one.seed}
             settings = tables(options | named, taught, method, plan) | {"base": table(opened)}
+            settings["data"] = {"mark": taught.mark()}
             with _begun(one, out, len(series) > 1, settings) as (run, resume):
                 if run is not None:
                     train(run, taught, method, place, plan, resume=resume, **rest)

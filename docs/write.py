@@ -29,7 +29,8 @@ BARE = ("majority", "nearest", "base")  # methods that nothing was trained by
 FLOORS = ("ftkit", "basemodel", "adapters", "recipes", "eval", "cli")
 TREE = re.compile(r"(<!-- tree -->\n).*?(<!-- /tree -->)", re.DOTALL)
 TABLE = re.compile(
-    r"(<!-- (results|summary|seeds|bench|worlds):(\w+) -->\n).*?(<!-- /results -->)", re.DOTALL
+    r"(<!-- (results|summary|seeds|bench|study|worlds):(\w+) -->\n).*?(<!-- /results -->)",
+    re.DOTALL,
 )
 PRESETS_TABLE = re.compile(r"(<!-- presets -->\n).*?(<!-- /presets -->)", re.DOTALL)
 PAGES = (  # that have such marks
@@ -229,7 +230,7 @@ def filled(text: str) -> str:
     def fill(match: re.Match[str]) -> str:
         kind, name = match.group(2), match.group(3)
         ways = {"results": f"{name}.json", "summary": f"{name}_*.json", "seeds": f"{name}*.json"}
-        ways |= {"bench": f"bench/{name}.json", "worlds": "worlds.json"}
+        ways |= {"bench": f"bench/{name}.json", "study": f"{name}.json", "worlds": "worlds.json"}
         cards = [
             json.loads(file.read_text(encoding="utf-8"))
             for file in sorted((ROOT / "results").glob(ways[kind]))
@@ -237,7 +238,7 @@ def filled(text: str) -> str:
         if not cards:
             raise SystemExit(f"a page shows results/{ways[kind]}, and there is none")
         made = {"results": lambda: table(cards[0]), "summary": lambda: summary(cards)}
-        made["bench"] = lambda: measured(cards[0])
+        made["bench"] = made["study"] = lambda: measured(cards[0])
         made["worlds"] = lambda: plain(cards[0]["tables"][name])
         return match.group(1) + made.get(kind, lambda: seeds(cards))() + match.group(4)
 

@@ -52,6 +52,10 @@ class Mixture(Recipe):
             found.append(_Named(part.name, examples))
         return _Joined(tuple(found))
 
+    def mark(self) -> str:
+        """Hash what the parts' sources hold."""
+        return " ".join(part.mark() for part in self.parts)
+
     def found(self) -> Found | None:
         """Say what reading the parts' sources met."""
         known = [(part.name, found) for part in self.parts if (found := part.found())]

@@ -91,32 +91,41 @@ def fit_rows(sizes: Sequence[int], length: int) -> list[list[int]]:
 
 
 def row_width(sizes: Sequence[int], least: int, most: int = 4096) -> int:
-    """Choose how wide packed rows are: the narrowest that are nearly full.
+    """Choose how wide packed rows are: the narrowest that are nearly full, and fill an update.
 
-    An example of 100 tokens leaves a fifth of a row of 128 empty, five nearly fill one of 512.
+    An example of 100 tokens leaves a fifth of a row of 128 empty, five nearly fill one of 512. And
+    one row of 320 leaves a third of an update of 512 unused: it is widened to all, if that fills.
 
     Args:
         sizes: tokens of each example, slots included, in any order.
         least: tokens that a row has at least.
-        most: tokens that a row is widened to at most.
+        most: tokens of an update, which a row is widened to at most.
 
     Returns:
         A multiple of STEP; where none of the widths is nearly full, the fullest.
 
     >>> row_width([100] * 50, 128), row_width([125] * 50, 128)
     (512, 128)
+    >>> row_width([300, 50, 50, 50, 50] * 9, 128, 512), row_width([310] * 50, 128, 512)
+    (512, 320)
     """
     first = -(-max(least, *sizes) // STEP) * STEP
     widths = range(first, max(first, min(most, first + WIDER * STEP)) + 1, STEP)
     some = sizes[:: -(-len(sizes) // CHUNK)]
     best, fullest = first, 0.0
     for width in widths:
-        full = sum(some) / (width * len(fit_rows(some, width)))
+        full = _fullness(some, width)
         if full > fullest:
             best, fullest = width, full
         if fullest >= FULL:
             break
-    return best
+    whole = most // max(1, most // best) // STEP * STEP
+    return whole if whole > best and _fullness(some, whole) >= min(FULL, fullest) else best
+
+
+def _fullness(sizes: Sequence[int], width: int) -> float:
+    """Measure which share of rows of a width examples fill."""
+    return sum(sizes) / (width * len(fit_rows(sizes, width)))
 
 
 class Packer:

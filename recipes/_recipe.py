@@ -1,5 +1,6 @@
 """The contract of a recipe: examples, their split, their prompt, how they are asked and scored."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftkit.errors import FtkitError
 
-from ._read import Row
+from ._read import Row, sources
 from ._shapes import talk
 
 if TYPE_CHECKING:  # gathering rows makes examples, so it imports this
@@ -163,6 +164,11 @@ class Recipe:
     def beside(self) -> tuple[Path, ...]:
         """Name folders that are read beside the sources; what they hold decides what is read."""
         return ()
+
+    def mark(self) -> str:
+        """Hash what the sources hold; "" without sources."""
+        marks = [s.digest() for found, _, _ in sources(self.data)[0] for s in found]
+        return hashlib.sha256("\n".join(marks).encode()).hexdigest() if marks else ""
 
     def found(self) -> "Found | None":
         """Say what reading the sources met; nothing without sources."""

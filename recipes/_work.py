@@ -22,6 +22,7 @@ from ftkit.runs import Run, fingerprint
 from ..adapters._attention import APART, EXPLICIT, attention
 from ..adapters._folded import folded
 from ..adapters._forward import Forward, causal, keeps_apart, windowed
+from ..adapters._lean import lean
 from ..adapters._method import Method, trainable
 from ..adapters._variant import open_base
 from ..basemodel.device import Device, decide
@@ -143,12 +144,14 @@ def prepare(
     device = Device.read(decided)
     device.use()
     model.to(device.torch_device)
+    sample = _sample(forward, train_packer(0).to(device.torch_device))
     if (name := ATTENTIONS.get(decided["attention"])) and not until.enter_context(
-        attention(causal(model), name, _sample(forward, train_packer(0).to(device.torch_device)))
+        attention(causal(model), name, sample)
     ):
         decided["attention"] = "fused"
         decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
     until.enter_context(folded(model, exact=device.dtype == "float32"))
+    until.enter_context(lean(causal(model), sample))
     if "steps" not in decided:
         steps, why = _steps(recipe, tuning, train_packer, held_out_packer, forward, device, minutes)
         decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}

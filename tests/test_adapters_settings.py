@@ -144,6 +144,26 @@ def test_the_length_of_each_row_is_what_dora_learned(base: Path) -> None:
     assert_close(layer(x_BD), expected, rtol=0, atol=1e-5)
 
 
+def test_dora_starts_as_the_base_where_rows_are_zero_and_lets_them_move(
+    base: Path, tmp_path: Path
+) -> None:
+    """Bases of ours that begin with a circuit have such rows, pruned ones too."""
+    pruned, tokenizer = open_base(base)
+    pruned.model.layers[0].self_attn.q_proj.weight.data[3:9] = 0
+    pruned.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, method = made(tmp_path, "dora")
+    ids_BT = torch.arange(40)[None]
+    with torch.no_grad():
+        assert_close(model(ids_BT).logits, pruned(ids_BT).logits, rtol=0, atol=1e-5)
+    loss = batch_loss(Forward.of(model, method), Packer(examples(3), 128, 2)(0))
+    loss.backward()
+    grads = {name: p.grad for name, p in trainable(model).items()}
+    assert all(grad.isfinite().all() for grad in grads.values())
+    key = next(n for n in grads if "layers.0.self_attn.q_proj.lora_magnitude" in n)
+    assert grads[key][3:9].abs().min() > 0
+
+
 def test_ia3_scales_keys_values_and_what_the_feed_forward_part_holds_inside(base: Path) -> None:
     model, _, _ = attached(base, "ia3", moved=True)
     block = model.get_base_model().model.layers[0]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ftkit.adapters import _decode, _shared
+from ftkit.adapters import _common, _decode, _shared
 from ftkit.adapters._light import Light
 from ftkit.adapters._shared import shared
 from ftkit.adapters._variant import open_variant
@@ -86,7 +86,9 @@ def test_a_beginning_of_one_token_beside_none_is_no_nan(
     assert shared(rows) == [1, 1, 0]
     with torch.inference_mode():
         z_BLV, memory = decoder._prompt(rows, 1, 1)
-        assert memory.mask_BK.shape == (3, 2)
+        assert memory.mask_BK.shape == (3, 1)
+        assert memory.common is not None
+        assert memory.common.mask_CS.tolist() == [[True], [False]], "one stands before two rows"
         for logits_V, row in zip(z_BLV[:, -1], rows, strict=True):
             own_TV = decoder.inner(torch.tensor([row])).logits[0]
             torch.testing.assert_close(logits_V, own_TV[-1], rtol=0, atol=2e-4)
@@ -112,3 +114,31 @@ def test_logits_behind_a_shared_beginning_are_the_models_own(
             own_TV = model(torch.tensor([[*prompt, 9]])).logits[0]
             torch.testing.assert_close(z_BLV[row, -1], own_TV[-2], rtol=0, atol=2e-4)
             torch.testing.assert_close(step_BV[row], own_TV[-1], rtol=0, atol=2e-4)
+
+
+def test_a_beginning_lies_once_for_a_table_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_shared, "WORTH", 1)
+    monkeypatch.setattr(_common, "SEATS", 4)
+    decoder = open_variant(small.base(tmp_path)).decoder
+    longest = max(map(len, PROMPTS))
+    ids_BT = torch.tensor([[2] * (longest - len(row)) + row for row in PROMPTS])
+    mask_BT = torch.arange(longest) >= torch.tensor([[longest - len(row)] for row in PROMPTS])
+    with torch.inference_mode():
+        _, memory = decoder.prompt(ids_BT, mask_BT, 3)
+        assert memory.common is not None
+        # Six rows of a schema take two tables, and three rows one each.
+        assert memory.common.mask_CS.shape == (3 * 2 + 3, 70)
+        assert memory.common.mask_CS.sum(1).tolist() == [70] * 6 + [64, 0, 14]
+        assert memory.mask_BK.shape[1] == max(len(row) - 70 for row in PROMPTS[:18])
+        left = torch.tensor([19, 0, 2, 3, 8])
+        _, memory = decoder.step(torch.full((len(PROMPTS), 1), 9), memory)
+        memory = decoder.keep(memory, left)
+        assert memory.common is not None
+        assert memory.common.mask_CS.sum(1).tolist() == [70, 70, 0], "empty tables are cleared"
+        memory, left = decoder.keep(memory, torch.tensor([4, 0, 3])), left[[4, 0, 3]]
+        z_BV, _ = decoder.step(torch.full((3, 1), 8), memory)
+        for z_V, row in zip(z_BV, left.tolist(), strict=True):
+            own_V = decoder.inner(torch.tensor([[*PROMPTS[row], 9, 8]])).logits[0, -1]
+            torch.testing.assert_close(z_V, own_V, rtol=0, atol=float(1e-5 * own_V.abs().max()))

@@ -80,3 +80,65 @@ def test_a_peak_is_not_that_of_the_parent(bench: Any) -> None:
     held = bytearray(200 * 2**20)
     found = bench.measured([sys.executable, "-S", "-c", script], {})
     assert 0 < found["memory"] < len(held)
+
+
+def test_each_run_is_kept_when_it_ends(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stops a later run costs no earlier one."""
+    runs = iter([SLOW, OURS, SLOW])
+    monkeypatch.setattr(bench, "measured", lambda *_: dict(next(runs)))
+    job = {"few": "few.jsonl", "rows": "rows.jsonl", "folder": "here"}
+    known, out = dict[str, Any](), tmp_path / "out.json"
+
+    def go_on() -> None:
+        for one in bench.compare("trl", [], [], job, 1):
+            known["trl"] = one | {"labelled": 6} | bench.judged(one, 6)
+            bench.keep(out, known, 3)
+
+    with pytest.raises(RuntimeError):  # there is no fourth
+        go_on()
+    kept = json.loads(out.read_text())
+    assert [row[1] for row in kept["rows"]] == ["failed", "10", "5"]
+    assert kept["peers"]["trl"]["default"]["failed"] == "not run"
+    assert kept["peers"]["trl"]["ratio"] == 2
+
+
+def test_a_default_on_fewer_rows_says_so_and_is_compared_with_nothing(
+    bench: Any, tmp_path: Path
+) -> None:
+    rows = shown(bench, tmp_path / "out.json", default=SLOW | {"rows": 192})
+    assert rows[0][0] == "lora, trl at its default (192 rows)"
+    one = {"default": SLOW | {"rows": 192}, "best": SLOW, "ours": OURS}
+    assert "gap to default" not in bench.judged(one, 6)
+    assert "gap to best" in bench.judged(one, 6)
+
+
+def test_rows_are_those_that_are_trained_on(bench: Any, tmp_path: Path) -> None:
+    schema, data = "CREATE TABLE singer (name TEXT)", tmp_path / "data.jsonl"
+    lines = [
+        json.dumps({"question": f"Who {n}?", "schema": schema, "sql": f"SELECT {n}"}) + "\n"
+        for n in range(90)
+    ]
+    bench.cut("sql_qa", lines, 40, data)
+    assert len(bench.taught("sql_qa", data).examples("train")) == 40
+    assert len(data.read_text().splitlines()) > 40
+    bench.cut("sql_qa", lines, 400, data)
+    assert data.read_text() == "".join(lines), "all there are"
+
+
+def test_a_cell_that_fails_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    plan, out = importlib.import_module("plan"), tmp_path / "plan.json"
+    good = {"seconds": 2.0, "memory": 2**20}
+    found = iter([good, good | {"seconds": 2.5}, {"failed": "no memory"}, good])
+    monkeypatch.setattr(plan, "measured", lambda *_: next(found))
+    monkeypatch.setattr(plan, "base", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["plan.py", "--cells", "2", "--out", str(out)])
+    with pytest.raises(SystemExit):
+        plan.main()
+    kept = json.loads(out.read_text())
+    assert [row[3:] for row in kept["rows"]] == [["2.0 / 2.5", "1 / 1"], ["failed", "no memory"]]
+    assert "seconds: median error 20.0%" in capsys.readouterr().out

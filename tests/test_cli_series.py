@@ -116,6 +116,22 @@ def test_what_was_made_on_another_base_is_not_done(base: Path) -> None:
     )
 
 
+def test_what_was_trained_on_other_rows_is_not_done(base: Path) -> None:
+    words = ["--recipe", "sql_qa", "--method", "lora", "--seeds", 2, "--base", base]
+    words += ["--data", "sing.jsonl", *QUICK, "--out", "study"]
+    assert tune(*words).exit_code == 0
+    rows = Path("sing.jsonl").read_text()
+    Path("sing.jsonl").write_text(rows.replace("Who is singer 3?", "Who is the third singer?"))
+    again = tune(*words)
+    assert again.exit_code == 2
+    assert again.stderr == (
+        "Error: the rows that study/sql_qa-lora-seed0 was trained on have changed: choose another "
+        "--out, or take that folder away\n"
+    )
+    Path("sing.jsonl").write_text(rows)
+    assert tune(*words).stdout.count("finished already: study/") == 2
+
+
 @pytest.mark.slow
 def test_a_series_that_was_stopped_goes_on_where_it_stopped(base: Path) -> None:
     words = ["--recipe", "sql_qa", "--method", "lora", "--method", "full", "--base", base]

@@ -45,6 +45,10 @@ def test_rows_are_widened_only_where_that_fills_them_and_no_further_than_allowed
     assert row_width([126] * 64, 128) == 128
     assert row_width([100] * 64, 128) == 512
     assert row_width([100] * 64, 128, most=384) == 320, "the fullest of those that are allowed"
+    short = [*range(5, 50)] * 20
+    assert row_width([300, *short], 128, most=512) == 512, "one row of 320 is no update of 512"
+    assert row_width([120, *short], 128, most=512) == 128, "four rows are"
+    assert row_width([310] * 50, 128, most=512) == 320, "wider rows would hold no more"
     assert row_width([100] * 64, 128, most=0) == 128
     assert row_width([700, 20], 128, most=384) == 704, "an example is never cut"
 

@@ -1,0 +1,90 @@
+"""What bench/tune.py gives to everyone: the base, and the rows as ours and the peers read them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SEARCHED, SEED = 192, 0
+
+
+def base(folder: Path) -> Path:
+    """Write the model, pretrained for a moment on the text of the SQL world."""
+    from ftkit.basemodel import GPT, GPTConfig
+    from ftkit.basemodel.budget import Pretrain
+    from ftkit.basemodel.export import write_model
+    from ftkit.basemodel.pretrain import pretrain
+    from ftkit.basemodel.tokenizer import train_tokenizer
+    from ftkit.catalog import load
+    from ftkit.config import override, table
+    from ftkit.runs import Run
+
+    world = override(load("recipes", "sql_qa"), {"characters": 1_500_000}, "recipe")
+    texts = list(world.corpus())
+    tokenizer = train_tokenizer(texts, 4096)
+    bos, pad, end, eos = map(tokenizer.id, ("<|bos|>", "<|pad|>", "<|end|>", "<|eos|>"))
+    torch.manual_seed(SEED)
+    shape = GPTConfig(
+        num_hidden_layers=6,
+        intermediate_size=736,
+        vocab_size=tokenizer.size,
+        bos_token_id=bos,
+        pad_token_id=pad,
+        eos_token_id=(end, eos),
+    )
+    raw = folder / "raw"
+    raw.mkdir(parents=True)
+    write_model(GPT(shape), raw)
+    tokenizer.save(raw, shape.max_position_embeddings)
+    plan = Pretrain(base=str(raw), tokens=60_000, batch=4096)
+    settings = {"command": "pretrain", "options": {"seed": SEED}, "plan": table(plan)}
+    for _ in pretrain(Run.create(folder / "base", settings), plan, documents=texts):
+        pass
+    return folder / "base"
+
+
+def taught(name: str, data: Path) -> Any:
+    """Load the recipe."""
+    from ftkit.catalog import load
+    from ftkit.config import override
+
+    values = {"data": [str(data)], "on_bad_rows": "skip", "epochs": 1.0}
+    return override(load("recipes", name), values, "recipe")
+
+
+def cut(name: str, lines: Sequence[str], most: int, data: Path) -> None:
+    """Write the first lines, as many as hold some number of training rows, or all there are."""
+    count = most
+    while True:
+        data.write_text("".join(lines[:count]))
+        lacking = most - len(taught(name, data).examples("train"))
+        if lacking <= 0 or count >= len(lines):
+            return
+        count += lacking
+
+
+def rows(recipe: Any, place: Path, most: int, folder: Path) -> None:
+    """Write what the peers train on and what all are judged by: texts, and tokens of ours."""
+    from transformers import AutoTokenizer
+
+    from ftkit.recipes._render import Renderer
+
+    renderer = Renderer(AutoTokenizer.from_pretrained(place), str(place))
+    for split, name in (("train", "rows.jsonl"), ("validation", "held_out.json")):
+        found = []
+        for example in recipe.examples(split)[:most]:
+            row = renderer.render(example.messages)
+            if len(row.ids) > recipe.length:
+                continue
+            turns = {"prompt": list(example.prompt), "completion": [example.messages[-1]]}
+            found.append(turns | {"ids": row.ids, "labels": row.labels})
+        if split == "train":
+            lines = "".join(json.dumps(row) + "\n" for row in found)
+            (folder / name).write_text(lines)
+            (folder / "few.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in found[:SEARCHED])
+            )
+        else:
+            (folder / name).write_text(json.dumps([(row["ids"], row["labels"]) for row in found]))

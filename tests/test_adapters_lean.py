@@ -1,0 +1,124 @@
+"""Lean blocks: transformers' loss and gradients in fewer passes; other families stay their own."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from ftkit.adapters._attention import APART, attention
+from ftkit.adapters._folded import folded
+from ftkit.adapters._forward import Forward, causal
+from ftkit.adapters._lean import lean
+from ftkit.adapters._method import trainable
+from ftkit.catalog import load
+from tests import small
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0,
+}  # fmt: skip
+IDS_BT = torch.arange(7, 47)[None].expand(2, -1)
+POSITIONS_BT = torch.tensor([[*range(13), *range(20), *range(7)], [*range(30), *range(8), 0, 0]])
+WHERE_N = torch.tensor([3, 9, 30, 55, 71])
+
+
+def attached(family: str, method: str, **shape: Any) -> Forward:
+    """Attach a method to a small model; no weight is where a slip would not show."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **(SHAPE | shape))
+    how = load("adapters", method)
+    model = how.attach(AutoModelForCausalLM.from_config(config), small.tokenizer(), 0).train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return Forward.of(model, how)
+
+
+def logits(forward: Forward, where_N: torch.Tensor = WHERE_N) -> torch.Tensor:
+    return forward.logits(IDS_BT, POSITIONS_BT, None, where_N)
+
+
+def gradients(forward: Forward) -> dict[str, torch.Tensor]:
+    """Take one loss and its gradients, the loss among them."""
+    moving = trainable(forward.model)
+    loss = F.cross_entropy(logits(forward), torch.arange(len(WHERE_N)), reduction="sum")
+    grads = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
+    none = torch.zeros(())
+    return {"loss": loss.detach()} | {
+        name: none if grad is None else grad for name, grad in zip(moving, grads, strict=True)
+    }
+
+
+@contextmanager
+def at_work(forward: Forward) -> Iterator[bool]:
+    """Open what a tuning opens."""
+    inner = causal(forward.model)
+    with ExitStack() as until:
+        until.enter_context(attention(inner, APART, lambda: logits(forward)))
+        until.enter_context(folded(forward.model, exact=True))
+        yield until.enter_context(lean(inner, lambda: logits(forward)))
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "dora", "ia3"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_loss_and_gradients_are_transformers_and_no_trace_is_left(family: str, method: str) -> None:
+    forward = attached(family, method)
+    theirs = gradients(forward)
+    with at_work(forward) as taken:
+        assert taken
+        ours = gradients(forward)
+    assert ours.keys() == theirs.keys()
+    for name, grad in theirs.items():
+        close = 1e-4 * float(grad.norm()) + 1e-7
+        assert_close(ours[name], grad, rtol=1e-4, atol=close, msg=lambda m, n=name: f"{n}: {m}")
+    assert not any("forward" in vars(module) for module in forward.model.modules())
+
+
+def test_the_last_blocks_products_are_made_where_labels_are() -> None:
+    forward = attached("qwen3", "lora")
+    blocks, read = causal(forward.model).model.layers, list[int]()
+    for block in blocks:
+        block.mlp.down_proj.register_forward_pre_hook(
+            lambda _, inputs: read.append(inputs[0].shape[:-1].numel())
+        )
+    with at_work(forward):
+        read.clear()
+        logits(forward)
+    assert read == [IDS_BT.numel(), len(WHERE_N)]
+
+
+def test_no_label_at_all_trains_nothing() -> None:
+    """The last batch of an update may be empty."""
+    forward = attached("llama", "lora")
+    with at_work(forward):
+        logits(forward, WHERE_N[:0]).sum().backward()
+    grads = [parameter.grad for parameter in trainable(forward.model).values()]
+    assert all(grad is None or not grad.any() for grad in grads)
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"),
+    [
+        ("gemma", {}),
+        ("granite", {"residual_multiplier": 0.5}),
+        ("qwen3", {"hidden_act": "gelu"}),
+        ("llama", {"attention_dropout": 0.1}),
+    ],
+)
+def test_what_is_more_than_such_a_block_stays_its_own(family: str, shape: dict[str, Any]) -> None:
+    with at_work(attached(family, "lora", **shape)) as taken:
+        assert not taken
+
+
+def test_it_stays_off_where_the_logits_differ() -> None:
+    forward = attached("qwen3", "full")
+    inner = causal(forward.model)
+    inner.model.layers[1].mlp.act_fn = torch.nn.GELU()
+    with at_work(forward) as taken:
+        assert not taken
+        assert not any("forward" in vars(block) for block in inner.model.layers)
