@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ftkit.errors import FtkitError
 
@@ -55,10 +56,14 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class Generated:
-    """The new tokens of a prompt, without the stop token; `stopped` is False when cut off."""
+    """The new tokens of a prompt, without the stop token; `stopped` is False when cut off.
+
+    `nats` is their negative log-likelihood, where it was asked for.
+    """
 
     ids: list[int]
     stopped: bool
+    nats: float | None = None
 
 
 @dataclass
@@ -71,6 +76,7 @@ class _Row:
         draw: where its samples come from.
         end: how many they may have before the window moves.
         stopped: whether a stop token came.
+        nats: negative log-likelihood of the answer so far, where it is asked for.
     """
 
     ids: list[int]
@@ -78,6 +84,7 @@ class _Row:
     draw: torch.Generator
     end: int = 0
     stopped: bool = False
+    nats: float = 0.0
 
     @property
     def going(self) -> bool:
@@ -104,6 +111,7 @@ def generate(
     seed: int = 0,
     crop: bool = False,
     batch_size: int = 64,
+    likelihoods: bool = False,
 ) -> list[Generated]:
     """Continue every prompt until a stop token, the token limit or the end of the context.
 
@@ -122,6 +130,7 @@ def generate(
         crop: go on past the end of the context, for prompts of any length: the model then reads
             the last half of the context and what follows it, until the context is full again.
         batch_size: rows at a time; prompts are sorted by length first.
+        likelihoods: measure how likely the model finds what it says, whatever the sampling.
 
     Returns:
         One Generated for each prompt, in the order of the prompts.
@@ -139,10 +148,11 @@ def generate(
     while waiting := [row for row in waiting if not row.done]:
         waiting.sort(key=lambda row: len(row.ids) - _start(len(row.ids), decoder.context))
         for first in range(0, len(waiting), batch_size):
-            for _ in _steps(decoder, waiting[first : first + batch_size], ends, pad, sampling):
+            batch = waiting[first : first + batch_size]
+            for _ in _steps(decoder, batch, ends, pad, sampling, likelihoods):
                 pass
     return [
-        Generated(row.ids[len(prompt) :], row.stopped)
+        Generated(row.ids[len(prompt) :], row.stopped, row.nats if likelihoods else None)
         for prompt, row in zip(prompts, rows, strict=True)
     ]
 
@@ -228,7 +238,12 @@ def _start(length: int, context: int) -> int:
 
 @torch.inference_mode()
 def _steps(
-    decoder: Decoder, rows: Sequence[_Row], stop: frozenset[int], pad: int, sampling: Sampling
+    decoder: Decoder,
+    rows: Sequence[_Row],
+    stop: frozenset[int],
+    pad: int,
+    sampling: Sampling,
+    likelihoods: bool = False,
 ) -> Iterator[None]:
     """Read the windows of some rows and add tokens to them until each is done or its window full.
 
@@ -240,7 +255,10 @@ def _steps(
     while True:
         draws = [row.draw if row.going else None for row in rows]
         next_B = sampling.choose(logits_BV, seen_BV, draws)
-        _add(rows, next_B, stop)
+        nats_B = torch.zeros(len(rows))
+        if likelihoods:
+            nats_B = F.cross_entropy(logits_BV.float(), next_B, reduction="none")
+        _add(rows, next_B, nats_B, stop)
         yield
         left = [place for place, row in enumerate(rows) if row.going]
         if not left:
@@ -283,10 +301,11 @@ def _seen(rows: Sequence[_Row], logits_BV: Tensor) -> Tensor:
     return seen_BV
 
 
-def _add(rows: Sequence[_Row], next_B: Tensor, stop: frozenset[int]) -> None:
+def _add(rows: Sequence[_Row], next_B: Tensor, nats_B: Tensor, stop: frozenset[int]) -> None:
     """Add its token to each row that goes on; a stop token ends it."""
-    for row, token in zip(rows, next_B.tolist(), strict=True):
+    for row, token, nats in zip(rows, next_B.tolist(), nats_B.tolist(), strict=True):
         if row.going and token in stop:
             row.stopped = True
         elif row.going:
             row.ids.append(token)
+            row.nats += nats

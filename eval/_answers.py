@@ -200,9 +200,10 @@ def _answer(
         stop=ends,
         pad=variant.pad,
         batch_size=len(items),
+        likelihoods=True,
     )
     samples = _samples(variant, asker, room, items, ends)
-    scores = scored(variant, items, replies)
+    scores = scored(variant, items)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
@@ -210,7 +211,7 @@ def _answer(
         if item.stop and item.stop in text:
             text, ended = text.partition(item.stop)[0], True
         nats, likely = scores.nlls.get(place), scores.labels.get(place, {})
-        drawn, own = samples.get(place, []), scores.said.get(place)
+        drawn, own = samples.get(place, []), reply.nats if reply.ids and not item.labels else None
         kept.append(_Kept(key, text, nats, ended, each, drawn, likely, own))
     return kept
 

@@ -132,6 +132,19 @@ def test_rows_stop_by_themselves_and_leave(gpt: GPT) -> None:
         assert after == Generated(before.ids[:cut], stopped=cut is not None)
 
 
+def test_the_likelihood_of_a_text_is_what_the_model_gives_it_read_whole(gpt: GPT) -> None:
+    """Whatever the sampling, and without the token that stopped it."""
+    stop = greedy(gpt)[0].ids[4]
+    options = {"temperature": 0.7, "repetition_penalty": 1.3, "stop": {stop}, "batch_size": 3}
+    assert greedy(gpt)[0].nats is None
+    for prompt, reply in zip(PROMPTS, greedy(gpt, likelihoods=True, **options), strict=True):
+        ids_T = torch.tensor([*prompt, *reply.ids])
+        with torch.no_grad():
+            logp_TV = gpt(ids_T[None])[0].log_softmax(1)
+        each = logp_TV[len(prompt) - 1 : -1].gather(1, ids_T[len(prompt) :, None])
+        assert reply.nats == pytest.approx(-float(each.sum()), rel=1e-4, abs=1e-5)
+
+
 def test_the_context_and_the_limit_end_a_row(gpt: GPT) -> None:
     lengths = [len(reply.ids) for reply in greedy(gpt, max_new_tokens=99)]
     assert lengths == [48 - len(prompt) for prompt in PROMPTS]
