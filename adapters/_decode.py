@@ -208,6 +208,8 @@ class TransformersDecoder:
         while order:
             count = min(READ, max(1, TOKENS // max(1, len(rests[order[0]]))))
             batch, order = order[:count], order[count:]
+            if order and not rests[order[0]]:  # the empty beginning: nothing to read by itself
+                batch, order = batch + order, []
             ids_BT, mask_BT = self._padded([rests[row] for row in batch])
             if begun.memory is None:
                 yield batch, self._begin(ids_BT, mask_BT)

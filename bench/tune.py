@@ -43,7 +43,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         PLAIN | ALIKE | {"per_device_train_batch_size": 8},
         PLAIN | ALIKE | {"per_device_train_batch_size": 32},
         PLAIN | {"per_device_train_batch_size": 16},
-        PLAIN | {"per_device_train_batch_size": 8, "padding_free": True},
+        PLAIN | {"per_device_train_batch_size": 8, "padding_free": True, "max_length": None},
         PLAIN | {"per_device_train_batch_size": 4, "packing": True, "max_length": 256},
         PLAIN | ALIKE | {"per_device_train_batch_size": 8, "torch_compile": True},
     ],

@@ -94,6 +94,22 @@ def test_a_beginning_of_one_token_beside_none_is_no_nan(
             torch.testing.assert_close(logits_V, own_TV[-1], rtol=0, atol=2e-4)
 
 
+def test_a_row_that_begins_like_no_other_is_not_read_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning is empty, and may come to stand behind a full batch of others' beginnings."""
+    monkeypatch.setattr(_decode, "READ", 2)
+    variant = open_variant(small.base(tmp_path))
+    rows = [[first, *range(20, 170), last, 11] for first in (5, 6) for last in (7, 8)] + [[9, 10]]
+    assert [size > 0 for size in shared(rows)] == [True] * 4 + [False]
+    asked = {"max_new_tokens": 3, "stop": (), "pad": variant.pad}
+    alone = [generate(variant.decoder, [row], **asked)[0].ids for row in rows]
+    assert [reply.ids for reply in generate(variant.decoder, rows, **asked)] == alone
+    labelled = [(row, [-100] * (len(row) - 1) + row[-1:]) for row in rows]
+    together = variant.nll(labelled)
+    assert together == pytest.approx([variant.nll([row])[0] for row in labelled], rel=1e-4)
+
+
 def test_logits_behind_a_shared_beginning_are_the_models_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
