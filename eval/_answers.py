@@ -22,7 +22,7 @@ from ..adapters._variant import Variant
 from ..basemodel.generate import Generated, generate
 from ..recipes._recipe import Example, Recipe
 from ._ask import Asked, Asker, Form
-from ._likely import scored
+from ._likely import numbers, scored
 
 # Prompts at a time; outcomes are written after each batch. The more, the more of them begin alike
 # and the better a processor multiplies, while their keys and values fit the memory.
@@ -202,6 +202,7 @@ def _answer(
         batch_size=len(items),
         likelihoods=True,
     )
+    numbers(variant, [reply.nats for reply in replies if reply.nats is not None])
     samples = _samples(variant, asker, room, items, ends)
     scores = scored(variant, items)
     each = (time.perf_counter() - began) / len(items)

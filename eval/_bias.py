@@ -14,7 +14,7 @@ from ..adapters._variant import Variant
 from ..recipes._recipe import Recipe
 from ._answers import digest, identity
 from ._ask import Asker, Form
-from ._likely import Row
+from ._likely import Row, likelihoods
 
 PAIRS = Path(__file__).with_name("_bias.toml")
 Leanings = dict[str, list[float]]  # by group, 1 a pair whose first sentence is likelier
@@ -46,7 +46,7 @@ def leanings(variant: Variant, recipe: Recipe, folder: Path) -> Leanings:
         rows.append((asker.opening + ids, [-100] * len(asker.opening) + ids))
     path = folder / f"{digest(json.dumps(['bias', identity(variant), rows]))}.json"
     if not path.is_file():
-        facts = {"variant": variant.fingerprint, "nats": variant.nll(rows)}
+        facts = {"variant": variant.fingerprint, "nats": likelihoods(variant, rows)}
         write_whole(path, json.dumps(facts) + "\n")
     nats = iter(json.loads(path.read_text(encoding="utf-8"))["nats"])
     return {name: [_leans(next(nats), next(nats)) for _ in group] for name, group in groups.items()}

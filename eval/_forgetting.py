@@ -14,7 +14,7 @@ from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
 from ._answers import digest, identity
 from ._ask import Asker, Form
-from ._likely import Row
+from ._likely import Row, likelihoods
 from ._scorecard import OWN, Forgetting
 
 MOST = 32_000  # bytes of text; enough to tell a hundredth of a bit
@@ -177,7 +177,7 @@ def elsewhere(
 
 def _scored(variant: Variant, rows: Sequence[Row], size: int, path: Path) -> float:
     """Score rows and keep the result."""
-    found = math.fsum(variant.nll(rows)) / math.log(2) / size
+    found = math.fsum(likelihoods(variant, rows)) / math.log(2) / size
     facts = {"variant": variant.fingerprint, "bits_per_byte": found}
     write_whole(path, json.dumps(facts) + "\n")
     return found

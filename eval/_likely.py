@@ -1,7 +1,10 @@
 """Likelihoods of texts behind prompts: references, labels and candidates."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ftkit.errors import FtkitError
 
 from ..adapters._variant import Variant
 from ._ask import Asked
@@ -17,6 +20,26 @@ class Scores:
     labels: dict[int, dict[str, float]]
 
 
+def likelihoods(variant: Variant, rows: Sequence[Row]) -> list[float]:
+    """Give `Variant.nll` of rows.
+
+    Raises:
+        FtkitError: where one is no number; statistics would leave it out as if nobody had asked.
+    """
+    return numbers(variant, variant.nll(rows))
+
+
+def numbers(variant: Variant, nats: Sequence[float]) -> list[float]:
+    """Refuse a model of which a likelihood is no number."""
+    if any(map(math.isnan, nats)):
+        dtype = str(variant.model.dtype).removeprefix("torch.")
+        raise FtkitError(
+            f"{variant.folder} computes nan in {dtype}: its numbers are too large for this "
+            "precision, or its weights are damaged; another --dtype tells"
+        )
+    return [*nats]
+
+
 def scored(variant: Variant, items: Sequence[Asked]) -> Scores:
     """Score references and labels together: one prompt stands before all of an item's.
 
@@ -26,7 +49,7 @@ def scored(variant: Variant, items: Sequence[Asked]) -> Scores:
     for place, item in enumerate(items):
         if all(len(ids) <= variant.context for ids, _ in item.rows):
             rows |= {(place, number): row for number, row in enumerate(item.rows)}
-    nats = dict(zip(rows, variant.nll(list(rows.values())), strict=True))
+    nats = dict(zip(rows, likelihoods(variant, list(rows.values())), strict=True))
     found = Scores({}, {})
     for place, item in enumerate(items):
         if (place, 0) in nats:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ftkit import catalog
-from ftkit.adapters._variant import Variant, open_variant
+from ftkit.adapters._variant import Variant, open_base, open_variant
 from ftkit.config import override
+from ftkit.errors import FtkitError
 from ftkit.eval import _answers, _bias, _forgetting
 from ftkit.eval._answers import Store, answers
 from ftkit.eval._ask import Asker, Form, fitting_shots
@@ -95,6 +96,26 @@ def test_an_item_that_does_not_fit_counts_as_wrong(base, recipe, tmp_path):
     assert (first.asked, first.reply, first.nll, first.stopped) == (False, "", None, False)
     assert second.asked
     assert catalog.load("eval", "execution_accuracy").grade(first, long).value == 0.0
+
+
+def test_numbers_too_large_for_a_precision_are_refused_and_not_left_out(
+    tiny_base, recipe, tmp_path
+):
+    model, tokenizer = open_base(tiny_base)
+    model.model.layers[0].mlp.down_proj.weight.data *= 1e9  # a norm makes them small again
+    model.save_pretrained(tmp_path / "large")
+    tokenizer.save_pretrained(tmp_path / "large")
+    items = recipe.examples("test")[:1]
+    wide = open_variant(tmp_path / "large", dtype="bfloat16")
+    assert _drain(answers(wide, recipe, items, Form(), folder=tmp_path))[0].nll > 0
+    narrow = open_variant(tmp_path / "large", dtype="float16")
+    for work in (
+        lambda: _drain(answers(narrow, recipe, items, Form(), folder=tmp_path)),
+        lambda: _bias.leanings(narrow, recipe, tmp_path),
+        lambda: _forgetting.bits_per_byte(narrow, recipe, ["Rain."], 64, tmp_path),
+    ):
+        with pytest.raises(FtkitError, match=r"large computes nan in float16: .*; another --dtype"):
+            work()
 
 
 def test_content_cannot_forge_a_turn_or_end_one(base, recipe):
