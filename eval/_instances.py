@@ -34,8 +34,8 @@ class Instances:
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
         self._folder: Path | None = None
-        self._tables: dict[tuple[str, int], tuple[list[Table], list[str]]] = {}
-        self._made: dict[tuple[str, int, Mentions], list[Path]] = {}
+        self._tables: dict[tuple[str, int, int], tuple[list[Table], list[str]]] = {}
+        self._made: dict[tuple[str, int, int, Mentions], list[Path]] = {}
 
     def of(self, database: str | Path, gold: str) -> list[Path]:
         """Give the instances for a gold query; none where the database cannot be copied.
@@ -45,7 +45,8 @@ class Instances:
             gold: the query whose constants and joins are kept.
         """
         path = Path(database).resolve()
-        known = (str(path), path.stat().st_mtime_ns)
+        facts = path.stat()
+        known = (str(path), facts.st_mtime_ns, facts.st_size)
         try:
             if known not in self._tables:
                 self._tables[known] = read(path)

@@ -35,6 +35,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 Row = tuple[Value, ...]
+Contents = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class Judge:
         self, sql: Sql, normal: Callable[[str], str], instances: Instances | None = None
     ) -> None:
         self.sql, self.normal, self.instances = sql, normal, instances
-        self._golds: dict[tuple[str, int, str], Result] = {}
-        self._alone: set[tuple[str, int, str]] = set()
-        self._verdicts: dict[tuple[str, str, int, str, bool], Verdict] = {}
+        self._golds: dict[tuple[Contents, str], Result] = {}
+        self._alone: set[tuple[Contents, str]] = set()
+        self._verdicts: dict[tuple[str, Contents, str, bool], Verdict] = {}
 
     def verdict(self, prediction: str, gold: str, database: str | Path) -> Verdict:
         """Judge one predicted query, on the instances too.
@@ -92,11 +93,11 @@ class Judge:
 
     def by_file_alone(self, gold: str, database: str | Path) -> bool:
         """Say whether an answer was taken as right with no instance that could tell otherwise."""
-        return (*_contents(database), gold) in self._alone
+        return (_contents(database), gold) in self._alone
 
     def _judged(self, prediction: str, gold: str, database: str | Path, alone: bool) -> Verdict:
         """Judge, or remember what was said."""
-        key = (prediction, *_contents(database), gold, alone)
+        key = (prediction, _contents(database), gold, alone)
         if key not in self._verdicts:
             judge = self._by_file if alone else self._by_all
             self._verdicts[key] = judge(prediction, gold, database)
@@ -143,7 +144,7 @@ class Judge:
                 return True, difference
             shown = shown or bool(wanted.rows)
         if not told:
-            self._alone.add((*_contents(database), gold))
+            self._alone.add((_contents(database), gold))
         return shown, ""
 
     def _difference(self, wanted: Result, found: Result, gold: str, database: str | Path) -> str:
@@ -155,7 +156,7 @@ class Judge:
 
     def _gold(self, gold: str, database: str | Path) -> Result:
         """Run a gold query, or remember what it gave."""
-        key = (*_contents(database), gold)
+        key = (_contents(database), gold)
         if key not in self._golds:
             self._golds[key] = self.sql.query(database, gold, seconds=GOLD_SECONDS)
         return self._golds[key]
@@ -174,11 +175,12 @@ class Judge:
         return runs if settled else None
 
 
-def _contents(database: str | Path) -> tuple[str, int]:
-    """Name what a file holds now: by its place, and when it was written."""
+def _contents(database: str | Path) -> Contents:
+    """Name what a file holds now, as the worker does: by its place, its size and its time."""
     with contextlib.suppress(OSError):
-        return str(database), os.stat(database).st_mtime_ns
-    return str(database), 0
+        facts = os.stat(database)
+        return os.path.abspath(database), facts.st_mtime_ns, facts.st_size
+    return str(database), 0, 0
 
 
 def ordered(gold: str) -> bool:

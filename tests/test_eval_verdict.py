@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from ftkit.eval import _verdict
+from ftkit.eval._instances import Instances
 from ftkit.eval._normal import normal
 from ftkit.eval._sql import Result, Sql
 from ftkit.eval._verdict import Judge, compare, ordered
@@ -126,6 +127,26 @@ def test_a_query_runs_once_until_the_file_is_written_anew(judge, database, monke
     os.utime(database, ns=(1, 1))
     assert judge.verdict("SELECT 7", "SELECT 7 -- once", database).right
     assert len(asked) == 5
+
+
+def test_another_file_of_the_same_name_and_time_is_another_file(tmp_path, monkeypatch):
+    """As archives unpack them: of one time, into folders that one works in by turns."""
+    sql = Sql()
+    judge, gold = Judge(sql, normal, Instances(1, 0)), "SELECT a FROM t"
+    for name, rows in (("one", "(1)"), ("two", "(2)"), ("two", "(1)" + ", (1)" * 2000)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        with sqlite3.connect("same.sqlite") as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS t (a)")
+            connection.execute("DELETE FROM t")
+            connection.execute(f"INSERT INTO t VALUES {rows}")
+        connection.close()
+        os.utime("same.sqlite", ns=(1, 1))
+        found = judge.on_file("SELECT 1 FROM t", gold, "same.sqlite")
+        assert found.once == (rows != "(2)"), rows
+        assert len(judge.instances.of("same.sqlite", gold)) == 1
+    assert len(judge.instances._tables) == 3
+    sql.close()
 
 
 @pytest.mark.parametrize(
