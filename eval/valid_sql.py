@@ -6,8 +6,8 @@ from typing import Any
 from ._metric import Metric, Score
 from ._sql import Sql
 
-# EXPLAIN QUERY PLAN is another command; comments may stand before and between its words.
-PLAN = re.compile(r"(?>\s|--[^\n]*\n|/\*.*?\*/)*+query\b", re.IGNORECASE | re.DOTALL)
+# EXPLAIN QUERY PLAN is another command; comments and a byte order mark may stand before it.
+PLAN = re.compile(r"(?>[\s\ufeff]|--[^\n]*\n|/\*.*?\*/)*+query\b", re.IGNORECASE | re.DOTALL)
 
 
 class ValidSql(Metric):

@@ -192,6 +192,7 @@ def test_valid_sql_runs_nothing_and_reads_nothing_else(database):
         "ANALYZE": "refused: ANALYZE",
         "QUERY PLAN SELECT a FROM t": "error: no query",
         "/**/ -- plan\n/* of */ query/**/PLAN SELECT 1": "error: no query",
+        "\ufeffquery plan SELECT a FROM t": "error: no query",
         "/* query */ SELECT a FROM t": "valid",
         "/*" * 50 + "*//**/" * 50 + "SELECT": 'error: near "*": syntax error',
         "EXPLAIN SELECT a FROM t": 'error: near "EXPLAIN": syntax error',
