@@ -128,7 +128,7 @@ def quality_against_updates(card: Scorecard) -> Plot | None:
 def _against(card: Scorecard, places: Mapping[str, float], below: str) -> Plot:
     """Lay the first metric over a number of each variant, by its name, on a logarithmic axis."""
     known = [line for line in card.variants if line.metrics[card.primary].mean is not None]
-    highs = [line.metrics[card.primary].high or 0.0 for line in known]
+    highs = [line.metrics[card.primary].ends[1] for line in known]
     share = card.readings[card.primary].share
     top = max(highs) * 1.1 or 1.0
     top = min(1.0, max(top, 0.1)) if share else top
@@ -146,10 +146,7 @@ def _against(card: Scorecard, places: Mapping[str, float], below: str) -> Plot:
     for line in known:
         measure = line.metrics[card.primary]
         if line.name in places:
-            x = across(places[line.name])
-            low, high = (
-                measure.mean if end is None else end for end in (measure.low, measure.high)
-            )
+            x, (low, high) = across(places[line.name]), measure.ends
             heights = up(measure.mean), up(low), up(high)
             dots.append(Dot(x, *heights, line.name, kind(card, line)))
     plain = [line for line in known if line.method in ("base", *BASELINES)]

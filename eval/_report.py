@@ -64,7 +64,7 @@ def _scale(card: Scorecard) -> float:
     """Find what a full bar stands for."""
     if card.readings[card.primary].share:
         return 1.0
-    return max((line.metrics[card.primary].high or 0.0 for line in card.variants), default=1) or 1.0
+    return max((line.metrics[card.primary].ends[1] for line in card.variants), default=1) or 1.0
 
 
 def _scored(card: Scorecard) -> str:

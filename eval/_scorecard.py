@@ -21,6 +21,12 @@ class Measure:
     n: int
     spread: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where to draw the interval: at the mean where there is none, at 0 without a mean."""
+        mean = self.mean or 0.0
+        return mean if self.low is None else self.low, mean if self.high is None else self.high
+
 
 @dataclass(frozen=True)
 class Cost:
