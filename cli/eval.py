@@ -108,6 +108,7 @@ def score(folders: Sequence[Path], out: Path, **asked: Any) -> list[tuple[Any, P
     """Evaluate with the bar showing; return each group's scorecard and folder."""
     from ..eval._evaluate import evaluate_runs
 
+    gc.collect()  # what is frozen is never freed, such as a model that `demo` trained before
     gc.freeze()  # what the libraries made stays; every collection would walk through it again
     cards: list[tuple[Any, Path]] = []
 

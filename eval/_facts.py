@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,13 +33,16 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
         dtype: precision of the weights.
     """
     n = len(group.items)
-    limit = "" if n == group.available else f" --limit {n}"
-    otherwise = "" if dtype == FP32 else f" --dtype {dtype}"
-    asked = "".join(f" --data {word}" for word in group.recipe.data if group.recipe.whole)
-    runs = " ".join(str(tuned.folder) for tuned in group.tuned) or str(group.base)
+    recipe = group.recipe
+    words = [str(tuned.folder) for tuned in group.tuned] or [str(group.base)]
+    words += ["--recipe", recipe.name]
+    words += [word for source in recipe.data if recipe.whole for word in ("--data", source)]
+    words += ["--on-bad-rows", recipe.on_bad_rows] if recipe.on_bad_rows == "skip" else []
+    words += ["--limit", str(n)] if n != group.available else []
+    words += ["--shots", str(wish), "--seed", str(seed)]
+    words += ["--dtype", dtype] if dtype != FP32 else []
     return {
-        "command": f"ftkit eval {runs} --recipe {group.recipe.name}{asked}{limit} --shots {wish} "
-        f"--seed {seed}{otherwise}",
+        "command": shlex.join(["ftkit", "eval", *words]),
         "items": {"asked": n, "available": group.available},
         "base": {"path": group.base, "fingerprint": group.base_fingerprint},
         "recipe": table(group.recipe),

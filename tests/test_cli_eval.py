@@ -1,13 +1,23 @@
 """`ftkit eval`: every finished run on the same items, a card and a report; what it refuses."""
 
+import gc
 import json
+import shlex
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner, Result
 
+from ftkit.catalog import load
 from ftkit.cli import ftkit
+from ftkit.cli.eval import score
+from ftkit.config import override
+from ftkit.eval import _evaluate
+from ftkit.eval._facts import facts
+from ftkit.eval._groups import Group, Tuned
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +88,34 @@ def test_another_precision_gives_other_answers_of_its_own(tiny_runs, tmp_path: P
     )
     assert narrow != wide  # what the first kept was not taken for the second's
     assert narrow == pytest.approx(wide, rel=0.02)
+
+
+def test_the_command_that_is_shown_is_the_one_to_give_again(tmp_path: Path):
+    """A folder's spaces, rows that had to be skipped: all of it reaches the same items."""
+    runs = [Tuned(Path("my runs/lora"), {}), Tuned(Path("runs/it's"), {})]
+    given = {"data": ("a b.jsonl",), "whole": True, "on_bad_rows": "skip"}
+    recipe = override(load("recipes", "medical"), given, "recipe")
+    group = Group(recipe, [], 0, "base", "", runs)
+    words = shlex.split(facts(group, 3, 2, 2, "bfloat16")["command"])
+    assert words[:4] == ["ftkit", "eval", "my runs/lora", "runs/it's"]
+    with ftkit.get_command(Context(ftkit), "eval").make_context("eval", words[2:]) as asked:
+        assert asked.params["data"] == ("a b.jsonl",)
+        assert (asked.params["on_bad_rows"], asked.params["dtype"]) == ("skip", "bfloat16")
+        assert (asked.params["shots"], asked.params["seed"]) == (2, 3)
+        assert (asked.params["recipe"], asked.params["limit"]) == ("medical", None)
+
+
+def test_what_nothing_needs_any_more_is_freed_before_an_evaluation(monkeypatch, tmp_path: Path):
+    """`demo` trains before; a model and its hooks refer to each other."""
+
+    class Model:
+        pass
+
+    model = Model()
+    model.itself, seen = model, weakref.ref(model)
+    del model
+    monkeypatch.setattr(_evaluate, "evaluate_runs", lambda *_, **__: iter(()))
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(seen()))
+    frozen: list[object] = []
+    score([], tmp_path)
+    assert frozen == [None]
