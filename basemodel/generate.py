@@ -245,11 +245,7 @@ def _steps(
     sampling: Sampling,
     likelihoods: bool = False,
 ) -> Iterator[None]:
-    """Read the windows of some rows and add tokens to them until each is done or its window full.
-
-    Yields:
-        After each token.
-    """
+    """Read rows' windows and add tokens until each is done or full; yield after each token."""
     logits_BV, cache, lengths = _read(decoder, rows, pad)
     seen_BV = None if sampling.repetition_penalty == 1 else _seen(rows, logits_BV)
     while True:
