@@ -166,16 +166,18 @@ def test_the_worker_is_light_and_outlives_ctrl_c_but_not_its_parent(database):
         "import sys, time; from ftkit.eval._sql import Sql; sql = Sql();"
         f"sql.query({str(database)!r}, 'SELECT 1');"
         "print(sql._process.pid, *[m for m in sys.modules if m == 'torch'], flush=True);"
+        f"input(); sql.query({str(database)!r}, 'SELECT 1'); print(sql._process.pid, flush=True);"
         "time.sleep(60)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    parent = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)
     pid = int(parent.stdout.readline())  # and no torch behind it
     os.kill(pid, signal.SIGINT)
-    time.sleep(0.7)
-    assert "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    parent.stdin.write("go on\n")
+    parent.stdin.flush()
+    assert parent.stdout.readline() == f"{pid}\n", "the next query has the same worker"
     parent.kill()
-    parent.wait()
-    parent.stdout.close()
+    parent.communicate()
     for _ in range(100):
         try:
             os.kill(pid, 0)
