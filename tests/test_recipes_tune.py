@@ -204,6 +204,7 @@ def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     assert done["bytes"] == 20 * 64 * 4
     assert done["tokens_per_second"] > 0
     assert 0 < done["training_seconds"] < done["seconds"] < 60
+    assert "was within 2 % of the lowest" in (run.path / "README.md").read_text()
     assert "svg" in (run.path / "run" / "curves.svg").read_text()
     assert 100e6 < done["peak_memory"] < 4e9
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(
