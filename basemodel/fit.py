@@ -165,6 +165,7 @@ def _finite(value: float, what: str, step: int, window: Iterable[Batch]) -> floa
         return value
     places = [str(where) for batch in window if (where := getattr(batch, "where", ""))]
     rows = f" (rows: {', '.join(places)})" if places else ""
-    raise WorkError(
-        f"{what} is {value} at step {step}{rows}: a smaller learning rate usually helps"
-    )
+    advice = "a smaller learning rate usually helps"
+    if step == 1:
+        advice = "no step was made yet, so the weights it began from are damaged or too large"
+    raise WorkError(f"{what} is {value} at step {step}{rows}: {advice}")

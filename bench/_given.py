@@ -65,8 +65,12 @@ def cut(name: str, lines: Sequence[str], most: int, data: Path) -> None:
         count += lacking
 
 
-def rows(recipe: Any, place: Path, most: int, folder: Path) -> None:
-    """Write what the peers train on and what all are judged by: texts, and tokens of ours."""
+def rows(recipe: Any, place: Path, most: int, folder: Path) -> int:
+    """Write what the peers train on and what all are judged by: texts, and tokens of ours.
+
+    Returns:
+        How many rows are trained on.
+    """
     from transformers import AutoTokenizer
 
     from ftkit.recipes._render import Renderer
@@ -81,6 +85,7 @@ def rows(recipe: Any, place: Path, most: int, folder: Path) -> None:
             turns = {"prompt": list(example.prompt), "completion": [example.messages[-1]]}
             found.append(turns | {"ids": row.ids, "labels": row.labels})
         if split == "train":
+            count = len(found)
             lines = "".join(json.dumps(row) + "\n" for row in found)
             (folder / name).write_text(lines)
             (folder / "few.jsonl").write_text(
@@ -88,3 +93,4 @@ def rows(recipe: Any, place: Path, most: int, folder: Path) -> None:
             )
         else:
             (folder / name).write_text(json.dumps([(row["ids"], row["labels"]) for row in found]))
+    return count

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftkit.errors import Interrupted
+from ftkit.errors import FtkitError, Interrupted
 from ftkit.runs import Run
 
 from ..adapters._forward import causal
@@ -114,7 +114,7 @@ def tune(
         for note in recipe.notes():
             yield {"event": "note", "text": note}
         if not start:  # where it begins from, so that the log shows what tuning brought
-            check = {"step": 0, "validation": {"nats": _validate(work)}}
+            check = {"step": 0, "validation": {"nats": _finite(_validate(work), base)}}
             run.log(check)
             yield check
         training = yield from _train(run, work, tuning, best, start, before, interrupt)
@@ -138,6 +138,16 @@ def tune(
         about = card(str(run.path), recipe, method.name, bool(method.peft_type), base, facts)
         _publish(run, work, method, facts, about)
     yield {"event": "done", **facts}
+
+
+def _finite(nats: float, base: str) -> float:
+    """Refuse a base whose loss is not finite before anything was trained."""
+    if math.isfinite(nats):
+        return nats
+    raise FtkitError(
+        f"{base} gives no finite loss on the validation rows before any training ({nats}): its "
+        "weights are damaged, or numbers become too large in it; no setting of a tuning mends that"
+    )
 
 
 @torch.no_grad()

@@ -129,10 +129,18 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rows_and_changes_nothing(
     steps = fit(gpt, parts, broken, Plan(9, accumulate=2), adamw(gpt), CPU)
     assert [next(steps).number, next(steps).number] == [1, 2]
     before = {name: value.clone() for name, value in gpt.state_dict().items()}
-    with pytest.raises(WorkError, match=r"the loss is nan at step 3 \(rows: data\.jsonl:5\)"):
+    with pytest.raises(WorkError, match=r"the loss is nan at step 3 \(rows: data\.jsonl:5\): a "):
         next(steps)
     for name, value in before.items():
         assert torch.equal(gpt.state_dict()[name], value)
+
+
+def test_what_is_not_finite_before_any_update_is_no_matter_of_the_rate() -> None:
+    gpt = GPT(CONFIG)
+    next(gpt.parameters()).data[:] = float("nan")
+    steps = fit(gpt, lambda n: uneven(n, 2), nats, Plan(9), adamw(gpt), CPU)
+    with pytest.raises(WorkError, match=r"at step 1: no step was made yet, so the weights"):
+        next(steps)
 
 
 def test_a_batch_without_labels_is_no_nan() -> None:

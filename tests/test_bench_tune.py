@@ -21,7 +21,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def shown(bench: Any, out: Path, **runs: Any) -> list[list[str]]:
-    found = {"default": SLOW, "best": SLOW, "ours": OURS} | runs
+    found = {"default": SLOW, "best": SLOW, "ours": OURS, "searched": [], "rows": 3} | runs
     one = found | {"labelled": 6} | bench.judged(found, 6)
     bench.show(out, {"trl": one}, 3)
     rows: list[list[str]] = json.loads(out.read_text())["rows"]
@@ -39,6 +39,17 @@ def test_it_ends_with_the_ratios(
     said = capsys.readouterr().out
     assert "lora loss, ours less trl at its default: " in said
     assert said.endswith("ratio 2.00\nwarm 1.00\n")
+
+
+def test_the_ratio_is_to_the_shortest_whole_run(bench: Any) -> None:
+    """A setting that compiles is the fastest when warm, and may take longest in all."""
+    plain, compiled = {"warm": 20.0, "cpu": 18.0}, {"warm": 25.0, "cpu": 230.0}
+    best, ours = SLOW | {"cpu": 200.0, "warm": 27.0}, OURS | {"cpu": 100.0, "warm": 54.0}
+    found = {"default": FAILED, "best": best, "ours": ours, "rows": 2192}
+    said = bench.judged(found | {"searched": [plain, compiled, FAILED]}, 6)
+    assert said["expected"] == [118.0, 310.0]
+    assert (said["ratio"], said["warm"]) == (1.18, 2.0)
+    assert bench.judged(found | {"searched": [compiled]}, 6)["ratio"] == 2.0
 
 
 @pytest.mark.parametrize("name", ["default", "best", "ours"])
@@ -88,7 +99,7 @@ def test_each_run_is_kept_when_it_ends(
     """What stops a later run costs no earlier one."""
     runs = iter([SLOW, OURS, SLOW])
     monkeypatch.setattr(bench, "measured", lambda *_: dict(next(runs)))
-    job = {"few": "few.jsonl", "rows": "rows.jsonl", "folder": "here"}
+    job = {"few": "few.jsonl", "rows": "rows.jsonl", "folder": "here", "count": 3}
     known, out = dict[str, Any](), tmp_path / "out.json"
 
     def go_on() -> None:
@@ -109,7 +120,7 @@ def test_a_default_on_fewer_rows_says_so_and_is_compared_with_nothing(
 ) -> None:
     rows = shown(bench, tmp_path / "out.json", default=SLOW | {"rows": 192})
     assert rows[0][0] == "lora, trl at its default (192 rows)"
-    one = {"default": SLOW | {"rows": 192}, "best": SLOW, "ours": OURS}
+    one = {"default": SLOW | {"rows": 192}, "best": SLOW, "ours": OURS, "searched": [], "rows": 3}
     assert "gap to default" not in bench.judged(one, 6)
     assert "gap to best" in bench.judged(one, 6)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ftkit.adapters._variant import open_variant
 from ftkit.basemodel.generate import generate
@@ -204,6 +204,7 @@ def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     assert done["bytes"] == 20 * 64 * 4
     assert done["tokens_per_second"] > 0
     assert 0 < done["training_seconds"] < done["seconds"] < 60
+    assert "was within 2 % of the lowest" in (run.path / "README.md").read_text()
     assert "svg" in (run.path / "run" / "curves.svg").read_text()
     assert 100e6 < done["peak_memory"] < 4e9
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(
@@ -255,22 +256,14 @@ def test_what_cannot_be_tuned_is_refused(base: Path, tmp_path: Path) -> None:
 def test_a_changed_base_ends_a_resumption(tmp_path: Path) -> None:
     base = small.base(tmp_path / "base")
     run = start(tmp_path / "run", "lora")
-    work = tune(run, small.Counting(), load("adapters", "lora"), str(base), Tuning(batch=384))
+    how = load("adapters", "lora")
+    work = tune(run, small.Counting(), how, str(base), Tuning(batch=384))
     next(work)
     work.close()
     small.base(base, seed=5)
+    again = tune(Run.resume(run.path), small.Counting(), how, str(base), resume=True)
     with pytest.raises(FtkitError, match="is no longer the base that this run began with"):
-        next(
-            iter(
-                tune(
-                    Run.resume(run.path),
-                    small.Counting(),
-                    load("adapters", "lora"),
-                    str(base),
-                    resume=True,
-                )
-            )
-        )
+        next(again)
 
 
 def test_changed_rows_end_a_resumption(base: Path, tmp_path: Path) -> None:
@@ -290,6 +283,17 @@ def test_a_loss_that_is_not_finite_names_step_and_rows(base: Path, tmp_path: Pat
         for _ in tune(run, small.Counting(), how, str(base), Tuning(batch=384, clip=0.0)):
             pass
     assert not (run.path / "model.safetensors").exists()
+
+
+def test_a_base_without_a_finite_loss_is_refused_before_training(tmp_path: Path) -> None:
+    base = small.base(tmp_path / "base")
+    there = weights(base)
+    there["model.norm.weight"] *= math.nan
+    save_file(there, base / "model.safetensors", {"format": "pt"})
+    run = start(tmp_path / "run", "lora")
+    with pytest.raises(FtkitError, match=r"base gives no finite loss on .* before any training"):
+        list(tune(run, small.Counting(), load("adapters", "lora"), str(base)))
+    assert run.records() == []
 
 
 def test_the_loss_is_the_librarys_own(base: Path) -> None:
