@@ -82,8 +82,7 @@ class Job:
 
 def opened(run: Path, items: int, dtype: str) -> tuple[Variant, list[list[int]], Asker]:
     """Open the variant and put the world's test questions into tokens."""
-    variant = open_variant(run)
-    variant.model.to(getattr(torch, dtype))
+    variant = open_variant(run, dtype=dtype)
     recipe = override(catalog.load("recipes", "sql_qa"), {"tests": items}, "recipe")
     asker = Asker(variant, recipe, Form())
     asked = [asker.ask(example) for example in recipe.examples("test")]

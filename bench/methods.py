@@ -5,8 +5,9 @@
 
 A small base reads books, textbooks and rows of other sets as text, so that no row that is taught
 was pretrained on. Every stage is an ordinary command in its own process, on one thread; what is
-finished is passed over, so the script goes on where it stopped. A size counts training rows; which
-ones they are does not depend on the seed. The test is the sets' own dev files.
+finished is passed over, so the script goes on where it stopped. A size counts lines of the
+training files, from which held-out units and repeated rows go; which ones does not depend on the
+seed. The test is the sets' own dev files.
 """
 
 import argparse
@@ -150,21 +151,15 @@ def collect(out: Path) -> dict[str, Any]:
 
 
 def read(size: int, card: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read one scorecard; who ties with the best variant of its ranking metric is marked."""
+    """Read one scorecard: the tuned variants, the base in each form and the nearest answer."""
     first = next(iter(card["readings"]))
-    tuned = [line for line in card["variants"] if line["method"] in METHODS]
-    best = max(tuned, key=lambda line: line["metrics"][first]["mean"] or 0.0)["name"]
-    ties = {best}
-    for pair in card["comparisons"]:
-        if pair["metric"] == first and best in (pair["a"], pair["b"]) and pair["verdict"] == "tie":
-            ties |= {pair["a"], pair["b"]}
     return [
         {
             "recipe": card["recipe"], "rows": size, "method": line["method"], "name": line["name"],
             "seeds": len(line["seeds"]), "n": card["n"], "ranks": card["readings"][first]["title"],
             "score": line["metrics"][first], "bits": line["metrics"]["bits_per_byte"],
-            "best": line["name"] in ties, "trained": line["cost"]["trainable_params"],
-            "seconds": line["cost"]["seconds"], "forgetting": line["forgetting"],
+            "trained": line["cost"]["trainable_params"], "seconds": line["cost"]["seconds"],
+            "forgetting": line["forgetting"],
         }
         for line in card["variants"]
         if line["method"] in ("base", "nearest", *METHODS)
@@ -179,7 +174,6 @@ def cells(one: dict[str, Any]) -> list[str]:
     if mean is not None:
         spread = f" ±{100 * one['score']['spread']:.1f}" if one["seeds"] > 1 else ""
         words = f"{100 * mean:.1f}{spread} ({100 * low:.0f}–{100 * high:.0f})"
-        words = f"**{words}**" if tuned and one["best"] else words
     lost = one["forgetting"]
     return [
         one["recipe"], f"{one['rows']:,}", one["method"] if tuned else one["name"],
@@ -198,10 +192,11 @@ def draw(variants: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    axes = figure.subplots(3, len(TAUGHT))
+    there = [recipe for recipe in TAUGHT if any(one["recipe"] == recipe for one in variants)]
+    figure = Figure(figsize=(4 * len(there), 8), layout="constrained")
+    axes = figure.subplots(3, len(there), squeeze=False)
     colours = dict(zip(METHODS, ("C3", "C0", "C2", "C4", "C1", "C5"), strict=True))
-    for column, recipe in enumerate(TAUGHT):
+    for column, recipe in enumerate(there):
         mine = [one for one in variants if one["recipe"] == recipe]
         for method, colour in colours.items():
             own = [one for one in mine if one["method"] == method]
@@ -212,7 +207,7 @@ def draw(variants: list[dict[str, Any]], path: Path) -> None:
                 sizes, bits = zip(*((one["rows"], one["bits"]["mean"]) for one in own), strict=True)
                 axes[2][column].plot(sizes, bits, color=colour, marker="o", label=method)
         axes[0][column].set_title(recipe)
-        axes[0][column].set_ylabel(mine[0]["ranks"] if mine else "")
+        axes[0][column].set_ylabel(mine[0]["ranks"])
         for row in (1, 2):
             axes[row][column].set_ylabel("bits per byte of the reference")
         for row, below in enumerate(("trained parameters", "trained parameters", "training rows")):
@@ -255,9 +250,11 @@ def main() -> None:
             draw(found["variants"], said.plot)
         return
     torch.set_num_threads(1)
+    sizes = [each.partition(":") for each in said.sizes]
+    if unknown := {size for size, _, _ in sizes} - set(map(str, EPOCHS)):
+        parser.error(f"--sizes knows {', '.join(map(str, EPOCHS))} rows, not {min(unknown)}")
     start = base(said.data, said.out, said.tokens)
-    for each in said.sizes:
-        size, _, seeds = each.partition(":")
+    for size, _, seeds in sizes:
         for recipe in [said.only] if said.only else TAUGHT:
             tuned(said.data, said.out, start, recipe, int(size), int(seeds or 1))
 

@@ -121,8 +121,8 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
     rows = run.settings.get("data")  # which older runs do not note
     if rows is not None and rows != settings["data"]:
         raise FtkitError(
-            f"the rows that {run.path} was trained on have changed: choose another --out, or take "
-            "that folder away"
+            f"the files of --data have changed since {run.path} was trained: choose another --out, "
+            "or take that folder away"
         )
     return True
 

@@ -99,7 +99,8 @@ def encode(
         raise FtkitError(
             f"{len(sizes)} of {len(examples)} rows are longer than {length} tokens "
             f"({_some(named)}): half of them have up to {beyond[0]:,}, 95 % up to {beyond[1]:,}, "
-            f"the longest {beyond[2]:,}; raise 'recipe.length' or 'recipe.max_dropped'"
+            f"the longest {beyond[2]:,}; raise 'recipe.length', at most to what the base reads "
+            "('plan.context' when it is pretrained), or 'recipe.max_dropped'"
         )
     part = dataclasses.replace(
         tally.part,

@@ -125,8 +125,8 @@ def test_what_was_trained_on_other_rows_is_not_done(base: Path) -> None:
     again = tune(*words)
     assert again.exit_code == 2
     assert again.stderr == (
-        "Error: the rows that study/sql_qa-lora-seed0 was trained on have changed: choose another "
-        "--out, or take that folder away\n"
+        "Error: the files of --data have changed since study/sql_qa-lora-seed0 was trained: choose "
+        "another --out, or take that folder away\n"
     )
     Path("sing.jsonl").write_text(rows)
     assert tune(*words).stdout.count("finished already: study/") == 2
