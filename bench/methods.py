@@ -28,6 +28,7 @@ from ftkit.basemodel.tokenizer import train_tokenizer
 
 HERE = Path(__file__).parent.parent  # a bare clone has to find itself
 METHODS = ("full", "lora", "dora", "prefix", "soft_prompt", "ia3")
+BELOW = ("dora", "soft_prompt")  # written below their points, as others lie close
 TAUGHT = {
     "sql_qa": ("sql_qa/wikisql", "sql_qa/spider"),
     "medical": ("medical/medquad",),
@@ -209,11 +210,12 @@ def draw(variants: list[dict[str, Any]], path: Path) -> None:
         axes[0][column].set_title(recipe)
         axes[0][column].set_ylabel(mine[0]["ranks"])
         for row in (1, 2):
-            axes[row][column].set_ylabel("bits per byte of the reference")
+            axes[row][column].set_ylabel("bits per byte (lower is better)")
         for row, below in enumerate(("trained parameters", "trained parameters", "training rows")):
             axes[row][column].set_xscale("log")
             axes[row][column].set_xlabel(below)
-    axes[2][0].legend(fontsize="small")
+    handles, names = axes[2][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     with matplotlib.rc_context({"svg.hashsalt": "ftkit"}):  # the same figures draw the same file
         figure.savefig(path, format="svg", metadata={"Date": None})
 
@@ -224,7 +226,8 @@ def _point(axes: Any, x: float, measure: dict[str, Any], colour: str, name: str)
         return
     below, above = measure["mean"] - measure["low"], measure["high"] - measure["mean"]
     axes.errorbar([x], [measure["mean"]], [[below], [above]], fmt="o", color=colour, capsize=2)
-    axes.annotate(name, (x, measure["mean"]), (4, 4), textcoords="offset points", fontsize="small")
+    away = (4, -10 if name in BELOW else 4)
+    axes.annotate(name, (x, measure["mean"]), away, textcoords="offset points", fontsize="small")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 The first comes from the commands, the second from each file's first sentence, the third from the
 files in results/: `results:NAME` marks a scorecard's table, `summary:NAME` the recipes NAME_* under
 each other, `seeds:NAME` the same job under several seeds, NAME and NAME_seed*, `worlds:NAME` one
-table of results/worlds.json.
+table of results/worlds.json, `bench:NAME` what a benchmark kept, `study:NAME` the same beside them.
 
 `python docs/write.py` writes; with --check it only says what is out of date and ends with 1.
 """

@@ -73,8 +73,9 @@ def test_a_page_is_filled_between_its_marks(write, tmp_path: Path, monkeypatch):
     assert write.filled(filled) == filled
 
 
-CARDS = sorted(p for p in (ROOT / "results").glob("*.json") if p.stem != "worlds")
+CARDS = sorted(p for p in (ROOT / "results").glob("*.json") if p.stem not in ("worlds", "methods"))
 FIGURES = {path.stem: path for path in sorted((ROOT / "results" / "bench").glob("*.json"))}
+FIGURES |= {path.stem: path for path in (ROOT / "results").glob("methods.json")}
 
 
 @pytest.mark.parametrize("path", FIGURES.values(), ids=FIGURES)
@@ -84,7 +85,7 @@ def test_what_a_benchmark_kept_is_shown(path: Path, write):
     assert figures["hardware"]["threads"] >= 1
     assert all(len(row) == len(figures["columns"]) for row in figures["rows"])
     page = "".join((ROOT / name).read_text(encoding="utf-8") for name in write.PAGES)
-    assert f"<!-- bench:{path.stem} -->" in page
+    assert f"<!-- {'bench' if path.parent.name == 'bench' else 'study'}:{path.stem} -->" in page
     assert write.measured(figures) in page
 
 
