@@ -5,7 +5,8 @@ models on small budgets find out how very late: 1M tokens of the SQL world left 
 with none of 300 unseen names right. So two heads begin as an induction circuit (Olsson et al.,
 arXiv:2209.11895; beginning from known structure is mimetic initialisation, arXiv:2305.09828), and
 the first updates practise on random tokens said twice (as pre-pretraining, arXiv:2502.19249).
-Training is free to change all of it, and the folder is an ordinary one.
+Training is free to change it, but for pairs of query and key rows that are both 0 at first: each
+one's gradient is the other, so these stay out of use. The folder is an ordinary one.
 """
 
 # D width, H head width, S half of it, R rows, L length of what is said twice, T = 2 L positions.
