@@ -28,6 +28,7 @@ from ._ties import ends, readings
 TOLERANCE = 1e-6
 EXACT = 10**10  # whole numbers below have no more digits than those that floats are ordered by
 NOTHING = "gold empty: so is the answer, by luck or not"
+KEPT = 10_000  # values of a gold query's result, above which it is run again rather than remembered
 GOLD_SECONDS = 10.0  # the gold query is trusted to end, not to be quick
 TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \[[^\]]*\]  # quoted
@@ -157,9 +158,12 @@ class Judge:
     def _gold(self, gold: str, database: str | Path) -> Result:
         """Run a gold query, or remember what it gave."""
         key = (_contents(database), gold)
-        if key not in self._golds:
-            self._golds[key] = self.sql.query(database, gold, seconds=GOLD_SECONDS)
-        return self._golds[key]
+        if (kept := self._golds.get(key)) is not None:
+            return kept
+        found = self.sql.query(database, gold, seconds=GOLD_SECONDS)
+        if len(found.rows) * found.columns <= KEPT:
+            self._golds[key] = found
+        return found
 
     def _runs_of_ties(self, gold: str, database: str | Path) -> tuple[int, ...] | None:
         """Say where each run of rows that tie ends; None where ties decide which rows there are."""

@@ -129,6 +129,20 @@ def test_a_query_runs_once_until_the_file_is_written_anew(judge, database, monke
     assert len(asked) == 5
 
 
+def test_a_large_gold_result_is_not_kept_for_good(judge, database, monkeypatch):
+    monkeypatch.setattr(_verdict, "KEPT", 5)
+    ran = []
+    ask = judge.sql.query
+    monkeypatch.setattr(judge.sql, "query", lambda *a, **k: ran.append(a[1]) or ask(*a, **k))
+    for gold, times in (
+        ("VALUES (1), (2), (3), (4), (5)", 1),
+        ("VALUES (1, 2), (3, 4), (5, 6)", 2),
+    ):
+        for said in ("SELECT 1", "SELECT 2"):
+            assert not judge.on_file(said, gold, database).right
+        assert ran.count(gold) == times
+
+
 def test_another_file_of_the_same_name_and_time_is_another_file(tmp_path, monkeypatch):
     """As archives unpack them: of one time, into folders that one works in by turns."""
     sql = Sql()
