@@ -101,7 +101,7 @@ def measured(command: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as problem:
         said = str(getattr(problem, "stderr", None) or problem).strip()
         print(f"  failed: {said.splitlines()[-1]}", flush=True)
-        return {"warm": 0.0, "failed": said[-2000:]}
+        return {"warm": 0.0, "failed": said.splitlines()[-1]}
     print(f"  {found['warm']:.1f} rows/s warm, {found['cpu']:.0f} s in all", flush=True)
     return found
 
