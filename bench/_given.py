@@ -1,7 +1,7 @@
-"""What bench/tune.py gives to everyone: the base, and the rows as ours and the peers read them."""
+"""What benchmarks of tuning give all sides: an untrained model, a base, rows as each reads them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +10,34 @@ import torch
 SEARCHED, SEED = 192, 0
 
 
+def untrained(texts: Iterable[str], folder: Path, **shape: int) -> Path:
+    """Write a model of a shape that no preset has, with a tokenizer of 4,096 from some texts."""
+    from ftkit.basemodel import GPT, GPTConfig
+    from ftkit.basemodel.export import write_model
+    from ftkit.basemodel.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(texts, 4096)
+    bos, pad, end, eos = map(tokenizer.id, ("<|bos|>", "<|pad|>", "<|end|>", "<|eos|>"))
+    torch.manual_seed(SEED)
+    ends = {"bos_token_id": bos, "pad_token_id": pad, "eos_token_id": (end, eos)}
+    config = GPTConfig(vocab_size=tokenizer.size, **ends, **shape)
+    folder.mkdir(parents=True)
+    write_model(GPT(config), folder)
+    tokenizer.save(folder, config.max_position_embeddings)
+    return folder
+
+
 def base(folder: Path) -> Path:
     """Write the model, pretrained for a moment on the text of the SQL world."""
-    from ftkit.basemodel import GPT, GPTConfig
     from ftkit.basemodel.budget import Pretrain
-    from ftkit.basemodel.export import write_model
     from ftkit.basemodel.pretrain import pretrain
-    from ftkit.basemodel.tokenizer import train_tokenizer
     from ftkit.catalog import load
     from ftkit.config import override, table
     from ftkit.runs import Run
 
     world = override(load("recipes", "sql_qa"), {"characters": 1_500_000}, "recipe")
     texts = list(world.corpus())
-    tokenizer = train_tokenizer(texts, 4096)
-    bos, pad, end, eos = map(tokenizer.id, ("<|bos|>", "<|pad|>", "<|end|>", "<|eos|>"))
-    torch.manual_seed(SEED)
-    shape = GPTConfig(
-        num_hidden_layers=6,
-        intermediate_size=736,
-        vocab_size=tokenizer.size,
-        bos_token_id=bos,
-        pad_token_id=pad,
-        eos_token_id=(end, eos),
-    )
-    raw = folder / "raw"
-    raw.mkdir(parents=True)
-    write_model(GPT(shape), raw)
-    tokenizer.save(raw, shape.max_position_embeddings)
+    raw = untrained(texts, folder / "raw", num_hidden_layers=6, intermediate_size=736)
     plan = Pretrain(base=str(raw), tokens=60_000, batch=4096)
     settings = {"command": "pretrain", "options": {"seed": SEED}, "plan": table(plan)}
     for _ in pretrain(Run.create(folder / "base", settings), plan, documents=texts):

@@ -20,11 +20,9 @@ from typing import Any
 
 import torch
 from _figures import hardware  # first, for a bare clone
+from _given import untrained
 
-from ftkit.basemodel import GPT, GPTConfig
 from ftkit.basemodel.corpus import Documents
-from ftkit.basemodel.export import write_model
-from ftkit.basemodel.tokenizer import train_tokenizer
 
 HERE = Path(__file__).parent.parent  # a bare clone has to find itself
 METHODS = ("full", "lora", "dora", "prefix", "soft_prompt", "ia3")
@@ -46,7 +44,7 @@ ASKED = {"sql_qa": 400, "medical": 200, "chat": 200}
 SHOWN = 1000  # rows of the tunings whose quality is drawn against their parameters
 SHAPE = {
     "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 4096,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
 }  # fmt: skip
 
 
@@ -84,14 +82,7 @@ def base(data: Path, out: Path, tokens: int) -> Path:
         texts += [str(file) for file in files[:most]]
     raw = out / "raw"
     if not raw.exists():
-        tokenizer = train_tokenizer(Documents(texts), SHAPE["vocab_size"])
-        bos, pad, end, eos = map(tokenizer.id, ("<|bos|>", "<|pad|>", "<|end|>", "<|eos|>"))
-        torch.manual_seed(0)
-        ends = {"bos_token_id": bos, "pad_token_id": pad, "eos_token_id": (end, eos)}
-        shape = GPTConfig(**SHAPE | {"vocab_size": tokenizer.size} | ends)
-        raw.mkdir(parents=True)
-        write_model(GPT(shape), raw)
-        tokenizer.save(raw, shape.max_position_embeddings)
+        untrained(Documents(texts), raw, **SHAPE)
     if not (place / "run" / "done").exists():
         begun = ["--resume"] if (place / "run" / "run.toml").exists() else [
             *(word for text in texts for word in ("--data", text)),

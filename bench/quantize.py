@@ -23,8 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import methods_lr
 import torch
 from _figures import kept
+from methods_lr import BASE, PLAN
 
 from ftkit.adapters._folded import folded
 from ftkit.adapters._forward import Forward
@@ -38,7 +40,7 @@ from ftkit.catalog import load
 from ftkit.config import override, table
 from ftkit.recipes._pack import Packer
 from ftkit.recipes._render import Rendered, Renderer
-from ftkit.recipes._tune import Tuning, tune
+from ftkit.recipes._tune import tune
 from ftkit.recipes._work import batch_loss
 from ftkit.runs import Run
 
@@ -50,12 +52,7 @@ SHAPE = {
 }  # fmt: skip
 ROWS, ROW, DECODED, TIMES = 2, 256, 8, 3
 SEEDS = 3
-BASE = Pretrain(preset="pico", tokens=1_000_000, batch=4096, context=384, vocab_size=1024)
-WORLD = {
-    "rows": 400, "tests": 8, "epochs": 2.0, "length": 384, "max_dropped": 1.0,
-    "characters": 4_000_000,
-}  # fmt: skip
-PLAN = Tuning(batch=2048, checks=2)
+WORLD = methods_lr.WORLD | {"rows": 400}
 
 
 def opened(folder: Path, form: str) -> Any:

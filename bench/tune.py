@@ -99,9 +99,10 @@ def measured(command: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
         )
         found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as problem:
-        said = str(getattr(problem, "stderr", None) or problem).strip()
-        print(f"  failed: {said.splitlines()[-1]}", flush=True)
-        return {"warm": 0.0, "failed": said.splitlines()[-1]}
+        said = str(getattr(problem, "stderr", None) or problem).strip() or "without a word"
+        reason = said.splitlines()[-1]
+        print(f"  failed: {reason}", flush=True)
+        return {"warm": 0.0, "failed": reason}
     print(f"  {found['warm']:.1f} rows/s warm, {found['cpu']:.0f} s in all", flush=True)
     return found
 
