@@ -6,13 +6,14 @@ cover the truth; a true difference of 0.05 must be found as often as the code st
 
 python bench/error_bars.py --runs 5000 --out results/bench/statistics.json
 """
-# Shapes: N items, R runs, S seeds.
+# Shapes: N items, R runs, S seeds, K variants.
 
 import argparse
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,12 +23,14 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # a bare clone has to find itself
 
-from ftkit.eval._statistics import differences, fold, intervals, verdict
+from ftkit.eval._seeds import Folded, fold, fold_all
+from ftkit.eval._statistics import differences, holm, intervals, verdict
 
 SEED = 7  # chosen before the first run
 SIZES = (100, 300, 1000)
 TRUE = 0.05
-LOT = 1000  # runs at once
+BETTER = 0.1  # a difference that may be found with several seeds
+LOT = 1000  # runs at once; a tenth where a run has many variants
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, Floats, float], Floats]
 
@@ -116,49 +119,82 @@ def _holds(low: float | None, truth: float, high: float | None) -> bool:
 
 
 def simulate_seeds(
-    seeds: int, n: int, between: float, runs: int, batch: int = 0
+    seeds: int, n: int, spreads: Sequence[float], runs: int, batch: int = 0
 ) -> dict[str, float]:
-    """Simulate variants of several training seeds each, whose chances differ from seed to seed.
+    """Simulate reports on variants of several training seeds, whose chances differ by seed.
+
+    All variants are equally good but for a last one, which is 0.1 better than the first.
 
     Args:
         seeds: S of each variant.
         n: items.
-        between: standard deviation of a seed's shift, about as much in its mean.
-        runs: evaluations.
+        spreads: of each variant, the standard deviation of a seed's shift, about as much in its
+            mean; the last one's is the first's.
+        runs: reports.
         batch: which of many such lots of runs.
 
     Returns:
-        `called`, `covered` and `mean` as in `simulate`; `items` is how often an interval over the
-        items alone, the seeds averaged and forgotten, would have covered the mean.
+        `called` and `covered` as in `simulate`, of the first two variants; `any` is how often a
+        report calls at least one of the equal ones different, corrected for all its comparisons;
+        `mean` as in `simulate`, of the first; `items` is how often an interval over the items
+        alone, the seeds averaged and forgotten, would have covered it; `found` and `stated` are of
+        the last one against the first.
     """
-    rng = np.random.default_rng([SEED, n, seeds, round(1000 * between), batch])
-    items_RN = rng.uniform(0.3, 0.7, (runs, n))
-    folded, bare = [], []
-    for _ in range(2):
-        shift_RS = rng.normal(0, between, (runs, seeds))
-        chance_RSN = np.clip(items_RN[:, None] + shift_RS[:, :, None], 0, 1)
-        scores_RSN = (rng.random(chance_RSN.shape) < chance_RSN).astype(np.float64)
-        folded += [fold(list(scores_SN)) for scores_SN in scores_RSN]
-        bare += [fold([scores_SN.mean(axis=0)]) for scores_SN in scores_RSN]
-    pairs = [(run, runs + run) for run in range(runs)]
-    found = [one for one in differences(folded, pairs, SEED + batch) if one is not None]
-    own, alone = (intervals(each[:runs], SEED + batch) for each in (folded, bare))
-    words = [verdict(one, one.p, lower_is_better=False) for one in found]
+    rng = np.random.default_rng([SEED, n, seeds, *(round(1000 * one) for one in spreads), batch])
+    reports = [_report(rng, seeds, n, [*spreads, spreads[0]]) for _ in range(runs)]
+    count = len(spreads) + 1
+    pairs = [(max(pair), min(pair)) for pair in combinations(range(count), 2)]
+    every = [(count * run + a, count * run + b) for run in range(runs) for a, b in pairs]
+    found = differences([one for report in reports for one in report], every, SEED + batch)
+    told = [one for one in found if one is not None]
+    tries = [told[len(pairs) * run : len(pairs) * (run + 1)] for run in range(runs)]
+    corrected = [holm([one.p for one in some]) for some in tries]
+    words = [
+        [verdict(one, p, lower_is_better=False) for one, p in zip(some, ps, strict=True)]
+        for some, ps in zip(tries, corrected, strict=True)
+    ]
+    equal = [place for place, (a, _) in enumerate(pairs) if a < len(spreads)]
+    first, last = pairs.index((1, 0)), pairs.index((count - 1, 0))
+    own = intervals([report[0] for report in reports], SEED + batch)
+    bare = [Folded(report[0].means_N) for report in reports]
+    alone = intervals(bare, SEED + batch)
     return {
-        "called": float(np.mean([word != "tie" for word in words])),
-        "covered": float(np.mean([one.low <= 0 <= one.high for one in found])),
-        "mean": float(np.mean([_holds(one.low, 0.5, one.high) for one in own])),
-        "items": float(np.mean([_holds(one.low, 0.5, one.high) for one in alone])),
+        "called": fmean(verdict(some[first], some[first].p, False) != "tie" for some in tries),
+        "covered": fmean(some[first].low <= 0 <= some[first].high for some in tries),
+        "any": fmean(any(some[place] != "tie" for place in equal) for some in words),
+        "mean": fmean(_holds(one.low, 0.5, one.high) for one in own),
+        "items": fmean(_holds(one.low, 0.5, one.high) for one in alone),
+        "found": fmean(some[last] == "a better" for some in words),
+        "stated": fmean(some[last].power(BETTER, len(pairs)) for some in tries),
     }
 
 
+def _report(rng: np.random.Generator, seeds: int, n: int, spreads: Sequence[float]) -> list[Folded]:
+    """Draw the answers of all variants to the same items; the last variant is better."""
+    items_N = rng.uniform(0.3, 0.7, n)
+    shift_KS = rng.normal(0, 1, (len(spreads), seeds)) * np.array(spreads)[:, None]
+    shift_KS[-1] += BETTER
+    chance_KSN = np.clip(items_N + shift_KS[:, :, None], 0, 1)
+    return fold_all((rng.random(chance_KSN.shape) < chance_KSN).astype(np.float64))
+
+
 def averaged(one: Callable[..., dict[str, float]], *cell: Any, runs: int) -> dict[str, float]:
-    """Simulate many runs in lots of a thousand, which fit into memory."""
-    lots = [one(*cell, LOT, batch) for batch in range(max(1, runs // LOT))]
+    """Simulate many runs in lots, which fit into memory."""
+    lot = LOT // 10 if one is simulate_seeds else LOT
+    lots = [one(*cell, lot, batch) for batch in range(max(1, runs // lot))]
     return {name: fmean(lot[name] for lot in lots) for name in lots[0]}
 
 
-SEEDS = [(count, n, between) for count in (3, 5) for n in (100, 300) for between in (0, 0.02, 0.05)]
+SPREADS = {
+    "all 0 points apart": [0.0] * 6,
+    "all 2 points apart": [0.02] * 6,
+    "all 5 points apart": [0.05] * 6,
+    "two variants 5 points apart, four 0": [0.05] * 2 + [0.0] * 4,
+    "one variant 5 points apart, five 0": [0.05] + [0.0] * 5,
+    "six between 0.5 and 5 points apart": [0.05, 0.01, 0.03, 0.02, 0.04, 0.005],
+    "one of three 5 points apart, two 0": [0.05] + [0.0] * 2,
+}
+SEEDS = [(count, n, spread) for count in (3, 5) for n in (100, 300) for spread in SPREADS]
 
 
 def main() -> int:
@@ -177,13 +213,14 @@ def main() -> int:
             behind.append({"kind": kind, "n": n, **found})
             rows.append([kind, f"{n:,}", *(f"{100 * share:.1f}" for share in found.values())])
             print(rows[-1], f"{time.perf_counter() - began:.1f} s", flush=True)
-    for count, n, between in SEEDS:
-        found = averaged(simulate_seeds, count, n, between, runs=asked.runs)
-        behind.append({"seeds": count, "n": n, "between": between, **found})
-        head = f"{count} seeds, {100 * between:g} points apart"
-        known = [f"{100 * found[name]:.1f}" for name in ("called", "covered")]
-        own = f"{100 * found['mean']:.1f} (items alone: {100 * found['items']:.1f})"
-        rows.append([head, f"{n:,}", *known, "", own, "", ""])
+    for count, n, spread in SEEDS:
+        found = averaged(simulate_seeds, count, n, SPREADS[spread], runs=asked.runs)
+        behind.append({"seeds": count, "n": n, "spread": spread, **found})
+        percent = {name: f"{100 * share:.1f}" for name, share in found.items()}
+        known = f"{percent['called']} (any: {percent['any']})"
+        own = f"{percent['mean']} (items alone: {percent['items']})"
+        other = ["", own, f"{percent['found']} of 0.1", percent["stated"]]
+        rows.append([f"{count} seeds, {spread}", f"{n:,}", known, percent["covered"], *other])
         print(rows[-1], flush=True)
     heads = ["scores", "n", "called different, are not", "interval of no difference covers"]
     heads += ["interval of 0.05 covers", "interval of a mean covers", "0.05 found", "power stated"]

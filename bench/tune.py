@@ -137,7 +137,8 @@ def judged(found: dict[str, Any], labelled: int) -> dict[str, Any]:
 
     A gap is the interval of ours less the peer's, in nats a labelled token. What failed has none.
     """
-    from ftkit.eval._statistics import differences, fold
+    from ftkit.eval._seeds import fold
+    from ftkit.eval._statistics import differences
 
     ours, best, said = found["ours"], found["best"], dict[str, Any]()
     if "failed" in ours:

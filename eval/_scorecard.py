@@ -119,7 +119,8 @@ class Comparison:
         p_holm: corrected for all comparisons by the metric that ranks; by another metric, for all
             comparisons of this card.
         verdict: `a better`, `b better` or `tie`.
-        detectable: the true difference that would be called in 80 % of the cases, at Holm's worst.
+        detectable: the true difference that would be called in 80 % of the cases, at Holm's worst;
+            None where not even the largest would be.
     """
 
     a: str
@@ -132,7 +133,7 @@ class Comparison:
     verdict: str
     p_holm: float
     n: int
-    detectable: float = 0.0
+    detectable: float | None = None
 
 
 @dataclass(frozen=True)

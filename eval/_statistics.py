@@ -4,10 +4,10 @@ Every variant answers the same items, so differences are taken item by item. A d
 only when its 95 % interval leaves out 0 and Holm's correction (1979) over all comparisons of a
 report leaves p below 0.05; all else is a tie. Right/wrong scores of single runs: Wilson's interval,
 Tango's for pairs, and the exact test of McNemar (1947). All other scores, and several seeds:
-Student's t, widened as a bootstrap of the items says, and for the seeds (`Folded`).
+Student's t, widened as a bootstrap of the items says, and for the seeds (`eval/_seeds.py`).
 docs/statistics.md has what was simulated.
 """
-# Shapes: N items, S seeds, K variants or pairs of variants.
+# Shapes: N items, K variants or pairs of variants.
 
 import math
 from collections.abc import Sequence
@@ -17,11 +17,10 @@ from statistics import NormalDist
 import numpy as np
 
 from ._bounds import ALPHA, Floats, Parts, Z, errors, half, surprise, tango, wilson
+from ._seeds import Folded
 
 RESAMPLES = 10_000
-LEAST = 0.25  # of the variance between seeds; 0 covers 92 % in places, 1 is needlessly wide
 POWER = 0.8  # with which a detectable difference is found
-Scores = Sequence[float | None]
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,26 @@ class Difference:
             0 to 1, to the normal approximation of Connor 1987 with the step for exactness.
         """
         error, bound = self._error, self._bound(comparisons)
+        if self._few(comparisons):
+            return 0.0
         if error == 0:
             return float(abs(true) > bound)
         return NormalDist().cdf((abs(true) - bound) / error)
 
     def detectable(self, comparisons: int = 1) -> float:
-        """State the smallest true difference that is called in 80 % of the cases with these n."""
+        """State the smallest true difference that is called in 80 % of the cases with these n.
+
+        Returns:
+            inf where these items are too few to call any.
+        """
+        if self._few(comparisons):
+            return math.inf
         surest = math.ceil(math.log2(2 * comparisons / ALPHA)) * self.step  # all on one side
         return max(self._bound(comparisons) + NormalDist().inv_cdf(POWER) * self._error, surest)
+
+    def _few(self, comparisons: int) -> bool:
+        """Say whether even a sign test on which all items agree could not call a difference."""
+        return ALPHA / comparisons <= 2.0 ** (1 - self.n)
 
     @property
     def _error(self) -> float:
@@ -91,52 +102,6 @@ class Difference:
         """Give the smallest difference found that is called."""
         level = NormalDist().inv_cdf(1 - ALPHA / comparisons / 2)
         return half(level, self.parts) + self.step
-
-
-@dataclass(frozen=True)
-class Folded:
-    """One variant's scores, averaged item by item over its training seeds.
-
-    The mean is about the items and the seeds that might have been drawn. What the seeds add to its
-    variance is the variance between their means, less what the items alone put there (a random
-    effects analysis of variance, items by seeds), over the number of seeds; a quarter of it counts
-    at least, since few seeds are alike by luck. With one seed nothing is known of others: its
-    interval speaks of that one run.
-
-    Attributes:
-        means_N: nan where one of the seeds has no score.
-        spread: standard deviation between the seeds' means; None for one seed.
-        parts: what the seeds add to the variance of the mean; nothing for one seed.
-    """
-
-    means_N: Floats
-    spread: float | None = None
-    parts: Parts = ()
-
-    @property
-    def moved(self) -> bool:
-        """Whether the seeds add to the variance."""
-        return any(variance > 0 for variance, _ in self.parts)
-
-
-def fold(seeds: Sequence[Scores]) -> Folded:
-    """Fold the scores of one variant's training seeds.
-
-    Args:
-        seeds: the scores of each seed over the same items; None where an item has none.
-    """
-    table_NS = np.array([np.array(scores, dtype=np.float64) for scores in seeds]).T
-    means_N = table_NS.mean(axis=1)
-    known_NS = table_NS[np.isfinite(means_N)]
-    n, count = known_NS.shape
-    if count < 2 or not n:
-        return Folded(means_N)
-    between = float(known_NS.mean(axis=0).var(ddof=1))
-    left_NS = known_NS - known_NS.mean(axis=1, keepdims=True) - known_NS.mean(axis=0)
-    left_NS += known_NS.mean()
-    chance = float((left_NS**2).sum()) / max(1, (n - 1) * (count - 1)) / n
-    added = max(between - chance, LEAST * between) / count
-    return Folded(means_N, math.sqrt(between), ((added, count - 1.0),))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

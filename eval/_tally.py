@@ -1,5 +1,6 @@
 """From outcomes to a scorecard: grade each answer, fold seeds, bound means, compare variants."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +25,8 @@ from ._scorecard import (
     Reading,
     Scorecard,
 )
-from ._statistics import Folded, differences, fold, holm, intervals, verdict
+from ._seeds import Folded, fold, fold_all
+from ._statistics import Difference, differences, holm, intervals, verdict
 
 Scores = dict[str, list[Score]]  # metric name -> a score an item
 
@@ -102,7 +104,7 @@ def build(
     measures: dict[str, dict[str, Measure]] = {key: {} for key in groups}
     for name, metric in metrics.items():
         values = [[_values(scores[name]) for _, scores in group] for group in groups.values()]
-        folded[name] = [fold(seeds) for seeds in values]
+        folded[name] = fold_all(values)
         found = intervals(folded[name], seed, metric.share)
         for key, interval, variant in zip(groups, found, folded[name], strict=True):
             measures[key][name] = Measure(**asdict(interval), spread=variant.spread)
@@ -219,7 +221,7 @@ def _by(
     """Measure each variant on parts of the items, given by their places."""
     found: list[dict[str, Measure]] = [{} for _ in variants]
     for name, places in parts.items():
-        part = [fold([[column[at] for at in places] for column in seeds]) for seeds in variants]
+        part = fold_all([[[run[at] for at in places] for run in seeds] for seeds in variants])
         for measures, interval in zip(found, intervals(part, seed, share), strict=True):
             measures[name] = Measure(**asdict(interval))
     return found
@@ -272,9 +274,15 @@ def _compare(
             verdict=verdict(difference, p_holm, metrics[name].lower_is_better),
             p_holm=p_holm,
             n=difference.n,
-            detectable=difference.detectable(family),
+            detectable=_detectable(difference, family, metrics[name].share),
         )
         for (name, (a, b), difference), p_holm, family in zip(
             found, corrected, families, strict=True
         )
     ]
+
+
+def _detectable(difference: Difference, family: int, share: bool) -> float | None:
+    """State what would be called; None where not even a whole difference would be."""
+    least = difference.detectable(family)
+    return None if math.isinf(least) or (share and least > 1) else least

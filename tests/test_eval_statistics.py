@@ -1,40 +1,29 @@
 """Error bars and verdicts: known values, and what they promise, proved by simulation."""
 
-import importlib.util
 import json
 import math
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ftkit.eval._bounds import Z, errors, tango, wilson
+from ftkit.eval._seeds import fold
 from ftkit.eval._statistics import (
     Difference,
     differences,
-    fold,
     holm,
     intervals,
     mcnemar,
     verdict,
 )
+from tests.scripts import load
 
 ROOT = Path(__file__).parent.parent
 
 
-def load(name: str) -> Any:
-    """Load a script of bench/."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-bars = load("error_bars")
+bars = load("bench/error_bars.py")
 
 
 def test_wilson_agrees_with_published_values():
@@ -130,6 +119,10 @@ def test_a_few_items_cannot_make_a_graded_difference_sure():
         (found,) = differences([fold([[0.75] * n]), fold([[0.5] * n])], [(0, 1)], seed=0)
         assert found.p == min(1.0, 2.0 ** (1 - n))
         assert verdict(found, found.p, lower_is_better=False) == "tie"
+        assert (found.detectable(), found.power(0.25)) == (math.inf, 0.0)
+    (six,) = differences([fold([[0.75] * 6]), fold([[0.5] * 6])], [(0, 1)], seed=0)
+    assert (six.detectable(), six.power(0.25)) == (0.0, 1.0)
+    assert six.detectable(2) == math.inf
 
 
 def test_what_can_be_detected_is_what_power_is_stated_for():
@@ -166,28 +159,6 @@ def test_a_tie_is_by_rule(low, high, p, word):
     assert verdict(found, p, lower_is_better=False) == word
 
 
-def test_seeds_fold_item_by_item():
-    found = fold([[1.0, 0.0, 1.0, None], [1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]])
-    assert found.means_N == pytest.approx([1.0, 1 / 3, 1 / 3, math.nan], nan_ok=True)
-    assert found.spread == pytest.approx(np.std([2 / 3, 2 / 3, 1 / 3], ddof=1))
-    alone = fold([[1.0, None]])
-    assert (alone.spread, alone.parts, alone.moved) == (None, (), False)
-
-
-def test_what_seeds_add_is_the_analysis_of_variance():
-    """Seeds that shift every item alike add all their variance; what items do to them adds none."""
-    shift = np.array([0.1, -0.1, 0.3])
-    items = np.random.default_rng(4).random(50)
-    ((variance, freedom),) = fold([items + one for one in shift]).parts
-    assert (variance, freedom) == (pytest.approx(shift.var(ddof=1) / 3), 2)
-    chance = np.random.default_rng(5).random((3, 4000))
-    ((variance, _),) = fold(list(chance)).parts
-    assert variance == pytest.approx(chance.mean(axis=1).var(ddof=1) / 4 / 3)  # a quarter at least
-    agree = fold([[1.0, 0.0, 1.0]] * 3)  # every seed answers alike: right/wrong scores again
-    (found,) = intervals([agree], seed=0)
-    assert (found.low, found.high) == pytest.approx(wilson(2, 3))
-
-
 def test_scores_that_are_all_alike_do_not_make_a_mean_sure():
     """As Wilson's interval of a share that is 0; a mean without bounds has none then."""
     for level in (0.25, 0.1):
@@ -217,15 +188,6 @@ def test_right_or_wrong_scores_keep_what_is_promised(kind: str, n: int):
 @pytest.mark.parametrize("kind", list(bars.KINDS)[3:])
 def test_graded_scores_keep_what_is_promised(kind: str):
     keeps(bars.simulate(kind, 100, 1000), kind, luck=0.007)
-
-
-def test_seeds_are_no_items():
-    """An interval that forgets the seeds covers far too little; both parts together cover."""
-    found = bars.simulate_seeds(3, 100, 0.07, 500)
-    assert found["items"] < 0.8
-    assert 0.93 <= found["mean"] <= 0.985
-    assert 0.93 <= found["covered"] <= 0.99
-    assert found["called"] <= 0.058
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """The README's tables are made from scorecards: every figure is in the file, none is typed."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,18 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.scripts import load
+
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def write() -> Any:
     """Load docs/write.py."""
-    spec = importlib.util.spec_from_file_location("write", ROOT / "docs" / "write.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("docs/write.py")
 
 
 CARD = {
