@@ -192,10 +192,11 @@ def _run(
 
 def _evaluate(out: Path, runs: Sequence[Path], size: Demo, stages: Stages) -> str:
     """Compare all runs and say what won, at what cost, and where everything lies."""
+    from ..eval._groups import collect
     from .eval import lines, score, words
 
     def work() -> str:
-        cards = score(runs, out / "eval", limit=size.limit)
+        cards = score(collect(runs, limit=size.limit), out / "eval")
         tables = "\n\n".join(lines(card) for card, _ in cards)
         said = "\n".join(f"{card.recipe}: {' '.join(words(card))}" for card, _ in cards)
         report = cards[0][1] / "report.html" if len(cards) == 1 else out / "eval" / "index.html"

@@ -84,10 +84,12 @@ def evaluate(
     place = out if out is not None else free_name(RUNS / "eval")
     if not _unfinished(place):
         refuse_full(place)
+    from ..eval._groups import collect, draw_ahead
+
+    groups = collect(folders, recipe, data, limit, seed, on_bad_rows)
     click.echo(f"evaluation folder: {place}")
-    asked = {"recipe": recipe, "data": data, "limit": limit, "shots": shots, "seed": seed}
-    asked |= {"on_bad_rows": on_bad_rows, "dtype": dtype}
-    for card, folder in score(folders, place, **asked):
+    draw_ahead(groups)  # the libraries that models need take seconds to load
+    for card, folder in score(groups, place, shots=shots, seed=seed, dtype=dtype):
         click.echo(f"\n{lines(card)}\n\n{' '.join(words(card))}\nreport: {folder / 'report.html'}")
 
 
@@ -104,9 +106,9 @@ def _is_model(settings: dict[str, Any]) -> bool:
     return settings.get("command") in ("pretrain", "tune")
 
 
-def score(folders: Sequence[Path], out: Path, **asked: Any) -> list[tuple[Any, Path]]:
+def score(groups: Sequence[Any], out: Path, **asked: Any) -> list[tuple[Any, Path]]:
     """Evaluate with the bar showing; return each group's scorecard and folder."""
-    from ..eval._evaluate import evaluate_runs
+    from ..eval._evaluate import evaluate_groups
 
     gc.collect()  # what is frozen is never freed, such as a model that `demo` trained before
     gc.freeze()  # what the libraries made stays; every collection would walk through it again
@@ -119,7 +121,7 @@ def score(folders: Sequence[Path], out: Path, **asked: Any) -> list[tuple[Any, P
             else:
                 yield record
 
-    watch(kept(evaluate_runs(folders, out=out, **asked)), "eval")
+    watch(kept(evaluate_groups(groups, out=out, **asked)), "eval")
     return cards
 
 

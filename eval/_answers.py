@@ -5,7 +5,6 @@ that was stopped goes on. What is kept is found by content: the model's files, t
 the settings and the precision.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -16,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ftkit.runs import write_whole
+from ftkit.runs import digest, write_whole
 
 from ..adapters._variant import Variant
 from ..basemodel.generate import Generated, generate
@@ -114,11 +113,6 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         self.known |= {kept.key: kept for kept in found}
-
-
-def digest(text: str) -> str:
-    """Name a content by 32 hexadecimal digits."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def answers(

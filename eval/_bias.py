@@ -8,11 +8,11 @@ import json
 import tomllib
 from pathlib import Path
 
-from ftkit.runs import write_whole
+from ftkit.runs import digest, write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Recipe
-from ._answers import digest, identity
+from ._answers import identity
 from ._ask import Asker, Form
 from ._likely import Row, likelihoods
 

@@ -24,7 +24,7 @@ from ._bias import leanings
 from ._card import write_cards
 from ._facts import caveats, facts
 from ._forgetting import Memory, worlds
-from ._groups import Group, Tuned, collect
+from ._groups import Group, Tuned
 from ._metric import Metric, Score
 from ._plots import Curve, curve
 from ._report import html
@@ -39,30 +39,17 @@ OUTCOMES = ".outcomes"  # beside the report's folder, so that the next evaluatio
 Record = dict[str, Any]
 
 
-def evaluate_runs(
-    runs: Sequence[Path],
-    *,
-    recipe: str | None = None,
-    data: Sequence[str] = (),
-    limit: int | None = None,
-    shots: int = 4,
-    out: Path,
-    seed: int = 0,
-    on_bad_rows: str | None = None,
-    dtype: str = FP32,
+def evaluate_groups(
+    groups: Sequence[Group], *, shots: int = 4, out: Path, seed: int = 0, dtype: str = FP32
 ) -> Iterator[Record]:
-    """Evaluate runs against their base and the baselines, all on the same items.
+    """Evaluate runs against their base and the baselines, all of a group on the same items.
 
     Args:
-        runs: folders of finished runs; bases come in with what was tuned on them.
-        recipe: asks all of them by this one; None by the recipe each was tuned on.
-        data: other sources of items than the runs' own.
-        limit: most items; None for all.
+        groups: of finished runs, as `collect` gives them.
         shots: training examples in the base's few-shot row, as many as fit; 0 leaves it out.
         out: receives scorecard.json, scorecard.md, report.html and answers.jsonl; several groups
             of runs have folders of their own there, and index.html, summary.md and summary.json.
-        seed: draws items and examples, and seeds the bootstrap.
-        on_bad_rows: stop or skip at rows that cannot be used; None as each run did.
+        seed: draws examples, and seeds the bootstrap.
         dtype: precision of the weights that answer.
 
     Yields:
@@ -70,14 +57,14 @@ def evaluate_runs(
         runs one `{"scorecard": Scorecard, "out": Path}`, the last record of that group.
 
     Raises:
-        FtkitError: for what the user can mend, such as a variant that equals its base.
+        FtkitError: for what the user can mend, such as a variant that equals its base; for a
+            folder that cannot be opened before anything is asked.
         Interrupted: after Ctrl-C; what was answered is kept and not asked again.
     """
-    if limit is not None and limit < 1:
-        raise FtkitError(f"--limit takes 1 or more, not {limit}")
     if shots < 0:
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
-    groups = collect(runs, recipe, data, limit, seed, on_bad_rows)
+    for group in groups:
+        _try(group, dtype)
     kept, cards = out.parent / OUTCOMES, list[tuple[Scorecard, Path]]()
     try:
         with Interrupt() as interrupt:
@@ -130,7 +117,7 @@ class _Evaluation:
         self.memory = Memory(recipe, others, self.kept)
         base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
         self.passes = base_forms + len(self.group.tuned)
-        train = recipe.examples("train")
+        train = self.group.train
         yield from self._baselines(train)
         yield from self._base(train)
         for tuned in self.group.tuned:
@@ -194,8 +181,6 @@ class _Evaluation:
     def _tuned(self, tuned: Tuned) -> Iterator[Record]:
         """Ask a variant, and let it read the base's own text."""
         variant = _opened(tuned.folder, self.dtype)
-        if variant.fingerprint == self.group.base_fingerprint:
-            raise FtkitError(f"{tuned.folder} is its own base: nothing was tuned")
         outcomes = yield from self._ask(variant, Form(), ())
         pairs = list(zip(outcomes, self.base_outcomes, strict=bool(self.base_outcomes)))
         if pairs and all(a.nll == b.nll and a.reply == b.reply for a, b in pairs):
@@ -281,6 +266,13 @@ def _place(wanted: Path, taken: Sequence[Path]) -> Path:
 
 def _applies(scores: Sequence[Score]) -> bool:
     return any(score.value is not None for score in scores)
+
+
+def _try(group: Group, dtype: str) -> None:
+    """Open each variant for a moment: what is damaged is refused before others were asked."""
+    for tuned in group.tuned:
+        if open_variant(tuned.folder, dtype=dtype).fingerprint == group.base_fingerprint:
+            raise FtkitError(f"{tuned.folder} is its own base: nothing was tuned")
 
 
 def _opened(folder: Path, dtype: str) -> Variant:

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 from ftkit import catalog
-from ftkit.runs import write_whole
+from ftkit.runs import digest, write_whole
 
 from ..adapters._variant import Variant
 from ..recipes._recipe import Example, Recipe
-from ._answers import digest, identity
+from ._answers import identity
 from ._ask import Asker, Form
 from ._likely import Row, likelihoods
 from ._scorecard import OWN, Forgetting

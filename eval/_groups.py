@@ -1,9 +1,10 @@
 """Which variants can be compared: finished runs grouped by recipe, base and the items asked."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 from ftkit import catalog
 from ftkit.config import override
 from ftkit.errors import FtkitError
-from ftkit.runs import Run, fingerprint
+from ftkit.runs import Run, digest, fingerprint
 
+from ..recipes._in_order import beside
 from ..recipes._recipe import Example, Recipe
-from ._answers import digest
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Group:
         base: folder or Hub id.
         base_fingerprint: its hash; "" for a Hub id.
         tuned: from the smallest to the largest.
+        drawn: gives the training rows, where they are being drawn already.
     """
 
     recipe: Recipe
@@ -72,6 +74,12 @@ class Group:
     base: str
     base_fingerprint: str
     tuned: list[Tuned]
+    drawn: Callable[[], Sequence[Example]] | None = None
+
+    @property
+    def train(self) -> Sequence[Example]:
+        """The training rows, which the baselines and the examples of a prompt are taken from."""
+        return self.drawn() if self.drawn else self.recipe.examples("train")
 
     def shares_base(self, other: "Group") -> bool:
         """Say whether another group asks another recipe of the same base."""
@@ -86,10 +94,10 @@ class Group:
 
 def collect(
     folders: Sequence[Path],
-    recipe: str | None,
-    data: Sequence[str],
-    limit: int | None,
-    seed: int,
+    recipe: str | None = None,
+    data: Sequence[str] = (),
+    limit: int | None = None,
+    seed: int = 0,
     on_bad_rows: str | None = None,
 ) -> list[Group]:
     """Sort finished runs into groups.
@@ -105,6 +113,8 @@ def collect(
     Raises:
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
     """
+    if limit is not None and limit < 1:
+        raise FtkitError(f"--limit takes 1 or more, not {limit}")
     groups: dict[tuple[str, ...], Group] = {}
     asked: dict[Recipe, tuple[Sequence[Example], int]] = {}
     for folder in folders:
@@ -129,6 +139,16 @@ def collect(
     for group in groups.values():
         group.tuned.sort(key=lambda tuned: tuned.size)
     return list(groups.values())
+
+
+def draw_ahead(groups: Sequence[Group]) -> None:
+    """Draw the training rows of embedded worlds in other processes, while this one goes on."""
+    begun: dict[Recipe, Callable[[], Sequence[Example]]] = {}
+    for group in groups:
+        if not group.recipe.data:
+            if group.recipe not in begun:
+                begun[group.recipe] = beside(partial(group.recipe.examples, "train"))
+            group.drawn = begun[group.recipe]
 
 
 def _read(folder: Path) -> tuple[Tuned | None, str, str]:

@@ -48,6 +48,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(text: str) -> str:
+    """Name a content by 32 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def fingerprint(folder: Path) -> str:
     """Hash what makes a Hugging Face folder this model: configuration, tokenizer and weights.
 

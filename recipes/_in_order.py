@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG (prctl(2))
 MOST = 8  # processes; one reader feeds no more, and each holds items
+KILLED = "a process that read rows was killed: is there enough memory?"
 AHEAD = 2  # items a process that wait for it, or for what came before them
 
 
@@ -56,10 +57,33 @@ def in_order(
                     yield item, made.result()
             yield from ((item, made.result()) for item, made in waiting)
         except BrokenProcessPool:
-            words = "a process that read rows was killed: is there enough memory?"
-            raise WorkError(words) from None
+            raise WorkError(KILLED) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def beside(work: Callable[[], Made]) -> Callable[[], Made]:
+    """Begin work in another process, if one can be forked safely and a processor is free for it.
+
+    Args:
+        work: that another process can do too: what it is made of can be pickled.
+
+    Returns:
+        What waits for the result and gives it, each time anew; otherwise `work` itself.
+    """
+    if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
+        return work
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _follow, (os.getpid(),))
+    made = pool.submit(work)
+    pool.shutdown(wait=False)
+
+    def result() -> Made:
+        try:
+            return made.result()
+        except BrokenProcessPool:
+            raise WorkError(KILLED) from None
+
+    return result
 
 
 def _follow(parent: int) -> None:

@@ -48,6 +48,7 @@ def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Pa
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {message}")
     assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
@@ -114,7 +115,7 @@ def test_what_nothing_needs_any_more_is_freed_before_an_evaluation(monkeypatch, 
     model = Model()
     model.itself, seen = model, weakref.ref(model)
     del model
-    monkeypatch.setattr(_evaluate, "evaluate_runs", lambda *_, **__: iter(()))
+    monkeypatch.setattr(_evaluate, "evaluate_groups", lambda *_, **__: iter(()))
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(seen()))
     frozen: list[object] = []
     score([], tmp_path)

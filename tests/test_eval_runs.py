@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from ftkit.errors import FtkitError, Interrupted
 from ftkit.eval import _answers
-from ftkit.eval._evaluate import evaluate_runs
+from ftkit.eval._evaluate import evaluate_groups
+from ftkit.eval._groups import collect, draw_ahead
 from ftkit.recipes.sql_qa import SqlQa
 
 SMALL = {"limit": 8, "shots": 2}
@@ -25,6 +26,11 @@ SMALL = {"limit": 8, "shots": 2}
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def evaluate_runs(runs, *, out, shots=4, **asked):
+    """Evaluate folders, the way that the command does."""
+    return evaluate_groups(collect(runs, **asked), out=out, shots=shots)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +140,8 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from ftkit.eval import _answers
-from ftkit.eval._evaluate import evaluate_runs
+from ftkit.eval._evaluate import evaluate_groups
+from ftkit.eval._groups import collect
 from ftkit.recipes.sql_qa import SqlQa
 from killed import dies_at_touch
 
@@ -150,7 +157,8 @@ for moment in moments:
         made = _answers.generate
         asked = []
         _answers.generate = lambda *a, **k: asked.extend(a[1]) or made(*a, **k)
-        for _ in evaluate_runs([Path(run) for run in runs], out=out, limit=8, shots=2):
+        groups = collect([Path(run) for run in runs], limit=8)
+        for _ in evaluate_groups(groups, out=out, shots=2):
             pass
         print(json.dumps([before, len(asked)]), flush=True)
         os._exit(0)
@@ -253,13 +261,34 @@ def test_a_variant_that_is_its_base_is_refused(tiny_runs, tmp_path):
         (["."], {}, "is no run, model or adapter folder: it has no config.json"),
         ([], {}, "nothing to evaluate in no folders: tune a variant first"),
         ([], {"limit": 0}, "--limit takes 1 or more, not 0"),
-        ([], {"shots": -1}, "--shots takes 0 or more, not -1"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(folders, settings, message, tmp_path):
     runs = [tmp_path / folder for folder in folders]
     with pytest.raises(FtkitError, match=message):
         list(evaluate_runs(runs, out=tmp_path / "eval", **settings))
+
+
+def test_fewer_examples_than_none_are_refused(tmp_path):
+    with pytest.raises(FtkitError, match="--shots takes 0 or more, not -1"):
+        list(evaluate_groups([], out=tmp_path / "eval", shots=-1))
+
+
+def test_a_damaged_variant_is_refused_before_anybody_is_asked(tiny_runs, tmp_path):
+    torn = copy(tiny_runs["lora"], tmp_path / "torn")
+    weights = torn / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    runs = [tiny_runs["full"], torn, tiny_runs["soft_prompt"]]
+    with pytest.raises(FtkitError, match="torn does not fit its base"):
+        list(evaluate_runs(runs, out=tmp_path / "eval", limit=4, shots=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["torn"]
+
+
+def test_training_rows_drawn_ahead_are_the_same_ones(tiny_runs):
+    (group,) = collect(list(tiny_runs.values()), limit=2)
+    draw_ahead([group])
+    assert group.drawn is not None
+    assert list(group.train) == list(group.recipe.examples("train"))
 
 
 def test_a_base_alone_needs_a_recipe(tiny_base, tmp_path):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from ftkit.basemodel import records
 from ftkit.config import override
 from ftkit.errors import FtkitError, WorkError
 from ftkit.recipes import _rows
-from ftkit.recipes._in_order import in_order
+from ftkit.recipes._in_order import beside, in_order
 from ftkit.recipes._recipe import Recipe
 from ftkit.recipes.medical import RECIPE as MEDICAL
 from ftkit.recipes.sql_qa import RECIPE as SQL
@@ -32,6 +33,18 @@ def die(number: int) -> int:
     """End as what runs out of memory is ended."""
     os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def test_work_is_done_in_another_process_until_it_is_asked_for() -> None:
+    number = beside(os.getpid)
+    assert (number() == os.getpid()) == (len(os.sched_getaffinity(0)) < 2)
+    assert number() == number()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor does the work itself")
+def test_work_in_another_process_that_is_killed_is_said() -> None:
+    with pytest.raises(WorkError, match="a process that read rows was killed"):
+        beside(partial(die, 1))()
 
 
 def test_results_come_in_the_order_of_the_items_and_few_are_held() -> None:
