@@ -10,6 +10,8 @@ of its exponentials, so the two come together as if they had been one softmax.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +34,11 @@ class Common:
     mask_CS: Tensor
     seat_B: Tensor
     seats: int
+
+    @cached_property
+    def added_CS(self) -> Tensor | None:
+        """What is added to scores."""
+        return added(self.mask_CS)
 
     @staticmethod
     def of(layers: Sequence[tuple[Tensor, Tensor]], mask_CS: Tensor, own_B: Tensor) -> "Common":
@@ -56,50 +63,64 @@ class Common:
         """Take some rows; a table without any is cleared away."""
         return Common.of(self.layers, self.mask_CS, (self.seat_B // self.seats)[rows_B])
 
-    def attend(
-        self, number: int, q_BGMW: Tensor, keys_BGKW: Tensor, values_BGKW: Tensor, mask_BK: Tensor
-    ) -> Tensor:
-        """Attend to a row's beginning and to what is its own.
+    def attend(self, number: int, q_BGMW: Tensor) -> "Found":
+        """Attend to what stands before each row.
 
         Args:
             number: of the layer.
-            q_BGMW: one query of each head.
-            keys_BGKW: a row's own.
-            values_BGKW: the same.
-            mask_BK: what to add to their scores.
-
-        Returns:
-            B x G x M x W.
+            q_BGMW: one query of each head, scaled.
         """
         keys_CGSW, values_CGSW = self.layers[number]
         (tables, shared, _, wide), rows = keys_CGSW.shape, q_BGMW.shape[2]
         q_CGMW = q_BGMW.new_zeros(tables * self.seats, *q_BGMW.shape[1:])
         q_CGMW[self.seat_B] = q_BGMW
         q_CGQW = q_CGMW.view(tables, self.seats, shared, rows, wide).transpose(1, 2)
-        found = _attended(q_CGQW.flatten(2, 3), keys_CGSW, values_CGSW, _added(self.mask_CS))
-        own_BGMW, own_BGM1 = _attended(q_BGMW, keys_BGKW, values_BGKW, mask_BK)
-        there_BGMW, there_BGM1 = (
-            part.view(tables, shared, self.seats, rows, -1)
-            .transpose(1, 2)
-            .flatten(0, 1)[self.seat_B]
-            for part in found
-        )
-        return torch.lerp(own_BGMW, there_BGMW, (there_BGM1 - own_BGM1).sigmoid_())
+        found = attended(q_CGQW.flatten(2, 3), keys_CGSW, values_CGSW, self.added_CS)
+        return Found(*(self._left(part, shared, rows) for part in found))
+
+    def _left(self, part_CGQ: Tensor, shared: int, rows: int) -> Tensor:
+        """Give each row what was found at its seat, of any trailing shape."""
+        part_CGQM = part_CGQ.view(len(self.mask_CS), shared, self.seats, rows, -1)
+        return part_CGQM.transpose(1, 2).flatten(0, 1)[self.seat_B]
 
 
-def _added(mask_CS: Tensor) -> Tensor:
-    """Turn a mask into what is added to scores; a row of nothing else must not be NaN."""
-    low = torch.finfo(torch.float32).min
-    return torch.zeros(mask_CS.shape, device=mask_CS.device).masked_fill_(~mask_CS, low)
+class Found(NamedTuple):
+    """What queries found in one place, and the logarithms of their sums of exponentials."""
+
+    values_BGMW: Tensor
+    sums_BGM1: Tensor
 
 
-def _attended(
-    q_BGQW: Tensor, keys_BGKW: Tensor, values_BGKW: Tensor, mask_BK: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Attend; returns B x G x Q x W, and the logarithms of the sums of exponentials."""
-    scores_BGQK = (q_BGQW * q_BGQW.shape[3] ** -0.5) @ keys_BGKW.transpose(2, 3)
-    scores_BGQK += mask_BK[:, None, None]
+def added(mask_BK: Tensor) -> Tensor | None:
+    """Turn a mask into what is added to scores; None where nothing is hidden."""
+    if bool(mask_BK.all()):
+        return None
+    low = torch.finfo(torch.float32).min  # a beginning may be empty, and infinities would be NaN
+    return torch.zeros(mask_BK.shape).masked_fill_(~mask_BK, low)
+
+
+def attended(
+    q_BGQW: Tensor, keys_BGKW: Tensor, values_BGKW: Tensor, added_BK: Tensor | None
+) -> Found:
+    """Attend in one place.
+
+    Args:
+        q_BGQW: scaled queries.
+        keys_BGKW: what they are compared with.
+        values_BGKW: what they take.
+        added_BK: what is added to their scores, if anything.
+    """
+    scores_BGQK = q_BGQW @ keys_BGKW.transpose(2, 3)
+    if added_BK is not None:
+        scores_BGQK += added_BK[:, None, None]
     weights_BGQK = scores_BGQK.softmax(3)
     # The largest weight is e^0 over the sum. `exp` itself is slow where a mask makes it underflow.
     sums_BGQ1 = scores_BGQK.amax(3, True) - weights_BGQK.amax(3, True).log_()
-    return weights_BGQK @ values_BGKW, sums_BGQ1
+    return Found(weights_BGQK @ values_BGKW, sums_BGQ1)
+
+
+def together(one: Found, other: Found) -> Found:
+    """Put together what queries found in two places."""
+    share_BGM1 = (other.sums_BGM1 - one.sums_BGM1).sigmoid_()
+    values_BGMW = torch.lerp(one.values_BGMW, other.values_BGMW, share_BGM1)
+    return Found(values_BGMW, torch.logaddexp(one.sums_BGM1, other.sums_BGM1))

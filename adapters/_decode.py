@@ -9,6 +9,7 @@ them than on attention. What several prompts begin with is read once.
 # V vocabulary
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,19 +20,19 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 
 from ._attention import EXPLICIT, attention
+from ._common import Common
 from ._forward import causal, remember, windowed
+from ._held import Held, Reading
 from ._light import Light
 from ._memory import Memory, Room, joined
 from ._method import Method
 from ._shared import shared
 
 READ, TOKENS = 64, 4096  # prompts at a time, those of like length together; and their tokens
-IGNORED = -100  # the label of a token that is not asked about: PyTorch's cross entropy gives it 0
-HEADS = 1024  # places whose logits are computed at a time for scores
 
 
 @dataclass(frozen=True)
-class _New:
+class New:
     """Tokens to read.
 
     Args:
@@ -44,10 +45,10 @@ class _New:
     inputs: dict[str, Tensor]
     positions_BT: Tensor
     text_BT: Tensor
-    memory: Memory
+    memory: Any  # Memory, or Held in a step of a batch that answers
 
 
-class _Begun(NamedTuple):
+class Begun(NamedTuple):
     """Beginnings that were read: each row's length, its place in memory; no memory without any."""
 
     sizes: list[int]
@@ -66,6 +67,7 @@ class TransformersDecoder:
 
     def __init__(self, model: Any, method: Method, pad: int) -> None:
         self.model, self.method, self.pad = model, method, pad
+        self._readings: dict[tuple[int, ...], Reading] | None = None
         self.inner = causal(model)
         # A window is the model's own affair: it is given the plain mask and its own cache.
         # So it is where attention is not the fused kernel's: others add a mask in their own way.
@@ -109,79 +111,90 @@ class TransformersDecoder:
         """The model in few kernels, where it is of a family that can be read so."""
         return Light.of(self.inner) if self.plain else None
 
-    def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, Memory]:
+    def prompt(self, ids_BT: Tensor, mask_BT: Tensor, room: int) -> tuple[Tensor, Memory | Held]:
         """Read left-padded prompts; see `basemodel.generate.Decoder`."""
         if not self.plain:
             new = self._begin(ids_BT, mask_BT)
             return self._read(new, 1)[:, -1], new.memory
         rows = [ids_T[text_T].tolist() for ids_T, text_T in zip(ids_BT, mask_BT, strict=True)]
+        if self.light is not None:
+            return self._held(rows, room)
         z_BLV, memory = self._prompt(rows, room, 1)
         return z_BLV[:, -1], memory
 
-    def step(self, ids_B1: Tensor, cache: Memory) -> tuple[Tensor, Memory]:
+    def step(self, ids_B1: Tensor, cache: Memory | Held) -> tuple[Tensor, Memory | Held]:
         """Read one more token in each row."""
+        if isinstance(cache, Held):
+            return self._step(ids_B1, cache)
         inputs, text_B1 = self.method.inputs(self.model, ids_B1, None), ids_B1 >= 0
         mask_BK = torch.cat([cache.mask_BK, text_B1], 1)
         memory = replace(cache, mask_BK=mask_BK, next_B=cache.next_B + 1)
-        new = _New(inputs, cache.next_B[:, None], text_B1, memory)
+        new = New(inputs, cache.next_B[:, None], text_B1, memory)
         return self._read(new, 1)[:, -1], memory
 
-    def keep(self, cache: Memory, rows: Tensor) -> Memory:
+    def keep(self, cache: Memory | Held, rows: Tensor) -> Memory | Held:
         """Keep some rows, and drop the pads that all of them have on the left."""
-        return cache.keep(rows) if self.plain else cache.of_family(rows)
+        if isinstance(cache, Memory) and not self.plain:
+            return cache.of_family(rows)
+        return cache.keep(rows)
 
-    def nats(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
-        """Score labelled tokens, where `light` is: what rows begin with is read once.
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Remember each prompt that `light` reads within, for scores of what may follow it."""
+        self._readings = {}
+        try:
+            yield
+        finally:
+            self._readings = None
 
-        Args:
-            rows: see `Variant.nll`.
-        """
+    def remembered(self, prompt: tuple[int, ...]) -> Reading | None:
+        """Find a prompt that was read."""
+        return self._readings.get(prompt) if self._readings else None
+
+    def _held(self, rows: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Held]:
+        """Read prompts for a batch that answers; returns logits_BV and what is held of it."""
+        lanes, found, memories = list[int](), [], []
+        begun = self.begun(rows)
+        for batch, new in self.batches(rows, begun):
+            lanes += batch
+            found.append(self.hidden(new, 1)[:, 0])
+            memories.append(new.memory if begun.memory is None else new.memory.last(new.text_BT))
+            if self._readings is not None:
+                for place, row in enumerate(batch):
+                    read = Reading(new.memory, place, found[-1][place])
+                    self._readings[tuple(rows[row])] = read
+        common = None
+        if begun.memory is not None:
+            own_B = torch.tensor([begun.own[row] for row in lanes])
+            common = Common.of(begun.memory.layers, begun.memory.mask_BK, own_B)
+        held = Held.of(memories, torch.tensor(lanes).argsort(), common, room)
         assert self.light is not None
-        lowest = 0 if self.method.virtual_tokens else 1  # nothing stands before the first token
-        firsts = [
-            next((place for place in range(lowest, len(ids)) if labels[place] != IGNORED), len(ids))
-            for ids, labels in rows
-        ]
-        asked = [row for row, (ids, _) in enumerate(rows) if firsts[row] < len(ids)]
-        found = [0.0] * len(rows)
-        read = [rows[row][0][:-1] for row in asked]
-        # A first token is scored behind its row's own slots, so then nothing is read beforehand.
-        alike = [rows[row][0][: firsts[row] if all(firsts) else 0] for row in asked]
-        for batch, new in self._batches(read, self._begun(alike)) if asked else ():
-            ends = [torch.tensor(rows[asked[n]][1][firsts[asked[n]] :]) for n in batch]
-            sizes = torch.tensor([len(labels_L) for labels_L in ends])
-            x_BLD = self._hidden(new, int(sizes.max()))
-            asked_BL = torch.arange(x_BLD.shape[1]) >= x_BLD.shape[1] - sizes[:, None]
-            pieces = zip(
-                torch.split(x_BLD[asked_BL], HEADS),
-                torch.split(torch.cat(ends), HEADS),
-                strict=True,
-            )
-            nats_N = torch.cat(
-                [F.cross_entropy(self.light.logits(x), y, reduction="none") for x, y in pieces]
-            )
-            each = torch.split(nats_N.double(), sizes.tolist())
-            for number, nats_L in zip(batch, each, strict=True):
-                found[asked[number]] = float(nats_L.sum())
-        return found
+        return self.light.logits(torch.cat(found)[held.lane_B]), held
+
+    def _step(self, ids_B1: Tensor, held: Held) -> tuple[Tensor, Held]:
+        """Read one more token in each row of a batch that answers."""
+        assert self.light is not None
+        inputs = self.method.inputs(self.model, ids_B1, None)
+        row_B = held.lane_B.argsort()
+        inputs = {name: inputs_B[row_B] for name, inputs_B in inputs.items()}
+        new = New(inputs, held.next_B[:, None], torch.ones_like(ids_B1, dtype=torch.bool), held)
+        logits_BV = self.light.logits(self.hidden(new, 1)[held.lane_B, 0])
+        return logits_BV, replace(held, next_B=held.next_B + 1)
 
     def _prompt(
         self, rows: Sequence[Sequence[int]], room: int, asked: int
     ) -> tuple[Tensor, Memory]:
         """Read rows; returns the logits_BLV of as many last positions as asked, and the memory."""
         places, logits, memories = [], [], []
-        begun = self._begun(rows)
-        apart = begun.memory if room and self.light is not None else None
-        for batch, new in self._batches(rows, begun):
+        begun = self.begun(rows)
+        for batch, new in self.batches(rows, begun):
             places.append(torch.tensor(batch, device=self.device))
             logits.append(self._read(new, asked))
-            memories.append(new.memory.last(new.text_BT) if apart else new.memory)
+            memories.append(new.memory)
         memory = joined(memories, places, room)
-        if apart:
-            memory.common = apart.common_to(begun.own)
         return torch.cat(logits)[torch.cat(places).argsort()], memory
 
-    def _begun(self, alike: Sequence[Sequence[int]]) -> _Begun:
+    def begun(self, alike: Sequence[Sequence[int]]) -> Begun:
         """Read what rows begin with, once for those that share it.
 
         Args:
@@ -189,15 +202,15 @@ class TransformersDecoder:
         """
         sizes = shared(alike)
         if not any(sizes):
-            return _Begun(sizes, sizes, None)
+            return Begun(sizes, sizes, None)
         heads = [tuple(row[:size]) for row, size in zip(alike, sizes, strict=True)]
         place = {head: number for number, head in enumerate(dict.fromkeys(heads))}
         _, memory = self._prompt(list(place), 0, 0)
-        return _Begun(sizes, [place[head] for head in heads], memory)
+        return Begun(sizes, [place[head] for head in heads], memory)
 
-    def _batches(
-        self, rows: Sequence[Sequence[int]], begun: _Begun
-    ) -> Iterator[tuple[list[int], _New]]:
+    def batches(
+        self, rows: Sequence[Sequence[int]], begun: Begun
+    ) -> Iterator[tuple[list[int], New]]:
         """Lay rows behind what they begin with.
 
         Yields:
@@ -210,22 +223,22 @@ class TransformersDecoder:
             batch, order = order[:count], order[count:]
             if order and not rests[order[0]]:  # the empty beginning: nothing to read by itself
                 batch, order = batch + order, []
-            ids_BT, mask_BT = self._padded([rests[row] for row in batch])
+            ids_BT, mask_BT = self.padded([rests[row] for row in batch])
             if begun.memory is None:
                 yield batch, self._begin(ids_BT, mask_BT)
             else:
                 own = [begun.own[row] for row in batch]
                 yield batch, self._behind(begun.memory, own, ids_BT, mask_BT)
 
-    def _behind(self, before: Memory, own: Sequence[int], ids_BT: Tensor, mask_BT: Tensor) -> _New:
+    def _behind(self, before: Memory, own: Sequence[int], ids_BT: Tensor, mask_BT: Tensor) -> New:
         """Lay left-padded rows behind what was read before each of them."""
         memory = before.before(torch.tensor(own, device=self.device), mask_BT)
         positions_BT = (memory.next_B[:, None] + mask_BT.cumsum(1) - 1).clamp(min=0)
         memory.next_B = memory.next_B + mask_BT.sum(1)
         inputs = self.method.inputs(self.model, ids_BT, None)
-        return _New(inputs, positions_BT, mask_BT, memory)
+        return New(inputs, positions_BT, mask_BT, memory)
 
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Lay rows to the right, with pads before them."""
         longest = max(map(len, rows))
         laid = [[self.pad] * (longest - len(row)) + [*row] for row in rows]
@@ -234,7 +247,7 @@ class TransformersDecoder:
         mask_BT = torch.arange(longest) >= longest - lengths_B1
         return ids_BT.to(self.device), mask_BT.to(self.device)
 
-    def _begin(self, ids_BT: Tensor, mask_BT: Tensor) -> _New:
+    def _begin(self, ids_BT: Tensor, mask_BT: Tensor) -> New:
         """Lay left-padded rows behind what the method lays before each."""
         slots_BS, size = None, self.method.virtual_tokens
         if size:
@@ -252,27 +265,23 @@ class TransformersDecoder:
             mask_BT = F.pad(mask_BT, (before, 0), value=True)
         positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, before:]
         memory = Memory(cache, mask_BT, mask_BT.sum(1))
-        return _New(inputs, positions_BT, text_BT, memory)
+        return New(inputs, positions_BT, text_BT, memory)
 
-    def _read(self, new: _New, asked: int) -> Tensor:
+    def _read(self, new: New, asked: int) -> Tensor:
         """Call the model; returns the logits_BLV of as many last positions, or of the last one."""
         if self.light is None:
             return self._whole(new)
-        return self.light.logits(self._hidden(new, asked))
+        return self.light.logits(self.hidden(new, asked))
 
-    def _hidden(self, new: _New, asked: int) -> Tensor:
+    def hidden(self, new: New, asked: int) -> Tensor:
         """Let `light` read; returns what is before the head for the last positions, B x L x D."""
         assert self.light is not None
         x_BTD = new.inputs.get("inputs_embeds")
         if x_BTD is None:
             x_BTD = self.inner.model.embed_tokens(new.inputs["input_ids"])
-        seen_BTK = new.memory.seen(x_BTD.shape[1])
-        memory = new.memory
-        return self.light.read(
-            x_BTD, new.positions_BT, new.text_BT, seen_BTK, memory.cache, asked, memory.common
-        )
+        return self.light.read(x_BTD, new.positions_BT, new.text_BT, new.memory, asked)
 
-    def _whole(self, new: _New) -> Tensor:
+    def _whole(self, new: New) -> Tensor:
         """Call transformers' own forward; returns the logits_BLV of the last position."""
         config, memory, length = self.inner.config, new.memory, new.positions_BT.shape[1]
         mask, kernel = memory.mask_BK.long(), config._attn_implementation

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 
 from ._attention import explicit
-from ._common import Common
-from ._memory import Room
+from ._held import Held
+from ._memory import Memory, Room
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # their layers are the same but for two norms
 TURNS = ("default", "linear", "llama3")  # rotary tables that do not depend on a text's length
@@ -77,8 +77,8 @@ class Light:
             cache = DynamicCache()
             cache.layers = [Room() for _ in light.layers]
             x_BTD = inner.model.embed_tokens(ids_BT)
-            seen_BTK = (text_BT[:, None] & torch.ones(6, 6).tril().bool()) | torch.eye(6).bool()
-            z_BTV = light.logits(light.read(x_BTD, places_BT, text_BT, seen_BTK, cache, 6))[1:]
+            memory = Memory(cache, text_BT, text_BT.sum(1))
+            z_BTV = light.logits(light.read(x_BTD, places_BT, text_BT, memory, 6))[1:]
         gap = (z_BTV - own_BTV).abs().max()
         return light if bool(gap <= CLOSE * own_BTV.abs().max()) else None
 
@@ -87,10 +87,8 @@ class Light:
         x_BTD: Tensor,
         positions_BT: Tensor,
         text_BT: Tensor,
-        seen_BTK: Tensor,
-        cache: Any,
+        memory: Memory | Held,
         asked: int,
-        common: Common | None = None,
     ) -> Tensor:
         """Read tokens and remember them.
 
@@ -98,10 +96,8 @@ class Light:
             x_BTD: their embeddings.
             positions_BT: where they stand.
             text_BT: which are no pads; the others are not computed.
-            seen_BTK: which places each one sees.
-            cache: transformers', of `Room` layers.
+            memory: what was read before; for a batch that answers, one token in each lane.
             asked: of how many last places the output is wanted.
-            common: what stands before the rows and is not in the cache, for one token in each.
 
         Returns:
             What the last layer gives for these places, B x L x D, of no meaning where there is a
@@ -114,24 +110,26 @@ class Light:
         if place_N is not None:
             x_ND, at_N = x_ND[place_N], at_N[place_N]
         turn = self._turn(x_ND, at_N)
-        mask_BTK = torch.zeros(seen_BTK.shape).masked_fill_(~seen_BTK, -torch.inf)
+        if isinstance(memory, Memory):
+            seen_B1TK = memory.seen(length)[:, None]
+            mask_B1TK = torch.zeros(seen_B1TK.shape).masked_fill_(~seen_B1TK, -torch.inf)
         for number, layer in enumerate(self.layers):
             qkv_BTHW = self._laid(self._qkv(layer, x_ND, turn), place_N, rows, length)
             q_BHTW, k_BGTW, v_BGTW = torch.split(
                 qkv_BTHW.transpose(1, 2), [self.heads, self.shared, self.shared], 1
             )
-            k_BGKW, v_BGKW = cache.layers[number].update(k_BGTW, v_BGTW)
-            if number == len(self.layers) - 1 and asked < length:
-                x_ND = self._laid(x_ND, place_N, rows, length)[:, length - asked :].flatten(0, 1)
-                q_BHTW, mask_BTK = q_BHTW[:, :, length - asked :], mask_BTK[:, length - asked :]
-                place_N = None
-                if not asked:
-                    break
-            if common is not None:
+            if isinstance(memory, Held):
                 q_BGMW = q_BHTW.reshape(rows, self.shared, -1, q_BHTW.shape[3])
-                a_BTHW = common.attend(number, q_BGMW, k_BGKW, v_BGKW, mask_BTK[:, 0])
+                a_BTHW = memory.attend(number, q_BGMW, k_BGTW, v_BGTW)
             else:
-                a_BTHW = _attention(q_BHTW, k_BGKW, v_BGKW, mask_BTK[:, None])
+                k_BGKW, v_BGKW = memory.cache.layers[number].update(k_BGTW, v_BGTW)
+                if number == len(self.layers) - 1 and asked < length:
+                    x_ND = self._laid(x_ND, place_N, rows, length)[:, length - asked :]
+                    x_ND, place_N = x_ND.flatten(0, 1), None
+                    if not asked:
+                        break
+                    q_BHTW, mask_B1TK = q_BHTW[:, :, -asked:], mask_B1TK[:, :, -asked:]
+                a_BTHW = _attention(q_BHTW, k_BGKW, v_BGKW, mask_B1TK)
             a_NE = a_BTHW.reshape(-1, layer.out_DE.shape[1])
             a_NE = a_NE if place_N is None else a_NE[place_N]
             x_ND = _added(x_ND, a_NE, layer.out_DE, layer.out_D)

@@ -12,8 +12,6 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ._common import Common
-
 STEP_ROOM = 32  # places that a cache gains when it is full
 
 
@@ -81,13 +79,11 @@ class Memory:
         cache: transformers', of `Room` layers where the decoder makes masks itself.
         mask_BK: which places are text.
         next_B: the position of each row's next token.
-        common: what stands before the rows and is not in the cache.
     """
 
     cache: Any
     mask_BK: Tensor
     next_B: Tensor
-    common: Common | None = None
 
     def seen(self, length: int) -> Tensor:
         """Say which places each of the last ones sees, B x T x K: those before it that are no pads.
@@ -125,6 +121,14 @@ class Memory:
         mask_BK[:, -room:] |= text_BT
         return Memory(cache, mask_BK, self.next_B[rows_B])
 
+    @property
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of each layer."""
+        return [
+            (layer.keys[:, :, : layer.used], layer.values[:, :, : layer.used])
+            for layer in self.cache.layers
+        ]
+
     def last(self, text_BT: Tensor) -> "Memory":
         """Leave out all but the last places; which of these are text is given."""
         cache, count = DynamicCache(), text_BT.shape[1]
@@ -132,11 +136,6 @@ class Memory:
             own = slice(layer.used - count, layer.used)
             cache.layers.append(Room(layer.keys[:, :, own], layer.values[:, :, own]))
         return Memory(cache, text_BT, self.next_B)
-
-    def common_to(self, own: Sequence[int]) -> Common:
-        """Seat rows behind those that were read; the place of each one's beginning is given."""
-        layers = [(layer.keys, layer.values) for layer in self.cache.layers]
-        return Common.of(layers, self.mask_BK, torch.tensor(own, device=self.mask_BK.device))
 
     def keep(self, rows_B: Tensor) -> "Memory":
         """Take some rows, and drop the pads that all of them have on the left."""
@@ -146,8 +145,7 @@ class Memory:
             room = layer.keys.shape[2] - layer.used
             kept = (layer.keys[rows_B, :, first:], layer.values[rows_B, :, first:])
             cache.layers.append(Room(*kept, room))
-        common = self.common and self.common.keep(rows_B)
-        return Memory(cache, mask_BK[:, first:], self.next_B[rows_B], common)
+        return Memory(cache, mask_BK[:, first:], self.next_B[rows_B])
 
     def of_family(self, rows_B: Tensor) -> "Memory":
         """Take some rows of a family's own cache, which may be of any kind."""

@@ -20,6 +20,7 @@ from ._forward import Forward, causal
 from ._method import Method
 from ._quantize import opening, settle
 from ._quiet import quiet
+from ._scores import nats
 from .full import Full
 
 # Of a scoring batch; on a CPU, whose caches more would overflow, few rows (twice as slow at 64).
@@ -99,7 +100,7 @@ class Variant:
                 place, or -100 where nothing is asked.
         """
         if self.decoder.light is not None:
-            return self.decoder.nats(rows)
+            return nats(self.decoder, rows)
         order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
         most = ROWS_AT_ONCE if self.decoder.device.type == "cpu" else len(rows)
         found: dict[int, float] = {}

@@ -187,18 +187,19 @@ def _answer(
 ) -> list[_Kept]:
     """Generate and score one batch."""
     began = time.perf_counter()
-    replies = generate(
-        variant.decoder,
-        [item.prompt for item in items],
-        max_new_tokens=room,
-        stop=ends,
-        pad=variant.pad,
-        batch_size=len(items),
-        likelihoods=True,
-    )
-    numbers(variant, [reply.nats for reply in replies if reply.nats is not None])
+    with variant.decoder.remembering():
+        replies = generate(
+            variant.decoder,
+            [item.prompt for item in items],
+            max_new_tokens=room,
+            stop=ends,
+            pad=variant.pad,
+            batch_size=len(items),
+            likelihoods=True,
+        )
+        numbers(variant, [reply.nats for reply in replies if reply.nats is not None])
+        scores = scored(variant, items)
     samples = _samples(variant, asker, room, items, ends)
-    scores = scored(variant, items)
     each = (time.perf_counter() - began) / len(items)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):

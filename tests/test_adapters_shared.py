@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ftkit.adapters import _common, _decode, _shared
+from ftkit.adapters import _common, _decode, _held, _shared
 from ftkit.adapters._light import Light
 from ftkit.adapters._shared import shared
 from ftkit.adapters._variant import open_variant
@@ -73,6 +73,7 @@ def test_sharing_changes_no_text(
     apart = generate(variant.decoder, PROMPTS, **plan)
     monkeypatch.setattr(_shared, "WORTH", 1)
     monkeypatch.setattr(_decode, "READ", 7)
+    monkeypatch.setattr(_held, "FEW", 9)
     assert generate(variant.decoder, PROMPTS, **plan) == apart
     assert len({len(reply.ids) for reply in apart}) > 3, "rows end unevenly"
 
@@ -85,11 +86,11 @@ def test_a_beginning_of_one_token_beside_none_is_no_nan(
     rows = [[30, 31], [30, 32], [40]]
     assert shared(rows) == [1, 1, 0]
     with torch.inference_mode():
-        z_BLV, memory = decoder._prompt(rows, 1, 1)
-        assert memory.mask_BK.shape == (3, 1)
-        assert memory.common is not None
-        assert memory.common.mask_CS.tolist() == [[True], [False]], "one stands before two rows"
-        for logits_V, row in zip(z_BLV[:, -1], rows, strict=True):
+        z_BV, held = decoder._held(rows, 1)
+        assert [part.mask_BK.shape for part in held.parts] == [(3, 1)]
+        assert held.common is not None
+        assert held.common.mask_CS.tolist() == [[True], [False]], "one stands before two rows"
+        for logits_V, row in zip(z_BV, rows, strict=True):
             own_TV = decoder.inner(torch.tensor([row])).logits[0]
             torch.testing.assert_close(logits_V, own_TV[-1], rtol=0, atol=2e-4)
 
@@ -137,6 +138,7 @@ def test_a_beginning_lies_once_for_a_table_of_rows(
 ) -> None:
     monkeypatch.setattr(_shared, "WORTH", 1)
     monkeypatch.setattr(_common, "SEATS", 4)
+    monkeypatch.setattr(_decode, "READ", 9)
     decoder = open_variant(small.base(tmp_path)).decoder
     longest = max(map(len, PROMPTS))
     ids_BT = torch.tensor([[2] * (longest - len(row)) + row for row in PROMPTS])
@@ -147,14 +149,48 @@ def test_a_beginning_lies_once_for_a_table_of_rows(
         # Six rows of a schema take two tables, and three rows one each.
         assert memory.common.mask_CS.shape == (3 * 2 + 3, 70)
         assert memory.common.mask_CS.sum(1).tolist() == [70] * 6 + [64, 0, 14]
-        assert memory.mask_BK.shape[1] == max(len(row) - 70 for row in PROMPTS[:18])
+        rests = sorted((len(row) - 70 for row in PROMPTS[:18]), reverse=True)
+        assert [part.mask_BK.shape[1] for part in memory.parts][:2] == rests[0::9]
+        assert [len(part.mask_BK) for part in memory.parts] == [9, 9, 3]
         left = torch.tensor([19, 0, 2, 3, 8])
         _, memory = decoder.step(torch.full((len(PROMPTS), 1), 9), memory)
         memory = decoder.keep(memory, left)
+        assert [len(part.mask_BK) for part in memory.parts] == [5], "few are read as one"
         assert memory.common is not None
-        assert memory.common.mask_CS.sum(1).tolist() == [70, 70, 0], "empty tables are cleared"
+        assert memory.common.mask_CS.sum(1).tolist() == [70, 70, 70, 0], "empty ones are cleared"
         memory, left = decoder.keep(memory, torch.tensor([4, 0, 3])), left[[4, 0, 3]]
         z_BV, _ = decoder.step(torch.full((3, 1), 8), memory)
         for z_V, row in zip(z_BV, left.tolist(), strict=True):
             own_V = decoder.inner(torch.tensor([[*PROMPTS[row], 9, 8]])).logits[0, -1]
             torch.testing.assert_close(z_V, own_V, rtol=0, atol=float(1e-5 * own_V.abs().max()))
+
+
+@pytest.mark.parametrize("method", ["base", "soft_prompt", "prefix", "lora"])
+def test_what_follows_an_answered_prompt_is_scored_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Several texts behind one prompt, texts of one token, and a prompt that nobody answered."""
+    base = small.base(tmp_path / "base")
+    if method != "base":
+        small.tuned(tmp_path / "run", base, method, small.Counting(epochs=1.0))
+    variant = open_variant(tmp_path / "run" if method != "base" else base)
+    monkeypatch.setattr(_shared, "WORTH", 1)
+    monkeypatch.setattr(_decode, "READ", 7)
+    texts = [[n + 9 for n in range(1 + row % 5)] for row in range(2 * len(PROMPTS))]
+    rows = [
+        (prompt + text, [-100] * len(prompt) + text)
+        for prompt, text in zip(2 * PROMPTS, texts, strict=True)
+    ]
+    other = [*range(100, 120)], [-100] * 15 + [*range(115, 120)]
+    apart = variant.nll([*rows, other])
+    with variant.decoder.remembering():
+        plan = {"max_new_tokens": 3, "stop": (), "pad": variant.pad, "batch_size": 99}
+        generate(variant.decoder, PROMPTS, **plan)
+        sizes = read(monkeypatch)
+        found = variant.nll([*rows, other])
+    assert found == pytest.approx(apart, rel=2e-5)
+    slots = variant.how.virtual_tokens
+    assert sum(sizes) == sum(len(text) - 1 for text in texts) + 19 + slots
+    sizes.clear()
+    assert variant.nll(rows[:1]) == pytest.approx(apart[:1], rel=2e-5)
+    assert sum(sizes) == len(rows[0][0]) - 1 + slots, "the prompt is forgotten behind the block"
