@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import DynamicCache
 
+from ..basemodel.loss import nats
 from ._attention import APART as BY_EXAMPLE
 from ._attention import Examples
 from ._method import Method
@@ -112,17 +114,50 @@ class Forward:
         Returns:
             The logits at those places, N x V.
         """
+        found = self._read(ids_BT, positions_BT, slots_BT, where_N)
+        logits: Tensor = self._head(found) if self.plain_head else found
+        return logits
+
+    def nats(
+        self,
+        ids_BT: Tensor,
+        positions_BT: Tensor,
+        slots_BT: Tensor | None,
+        where_N: Tensor,
+        targets_N: Tensor,
+    ) -> Tensor:
+        """Sum the negative log-likelihood of the tokens behind chosen places, in fp32.
+
+        Args:
+            ids_BT: as for `logits`, as are the next three.
+            positions_BT: positions.
+            slots_BT: slots.
+            where_N: places.
+            targets_N: the tokens behind them.
+        """
+        found, head = self._read(ids_BT, positions_BT, slots_BT, where_N), self._head
+        if not self.plain_head:
+            return F.cross_entropy(found.float(), targets_N, reduction="sum")
+        if type(head) is nn.Linear and head.bias is None:  # what is PEFT's own does more
+            return nats(found, head.weight, targets_N)
+        return F.cross_entropy(head(found).float(), targets_N, reduction="sum")
+
+    @property
+    def _head(self) -> Any:
+        return causal(self.model).get_output_embeddings()
+
+    def _read(
+        self, ids_BT: Tensor, positions_BT: Tensor, slots_BT: Tensor | None, where_N: Tensor
+    ) -> Tensor:
+        """Compute what the head reads at chosen places, or their logits if it is no plain one."""
         inner = causal(self.model)
         inputs = self.method.inputs(self.model, ids_BT, slots_BT)
         called = inner.base_model if self.plain_head else inner
         inputs |= self._places(positions_BT, where_N if self.plain_head else None)
         out = called(**inputs, use_cache=False)
-        if not self.plain_head:
-            z_NV: Tensor = out.logits.flatten(0, 1)[where_N]
-            return z_NV
-        x_ND = out.last_hidden_state.flatten(0, 1)[where_N]
-        logits: Tensor = inner.get_output_embeddings()(x_ND)
-        return logits
+        of_all = out.last_hidden_state if self.plain_head else out.logits
+        found: Tensor = of_all.flatten(0, 1)[where_N]
+        return found
 
     def _places(self, positions_BT: Tensor, where_N: Tensor | None) -> dict[str, Any]:
         """Say where each token stands, and what stands before the text of every example."""
