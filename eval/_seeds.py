@@ -39,11 +39,6 @@ class Folded:
     chance: float = 0.0
     parts: Parts = ()
 
-    @property
-    def moved(self) -> bool:
-        """Whether the seeds add to the variance."""
-        return any(variance > 0 for variance, _ in self.parts)
-
 
 def fold(seeds: Sequence[Scores]) -> Folded:
     """Fold the scores of one variant's training seeds.

@@ -2,9 +2,9 @@
 
 Every variant answers the same items, so differences are taken item by item. A difference is called
 only when its 95 % interval leaves out 0 and Holm's correction (1979) over all comparisons of a
-report leaves p below 0.05; all else is a tie. Right/wrong scores of single runs: Wilson's interval,
-Tango's for pairs, and the exact test of McNemar (1947). All other scores, and several seeds:
-Student's t, widened as a bootstrap of the items says, and for the seeds (`eval/_seeds.py`).
+report leaves p below 0.05; all else is a tie. Scores that are right or wrong whatever the seed:
+Wilson's interval, Tango's for pairs, and the exact test of McNemar (1947). All others: Student's t,
+widened as a bootstrap of the items says. Seeds widen both (`eval/_seeds.py`).
 docs/statistics.md has what was simulated.
 """
 # Shapes: N items, K variants or pairs of variants.
@@ -142,16 +142,18 @@ def intervals(variants: Sequence[Folded], seed: int, share: bool = False) -> lis
     known = [variant.means_N[np.isfinite(variant.means_N)] for variant in variants]
     graded = [
         place
-        for place, (variant, scores_N) in enumerate(zip(variants, known, strict=True))
-        if variant.moved or not (_binary(scores_N) or _constant(scores_N))
+        for place, scores_N in enumerate(known)
+        if not (_binary(scores_N) or _constant(scores_N))
     ]
     ends = {}
     if graded:
         scores_NK = np.stack([variants[place].means_N for place in graded], axis=1)
         for place, error in zip(graded, errors(scores_NK, seed, RESAMPLES), strict=True):
-            parts = (_part(error, len(known[place])), *variants[place].parts)
-            ends[place] = half(Z, parts)
-    return [_interval(scores_N, ends.get(place), share) for place, scores_N in enumerate(known)]
+            ends[place] = half(Z, (_part(error, len(known[place])),))
+    return [
+        _interval(scores_N, ends.get(place), half(Z, variants[place].parts), share)
+        for place, scores_N in enumerate(known)
+    ]
 
 
 def _part(error: float, n: int) -> tuple[float, float]:
@@ -159,21 +161,28 @@ def _part(error: float, n: int) -> tuple[float, float]:
     return float(error) ** 2, max(1.0, n - 1.0)
 
 
-def _interval(scores_N: Floats, wide: float | None, share: bool) -> Interval:
-    """Average the scores there are."""
+def _interval(scores_N: Floats, wide: float | None, seeds: float, share: bool) -> Interval:
+    """Average the scores there are; `wide` and `seeds` are what items and seeds leave open."""
     n = len(scores_N)
     if not n:
         return Interval(None, None, None, 0)
     mean = float(scores_N.mean())
-    if wide is None and _binary(scores_N):
-        return Interval(mean, *wilson(round(scores_N.sum()), n), n)
-    if wide is None and not share:
-        return Interval(mean, None, None, n)
-    if wide is None:  # all alike: as far as the share of others can pull the mean
+    if wide is not None:
+        low, high = mean - wide, mean + wide
+    elif _binary(scores_N):
+        low, high = wilson(round(scores_N.sum()), n)
+    elif share:  # all alike: as far as the share of others can pull the mean
         other = wilson(0, n)[1]
-        return Interval(mean, mean - other * mean, mean + other * (1 - mean), n)
-    low, high = (0.0, 1.0) if share else (-math.inf, math.inf)
-    return Interval(mean, max(mean - wide, low), min(mean + wide, high), n)
+        low, high = mean - other * mean, mean + other * (1 - mean)
+    else:
+        return Interval(mean, None, None, n)
+    low, high = _moved(mean, low, high, seeds)
+    return Interval(mean, max(low, 0.0) if share else low, min(high, 1.0) if share else high, n)
+
+
+def _moved(mean: float, low: float, high: float, seeds: float) -> tuple[float, float]:
+    """Widen an interval over items for the seeds (Zou & Donner 2008)."""
+    return mean - math.hypot(mean - low, seeds), mean + math.hypot(high - mean, seeds)
 
 
 def differences(
@@ -195,39 +204,41 @@ def differences(
     apart_KN = np.stack([a.means_N - b.means_N for a, b in sides])
     graded = [place for place, pair in enumerate(sides) if not _right_or_wrong(*pair)]
     binary = [place for place in range(len(pairs)) if place not in set(graded)]
-    found = dict(zip(binary, _paired(apart_KN[binary]), strict=True))
+    added = [(*a.parts, *b.parts) for a, b in sides]
+    paired = _paired(apart_KN[binary], [added[place] for place in binary])
+    found = dict(zip(binary, paired, strict=True))
     if graded:
         error_K = errors(apart_KN[graded].T, seed, RESAMPLES)
         for place, error in zip(graded, error_K, strict=True):
-            added = [part for side in sides[place] for part in side.parts]
-            found[place] = _graded(apart_KN[place], float(error), added)
+            found[place] = _graded(apart_KN[place], float(error), added[place])
     return [found[place] if found[place].n else None for place in range(len(pairs))]
 
 
 def _right_or_wrong(a: Folded, b: Folded) -> bool:
     """Say whether the shared items are right or wrong for both, whatever the seed."""
     shared_N = np.isfinite(a.means_N - b.means_N)
-    still = not (a.moved or b.moved)
-    return still and _binary(a.means_N[shared_N]) and _binary(b.means_N[shared_N])
+    return _binary(a.means_N[shared_N]) and _binary(b.means_N[shared_N])
 
 
-def _paired(apart_KN: Floats) -> list[Difference]:
-    """Compare right/wrong scores."""
+def _paired(apart_KN: Floats, added_K: Sequence[Parts]) -> list[Difference]:
+    """Compare right/wrong scores; a variant that no seed moves may have been lent a spread."""
     n_K = np.isfinite(apart_KN).sum(axis=1)
     only_a_K, only_b_K = (apart_KN > 0).sum(axis=1), (apart_KN < 0).sum(axis=1)
     ends = tango(*(counts.astype(np.float64) for counts in (only_a_K, only_b_K, n_K.clip(1))))
     found = []
-    for low, high, n, a, b in zip(*ends, n_K, only_a_K, only_b_K, strict=True):
+    for low, high, n, a, b, added in zip(*ends, n_K, only_a_K, only_b_K, added_K, strict=True):
         size, only_a, only_b = max(1, int(n)), int(a), int(b)
         mean = (only_a - only_b) / size
         variance = ((only_a + only_b) / size - mean**2) / size
-        part = (max(0.0, variance), 1e9)  # a share's variance is known with it
-        p = mcnemar(only_a, only_b)
-        found.append(Difference(mean, float(low), float(high), int(n), p, (part,), 1 / size))
+        parts = ((max(0.0, variance), 1e9), *added)  # a share's variance is known with it
+        p, seeds = mcnemar(only_a, only_b), half(Z, added)
+        p = max(p, surprise(mean, parts)) if seeds else p
+        apart = _moved(mean, float(low), float(high), seeds)
+        found.append(Difference(mean, *apart, int(n), p, parts, 1 / size))
     return found
 
 
-def _graded(apart_N: Floats, error: float, added: Sequence[tuple[float, float]]) -> Difference:
+def _graded(apart_N: Floats, error: float, added: Parts) -> Difference:
     """Compare other scores."""
     known_N = apart_N[np.isfinite(apart_N)]
     n = len(known_N)

@@ -1,14 +1,15 @@
 """Training seeds: what they add to a variance, lent from variant to variant."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
-from ftkit.eval._bounds import wilson
+from ftkit.eval._bounds import Z, student, wilson
 from ftkit.eval._seeds import fold, fold_all
-from ftkit.eval._statistics import differences, holm, intervals, verdict
+from ftkit.eval._statistics import differences, holm, intervals, mcnemar, verdict
 from tests.scripts import load
 
 bars = load("bench/error_bars.py")
@@ -19,7 +20,7 @@ def test_seeds_fold_item_by_item():
     assert found.means_N == pytest.approx([1.0, 1 / 3, 1 / 3, math.nan], nan_ok=True)
     assert found.spread == pytest.approx(np.std([2 / 3, 2 / 3, 1 / 3], ddof=1))
     alone = fold([[1.0, None]])
-    assert (alone.spread, alone.parts, alone.moved) == (None, (), False)
+    assert (alone.spread, alone.parts) == (None, ())
 
 
 def test_what_seeds_add_is_the_analysis_of_variance():
@@ -70,6 +71,27 @@ def test_seeds_of_different_numbers_count_by_their_freedom():
     first, second = fold_all(shifted(few, many))
     assert first.parts == ((pytest.approx(max(0.02, shared) / 2), 2.5),)
     assert second.parts == ((pytest.approx(shared / 5), 4.0),), "no less freedom than its own"
+
+
+def test_a_lent_spread_does_not_make_the_items_sure():
+    """Ten of ten right by every seed: Wilson's and Tango's width stays, and more for the seeds."""
+    rng = np.random.default_rng(9)
+    sure = [np.ones(10)] * 3
+    half_right = [[(rng.random(10) < 0.6).astype(float) for _ in range(3)] for _ in range(5)]
+    found = fold_all([sure, sure, [np.zeros(10)] * 3, *half_right])
+    ((lent, freedom),) = found[0].parts
+    assert lent > 0
+    first = intervals(found, seed=0, share=True)[0]
+    seeds = student(Z, freedom) * math.sqrt(lent)
+    assert first.low == pytest.approx(1 - math.hypot(1 - wilson(10, 10)[0], seeds))
+    assert first.high == 1.0
+    same, apart = differences(found, [(0, 1), (0, 2)], seed=0)
+    (bare,) = differences([fold(sure)] * 2, [(0, 1)], seed=0)
+    assert same.high == -same.low == pytest.approx(math.hypot(bare.high, math.sqrt(2) * seeds))
+    assert same.detectable() >= bare.detectable() == pytest.approx(0.6)
+    assert apart.p >= mcnemar(10, 0)
+    close = [replace(one, parts=((0.2, 4.0),)) for one in found]  # seeds that might do as much
+    assert differences(close, [(0, 2)], seed=0)[0].p > 0.05
 
 
 def test_what_all_seeds_show_is_called_in_a_report_of_many_variants():
