@@ -13,7 +13,7 @@ import numpy as np
 from ftkit import catalog
 from ftkit.config import override
 from ftkit.errors import FtkitError
-from ftkit.runs import Run, digest, fingerprint
+from ftkit.runs import Run, digest, fingerprint, read_json
 
 from ..recipes._in_order import beside
 from ..recipes._recipe import Example, Recipe
@@ -117,7 +117,7 @@ def collect(
         raise FtkitError(f"--limit takes 1 or more, not {limit}")
     groups: dict[tuple[str, ...], Group] = {}
     asked: dict[Recipe, tuple[Sequence[Example], int]] = {}
-    for folder in folders:
+    for folder in {folder.resolve(): folder for folder in folders}.values():  # each once
         tuned, base, mark = _read(folder)
         if tuned is None and recipe is None:
             continue  # a base comes in with what was tuned on it
@@ -164,8 +164,7 @@ def _read(folder: Path) -> tuple[Tuned | None, str, str]:
         tuned = Tuned(folder, settings, int(facts.get("trainable_params", 0)))
         return tuned, base["path"], base["fingerprint"]
     if (folder / "adapter_config.json").is_file():
-        text = (folder / "adapter_config.json").read_text(encoding="utf-8")
-        base = str(json.loads(text).get("base_model_name_or_path"))
+        base = str(read_json(folder / "adapter_config.json").get("base_model_name_or_path"))
         mark = fingerprint(Path(base)) if Path(base).is_dir() else ""
         return Tuned(folder, {}), base, mark
     if (folder / "config.json").is_file():

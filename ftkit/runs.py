@@ -48,6 +48,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        FtkitError: when it holds something else, such as the half of one.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise FtkitError(f"{path} is damaged: it holds no JSON object")
+    return found
+
+
 def digest(text: str) -> str:
     """Name a content by 32 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -146,9 +161,12 @@ class Run:
 
     @property
     def done(self) -> dict[str, Any]:
-        """What the finished run says of itself: fingerprint, file hashes and its facts."""
-        facts: dict[str, Any] = json.loads((self.inner / "done").read_text(encoding="utf-8"))
-        return facts
+        """What the finished run says of itself: fingerprint, file hashes and its facts.
+
+        Raises:
+            FtkitError: when the file is damaged.
+        """
+        return read_json(self.inner / "done")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log; a killed process loses at most this line."""

@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 from ftkit.adapters._quiet import quiet
 from ftkit.cli import ftkit
 from ftkit.eval._forgetting import PLAIN
+from ftkit.eval._groups import collect
 from ftkit.runs import sha256
 from tests import foreign, schema
 from tests.test_eval_report import SCHEMA
@@ -88,3 +89,10 @@ def test_its_card_lies_beside_the_report_with_the_users_own_words(out):
     assert scores["execution_accuracy"].dataset_type == "ftkit/sql_qa"
     assert "## Scores: sql_qa" in card.text
     assert "### Bias" in card.text
+
+
+def test_a_run_that_is_named_twice_is_asked_once(tiny_runs):
+    """Not taken for two seeds that agree."""
+    run = tiny_runs["lora"]
+    (group,) = collect([run, run.parent / "." / ".." / run.parent.name / run.name, run], limit=2)
+    assert len(group.tuned) == 1

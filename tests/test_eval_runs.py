@@ -284,6 +284,15 @@ def test_a_damaged_variant_is_refused_before_anybody_is_asked(tiny_runs, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["torn"]
 
 
+def test_a_damaged_file_is_named(tiny_runs, tmp_path):
+    torn = copy(tiny_runs["lora"], tmp_path / "torn")
+    for damaged in ("run/done", "adapter_config.json"):
+        (torn / damaged).write_text('{"half')
+        with pytest.raises(FtkitError, match=f"torn/{damaged} is damaged: it holds no JSON"):
+            collect([torn], recipe="sql_qa", limit=2)
+        shutil.rmtree(torn / "run", ignore_errors=True)
+
+
 def test_training_rows_drawn_ahead_are_the_same_ones(tiny_runs):
     (group,) = collect(list(tiny_runs.values()), limit=2)
     draw_ahead([group])
