@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import DynamicCache
 
+from ..basemodel.loss import nats
 from ._attention import APART as BY_EXAMPLE
 from ._attention import Examples
 from ._method import Method
@@ -65,6 +67,7 @@ def blocks(positions_BT: Tensor, size: int) -> Tensor:
     return mask_BTK.masked_fill(~seen_BTK, torch.finfo(torch.float32).min)[:, None]
 
 
+WHOLE = 2**24  # logits that are made at once, 64 MB: fewer are no slower whole than in pieces
 APART = 1e-2  # of the largest logit: precision differs, another example's text would differ more
 
 
@@ -113,16 +116,52 @@ class Forward:
             The logits at those places, N x V.
         """
         inner = causal(self.model)
-        inputs = self.method.inputs(self.model, ids_BT, slots_BT)
-        called = inner.base_model if self.plain_head else inner
-        inputs |= self._places(positions_BT, where_N if self.plain_head else None)
-        out = called(**inputs, use_cache=False)
         if not self.plain_head:
-            z_NV: Tensor = out.logits.flatten(0, 1)[where_N]
+            inputs = self.method.inputs(self.model, ids_BT, slots_BT)
+            inputs |= self._places(positions_BT, None)
+            z_NV: Tensor = inner(**inputs, use_cache=False).logits.flatten(0, 1)[where_N]
             return z_NV
-        x_ND = out.last_hidden_state.flatten(0, 1)[where_N]
+        x_ND = self._hidden(ids_BT, positions_BT, slots_BT, where_N)
         logits: Tensor = inner.get_output_embeddings()(x_ND)
         return logits
+
+    def nats(
+        self,
+        ids_BT: Tensor,
+        positions_BT: Tensor,
+        slots_BT: Tensor | None,
+        where_N: Tensor,
+        targets_N: Tensor,
+    ) -> Tensor:
+        """Sum the negative log-likelihood of targets at chosen places, in nats and fp32.
+
+        Where the logits of all places would be large, a head that is one plain product makes them
+        a piece at a time; no memory grows with both N and V then.
+
+        Args:
+            ids_BT: as in `logits`.
+            positions_BT: as in `logits`.
+            slots_BT: as in `logits`.
+            where_N: as in `logits`.
+            targets_N: the id that follows each place.
+        """
+        head = causal(self.model).get_output_embeddings()
+        plain = self.plain_head and type(head) is nn.Linear and head.bias is None
+        if plain and len(where_N) * len(head.weight) > WHOLE:
+            x_ND = self._hidden(ids_BT, positions_BT, slots_BT, where_N)
+            return nats(x_ND, head.weight, targets_N)
+        z_NV = self.logits(ids_BT, positions_BT, slots_BT, where_N)
+        return F.cross_entropy(z_NV.float(), targets_N, reduction="sum")
+
+    def _hidden(
+        self, ids_BT: Tensor, positions_BT: Tensor, slots_BT: Tensor | None, where_N: Tensor
+    ) -> Tensor:
+        """Compute what a plain head reads at chosen places."""
+        inputs = self.method.inputs(self.model, ids_BT, slots_BT)
+        inputs |= self._places(positions_BT, where_N)
+        out = causal(self.model).base_model(**inputs, use_cache=False)
+        x_ND: Tensor = out.last_hidden_state.flatten(0, 1)[where_N]
+        return x_ND
 
     def _places(self, positions_BT: Tensor, where_N: Tensor | None) -> dict[str, Any]:
         """Say where each token stands, and what stands before the text of every example."""

@@ -1,6 +1,6 @@
 """What a tuning needs, set up once: rows, base, method, device and how many steps."""
 
-# N labelled places, V vocabulary
+# B rows, T positions, N labelled places
 
 import dataclasses
 import math
@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ftkit.config import table
 from ftkit.errors import FtkitError
@@ -32,6 +32,7 @@ from ._check import Encoded
 from ._pack import Batch, Packer, row_width
 from ._recipe import Recipe
 from ._render import Renderer
+from ._room import roomy
 from ._shelf import Shelf
 
 ATTENTIONS = {"explicit": EXPLICIT, "apart": APART}  # others are the model's own
@@ -51,6 +52,8 @@ class Tuning:
         checks: validations during training, evenly spaced, the last one at the end.
         patience: checks without a loss as good as the best (within 2 %) after which training stops.
         held_out: most rows of the validation split that a check reads.
+        checkpointing: whether blocks are computed again on the way back, which takes about a third
+            longer, so that what they keep need not fit in memory; `auto` measures and decides.
     """
 
     batch: int = 4096
@@ -61,6 +64,7 @@ class Tuning:
     checks: int = 8
     patience: int = 3
     held_out: int = 256
+    checkpointing: Literal["auto", "true", "false"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no plan."""
@@ -144,7 +148,8 @@ def prepare(
     device = Device.read(decided)
     device.use()
     model.to(device.torch_device)
-    sample = _sample(forward, train_packer(0).to(device.torch_device))
+    batch = train_packer(0).to(device.torch_device)
+    sample = _sample(forward, batch)
     if (name := ATTENTIONS.get(decided["attention"])) and not until.enter_context(
         attention(causal(model), name, sample)
     ):
@@ -152,6 +157,8 @@ def prepare(
         decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
     until.enter_context(folded(model, exact=device.dtype == "float32"))
     until.enter_context(lean(causal(model), sample))
+    loss = partial(batch_loss, forward, batch)
+    until.enter_context(roomy(decided, tuning.checkpointing, forward, device, sample, loss))
     if "steps" not in decided:
         steps, why = _steps(recipe, tuning, train_packer, held_out_packer, forward, device, minutes)
         decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
@@ -295,5 +302,6 @@ def _notes(
 
 def batch_loss(forward: Forward, batch: Batch) -> Tensor:
     """Sum the negative log-likelihood of a batch's labelled tokens, in fp32."""
-    z_NV = forward.logits(batch.ids_BT, batch.positions_BT, batch.slots_BT, batch.where_N)
-    return F.cross_entropy(z_NV.float(), batch.targets_N, reduction="sum")
+    return forward.nats(
+        batch.ids_BT, batch.positions_BT, batch.slots_BT, batch.where_N, batch.targets_N
+    )
