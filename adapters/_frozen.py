@@ -39,8 +39,12 @@ def narrow(model: nn.Module, logits: Callable[[], Tensor]) -> int:
             weight.data = data_OI
         return 0
     del wide
-    for weight in frozen.values():
-        weight.data = weight.data.bfloat16()
+    linear = {id(weight) for weight in frozen.values()}
+    for weight in model.parameters():
+        if weight.is_floating_point() and not weight.requires_grad:
+            dtype = torch.bfloat16 if id(weight) in linear else weight.dtype
+            # Copied even if it stays the same: else all of the file they lie in stays in memory.
+            weight.data = weight.data.to(dtype, copy=True)
     return len(frozen)
 
 

@@ -1,6 +1,8 @@
 """Room in memory: narrow frozen weights and blocks computed again change no bit, only bytes."""
 
 import json
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,18 +20,20 @@ from ftkit.adapters._method import trainable
 from ftkit.adapters._recomputed import blocks, recomputed
 from ftkit.basemodel.device import Device
 from ftkit.catalog import load, names
-from ftkit.config import override
-from ftkit.errors import FtkitError
+from ftkit.config import override, table
+from ftkit.errors import FtkitError, Interrupted
 from ftkit.recipes import _room, _work
 from ftkit.recipes._pack import Batch, Packer
 from ftkit.recipes._room import roomy, saved
-from ftkit.recipes._tune import Tuning
+from ftkit.recipes._trial import trial
+from ftkit.recipes._tune import Tuning, tune
 from ftkit.recipes._work import batch_loss
-from ftkit.runs import sha256
+from ftkit.runs import Run, sha256
 from tests import small
 from tests.test_adapters_methods import examples
 
 METHODS = names("adapters")
+ADAPTER = "adapter_model.safetensors"
 NARROW = {"lora", "ia3", "prefix", "soft_prompt", "p_tuning"}
 MIXED = Device(dtype="bfloat16", threads=1)
 GPT2 = GPT2Config(vocab_size=320, n_embd=64, n_layer=2, n_head=4, n_positions=128)
@@ -230,7 +234,7 @@ def test_a_tuning_ends_in_the_same_files_with_and_without(
     kept = {key: run.settings["decided"] for key, run in runs.items()}
     assert (kept["roomy"]["frozen"], kept["roomy"]["checkpointing"]) == ("bfloat16", True)
     assert (kept["wide"]["frozen"], kept["wide"]["checkpointing"]) == ("float32", False)
-    files = ("adapter_model.safetensors", "adapter_config.json")
+    files = (ADAPTER, "adapter_config.json")
     ours, theirs = ([(run.path / file).read_bytes() for file in files] for run in runs.values())
     assert ours[0] == theirs[0], "the same bits"
     assert json.loads(ours[1]) == json.loads(theirs[1])
@@ -239,3 +243,37 @@ def test_a_tuning_ends_in_the_same_files_with_and_without(
     ]
     assert checks[0] == checks[1]
     assert marks == {file.name: sha256(file) for file in base.iterdir()}, "the base stays"
+
+
+def test_a_stopped_run_goes_on_with_what_was_decided(tmp_path: Path, monkeypatch: Any) -> None:
+    """Memory is short when it begins, and no longer when it goes on: the bits are the same."""
+    base, recipe = small.base(tmp_path / "base"), small.Counting(epochs=1.0)
+    how, plan = load("adapters", "lora"), Tuning(batch=384, checks=2)
+    whole = small.tuned(tmp_path / "whole", base, "lora", recipe, checks=2)
+    assert whole.settings["decided"]["checkpointing"] is False
+    monkeypatch.setattr(_room, "free_memory", lambda device: 2**20)
+    run = Run.create(tmp_path / "run", {"command": "tune", "method": table(how)})
+    with pytest.raises(Interrupted):
+        for record in tune(run, recipe, how, str(base), plan):
+            if record.get("step") == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+    monkeypatch.setattr(_room, "free_memory", lambda device: 2**40)
+    again = Run.resume(run.path)
+    for _ in tune(again, recipe, how, str(base), plan, resume=True):
+        pass
+    assert again.settings["decided"]["checkpointing"] is True
+    assert "more than 0.00 GiB" in again.settings["decided"]["reasons"]["checkpointing"]
+    ours, theirs = ((each.path / ADAPTER).read_bytes() for each in (again, whole))
+    assert ours == theirs
+
+
+@pytest.mark.slow
+def test_dry_run_counts_what_is_not_kept(tmp_path: Path) -> None:
+    """Twelve blocks of 4,096 tokens keep over 200 MB; what enters them is a tenth of that."""
+    base, recipe = small.base(tmp_path / "base", num_hidden_layers=12), small.Counting(epochs=1.0)
+    how = load("adapters", "full")
+    said = {
+        word: trial(recipe, how, str(base), Tuning(checkpointing=word)).memory
+        for word in ("false", "true")
+    }
+    assert said["false"] - said["true"] > 100e6, said
