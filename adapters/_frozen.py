@@ -48,7 +48,7 @@ def narrow(model: nn.Module, logits: Callable[[], Tensor]) -> int:
     return len(frozen)
 
 
-def _frozen(model: nn.Module) -> dict[str, nn.Parameter]:
+def _frozen(model: nn.Module) -> dict[str, Tensor]:
     """List weights in fp32 that need no gradient and belong to linear layers alone, by layer."""
     modules = dict(model.named_modules())
     others = [module for module in modules.values() if type(module) not in LINEAR]

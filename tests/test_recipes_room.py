@@ -253,10 +253,11 @@ def test_a_stopped_run_goes_on_with_what_was_decided(tmp_path: Path, monkeypatch
     assert whole.settings["decided"]["checkpointing"] is False
     monkeypatch.setattr(_room, "free_memory", lambda device: 2**20)
     run = Run.create(tmp_path / "run", {"command": "tune", "method": table(how)})
+    begun = tune(run, recipe, how, str(base), plan)
+    assert any(record.get("step") == 5 for record in begun)
+    os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Interrupted):
-        for record in tune(run, recipe, how, str(base), plan):
-            if record.get("step") == 5:
-                os.kill(os.getpid(), signal.SIGINT)
+        next(begun)
     monkeypatch.setattr(_room, "free_memory", lambda device: 2**40)
     again = Run.resume(run.path)
     for _ in tune(again, recipe, how, str(base), plan, resume=True):
@@ -269,11 +270,11 @@ def test_a_stopped_run_goes_on_with_what_was_decided(tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 def test_dry_run_counts_what_is_not_kept(tmp_path: Path) -> None:
-    """Twelve blocks of 4,096 tokens keep over 200 MB; what enters them is a tenth of that."""
-    base, recipe = small.base(tmp_path / "base", num_hidden_layers=12), small.Counting(epochs=1.0)
+    """Eight blocks of 4,096 tokens keep far more than what enters them."""
+    base, recipe = small.base(tmp_path / "base", num_hidden_layers=8), small.Counting(epochs=1.0)
     how = load("adapters", "full")
     said = {
-        word: trial(recipe, how, str(base), Tuning(checkpointing=word)).memory
+        word: trial(recipe, how, str(base), Tuning(checkpointing=word, held_out=8)).memory
         for word in ("false", "true")
     }
-    assert said["false"] - said["true"] > 100e6, said
+    assert said["false"] - said["true"] > 60e6, said
