@@ -18,6 +18,7 @@ from ftkit.adapters._forward import Forward, causal
 from ftkit.adapters._lean import lean
 from ftkit.adapters._method import trainable
 from ftkit.adapters._recomputed import blocks, recomputed
+from ftkit.adapters._variant import open_base
 from ftkit.basemodel.device import Device
 from ftkit.catalog import load, names
 from ftkit.config import override, table
@@ -110,12 +111,22 @@ def test_frozen_weights_in_bfloat16_give_the_same_bits(name: str, shape: dict[st
         assert f"{name} needs the base's weights" in decided["reasons"]["frozen"]
 
 
-def test_a_table_that_is_the_head_too_norms_and_biases_stay(monkeypatch: Any) -> None:
+def test_a_table_that_is_the_head_too_norms_and_biases_stay() -> None:
     forward, _ = attached("lora", attention_bias=True)
     assert _frozen.narrow(forward.model, lambda: torch.zeros(1)) == 14
     kept = {n for n, p in forward.model.named_parameters() if p.dtype == torch.float32}
     assert all("lora_" in n or "norm" in n or "embed_tokens" in n or "bias" in n for n in kept)
     assert causal(forward.model).dtype == torch.float32
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of maps")
+def test_the_file_they_came_from_leaves_memory(tmp_path: Path) -> None:
+    place = small.base(tmp_path / "narrowed")
+    model = load("adapters", "lora").attach(open_base(place)[0], None, 0)
+    maps = Path("/proc/self/maps")
+    assert str(place) in maps.read_text()
+    _frozen.narrow(model, lambda: torch.zeros(1))
+    assert str(place) not in maps.read_text()
 
 
 def test_they_stay_where_a_family_reads_their_precision() -> None:
@@ -176,7 +187,7 @@ def test_what_a_loss_keeps_is_counted_once_and_without_weights() -> None:
     model = torch.nn.Linear(4, 4)
     x = torch.full((32, 32), 0.5, requires_grad=True)
     assert saved(model, lambda: (x[:, :] * x).log().sum()) == 2 * 32 * 32 * 4
-    rows = torch.ones(1000, 4)
+    rows = torch.ones(1000, 4, requires_grad=True)  # for whose gradient the weight is kept too
     assert saved(model, lambda: model(rows).sum()) == rows.nbytes
 
 
@@ -259,9 +270,12 @@ def test_a_stopped_run_goes_on_with_what_was_decided(tmp_path: Path, monkeypatch
     with pytest.raises(Interrupted):
         next(begun)
     monkeypatch.setattr(_room, "free_memory", lambda device: 2**40)
+    entered: list[Any] = []
+    monkeypatch.setattr(_room, "recomputed", lambda m: recomputed(entered.append(m) or m))
     again = Run.resume(run.path)
     for _ in tune(again, recipe, how, str(base), plan, resume=True):
         pass
+    assert len(entered) == 1
     assert again.settings["decided"]["checkpointing"] is True
     assert "more than 0.00 GiB" in again.settings["decided"]["reasons"]["checkpointing"]
     ours, theirs = ((each.path / ADAPTER).read_bytes() for each in (again, whole))
