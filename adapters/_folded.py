@@ -45,11 +45,11 @@ class _Products(torch.autograd.Function):
         ranks = [len(layer.a) for layer in layers]
         da = (dh_RN @ x_NI).split(ranks)
         db = [(h @ dy).t() for h, dy in zip(h_RN.split(ranks), dys, strict=True)]
-        dx = None
+        dx: Any = None
         if ctx.needs_input_grad[0]:
-            dx = torch.zeros_like(x_NI)
             for w, (layer, dy) in zip(weights, both, strict=True):
-                dx.addmm_(dy, layer.weight() if w is None else w)
+                w_OI = layer.weight() if w is None else w
+                dx = dy @ w_OI if dx is None else dx.addmm_(dy, w_OI)
             dx = dx.view_as(x)
         return dx, None, *(grad for pair in zip(da, db, strict=True) for grad in pair)
 

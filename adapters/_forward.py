@@ -67,7 +67,6 @@ def blocks(positions_BT: Tensor, size: int) -> Tensor:
     return mask_BTK.masked_fill(~seen_BTK, torch.finfo(torch.float32).min)[:, None]
 
 
-WHOLE = 2**24  # logits that are made at once, 64 MB: fewer are no slower whole than in pieces
 APART = 1e-2  # of the largest logit: precision differs, another example's text would differ more
 
 
@@ -115,14 +114,8 @@ class Forward:
         Returns:
             The logits at those places, N x V.
         """
-        inner = causal(self.model)
-        if not self.plain_head:
-            inputs = self.method.inputs(self.model, ids_BT, slots_BT)
-            inputs |= self._places(positions_BT, None)
-            z_NV: Tensor = inner(**inputs, use_cache=False).logits.flatten(0, 1)[where_N]
-            return z_NV
-        x_ND = self._hidden(ids_BT, positions_BT, slots_BT, where_N)
-        logits: Tensor = inner.get_output_embeddings()(x_ND)
+        found = self._read(ids_BT, positions_BT, slots_BT, where_N)
+        logits: Tensor = self._head(found) if self.plain_head else found
         return logits
 
     def nats(
@@ -133,35 +126,38 @@ class Forward:
         where_N: Tensor,
         targets_N: Tensor,
     ) -> Tensor:
-        """Sum the negative log-likelihood of targets at chosen places, in nats and fp32.
-
-        Where the logits of all places would be large, a head that is one plain product makes them
-        a piece at a time; no memory grows with both N and V then.
+        """Sum the negative log-likelihood of the tokens behind chosen places, in fp32.
 
         Args:
-            ids_BT: as in `logits`.
-            positions_BT: as in `logits`.
-            slots_BT: as in `logits`.
-            where_N: as in `logits`.
-            targets_N: the id that follows each place.
+            ids_BT: as for `logits`, as are the next three.
+            positions_BT: positions.
+            slots_BT: slots.
+            where_N: places.
+            targets_N: the tokens behind them.
         """
-        head = causal(self.model).get_output_embeddings()
-        plain = self.plain_head and type(head) is nn.Linear and head.bias is None
-        if plain and len(where_N) * len(head.weight) > WHOLE:
-            x_ND = self._hidden(ids_BT, positions_BT, slots_BT, where_N)
-            return nats(x_ND, head.weight, targets_N)
-        z_NV = self.logits(ids_BT, positions_BT, slots_BT, where_N)
-        return F.cross_entropy(z_NV.float(), targets_N, reduction="sum")
+        found, head = self._read(ids_BT, positions_BT, slots_BT, where_N), self._head
+        if not self.plain_head:
+            return F.cross_entropy(found.float(), targets_N, reduction="sum")
+        if type(head) is nn.Linear and head.bias is None:  # what is PEFT's own does more
+            return nats(found, head.weight, targets_N)
+        return F.cross_entropy(head(found).float(), targets_N, reduction="sum")
 
-    def _hidden(
+    @property
+    def _head(self) -> Any:
+        return causal(self.model).get_output_embeddings()
+
+    def _read(
         self, ids_BT: Tensor, positions_BT: Tensor, slots_BT: Tensor | None, where_N: Tensor
     ) -> Tensor:
-        """Compute what a plain head reads at chosen places."""
+        """Compute what the head reads at chosen places, or their logits if it is no plain one."""
+        inner = causal(self.model)
         inputs = self.method.inputs(self.model, ids_BT, slots_BT)
-        inputs |= self._places(positions_BT, where_N)
-        out = causal(self.model).base_model(**inputs, use_cache=False)
-        x_ND: Tensor = out.last_hidden_state.flatten(0, 1)[where_N]
-        return x_ND
+        called = inner.base_model if self.plain_head else inner
+        inputs |= self._places(positions_BT, where_N if self.plain_head else None)
+        out = called(**inputs, use_cache=False)
+        of_all = out.last_hidden_state if self.plain_head else out.logits
+        found: Tensor = of_all.flatten(0, 1)[where_N]
+        return found
 
     def _places(self, positions_BT: Tensor, where_N: Tensor | None) -> dict[str, Any]:
         """Say where each token stands, and what stands before the text of every example."""

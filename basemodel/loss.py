@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PIECE = 2**20  # logits computed at once on a CPU, 4 MB; a GPU gets 64 times as many
+LEAST = 128  # rows at once: each piece reads the whole head, fewer rows take up to twice the time
 IGNORE = -100
 
 
@@ -47,7 +48,7 @@ class _Nats(torch.autograd.Function):
         grad_VD = torch.zeros_like(head_VD, dtype=torch.float32) if need_head else None
         total = torch.zeros((), device=x_ND.device)
         size = PIECE if x_ND.device.type == "cpu" else 64 * PIECE
-        rows = max(1, size // len(head_VD))
+        rows = max(LEAST, size // len(head_VD))
         for first in range(0, len(x_ND), rows):
             piece = slice(first, first + rows)
             labels_P = labels_N[piece]

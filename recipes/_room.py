@@ -6,6 +6,7 @@ back (arXiv:1604.06174) where what they keep would not fit.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from ..adapters._frozen import narrow
 from ..adapters._method import trainable
 from ..adapters._recomputed import blocks, recomputed
 from ..basemodel.device import Device, free_memory
+from ._pack import Batch
+from ._ways import sample
 
 SHARE = 0.8  # of free memory; the rest is for what passes, such as the gradients of one block
 STATE = 4 + 8 + 4  # bytes of a trained fp32 weight: gradient, AdamW's averages, the best so far
@@ -26,32 +29,28 @@ STATE = 4 + 8 + 4  # bytes of a trained fp32 weight: gradient, AdamW's averages,
 
 @contextmanager
 def roomy(
-    decided: dict[str, Any],
-    asked: str,
-    forward: Forward,
-    device: Device,
-    logits: Callable[[], Tensor],
-    loss: Callable[[], Tensor],
+    forward: Forward, batch: Batch, device: Device, decided: dict[str, Any], asked: str
 ) -> Iterator[None]:
     """Let a model take less memory within the block, where that changes no bit or is needed.
 
     Frozen weights stay in bfloat16 behind the block.
 
     Args:
+        forward: the model with its method.
+        batch: one micro-batch, to compare and to measure by.
+        device: where it lies, and in which precision products are made.
         decided: where `frozen` and `checkpointing` are put, each with its reason; a resumed run's
             `checkpointing` stands there already.
         asked: whether blocks are computed again: `true`, `false`, or `auto` to measure.
-        forward: the model with its method.
-        device: where it lies, and in which precision products are made.
-        logits: computes some logits.
-        loss: computes the loss of one micro-batch.
 
     Raises:
         FtkitError: when blocks shall be computed again and the base has none that allow it.
     """
     why = decided["reasons"]
-    decided["frozen"], why["frozen"] = _freeze(forward, device, logits)
+    decided["frozen"], why["frozen"] = _freeze(forward, device, sample(forward, batch))
     if "checkpointing" not in decided:
+        places = (batch.ids_BT, batch.positions_BT, batch.slots_BT, batch.where_N)
+        loss = partial(forward.nats, *places, batch.targets_N)
         decided["checkpointing"], why["checkpointing"] = _recompute(asked, forward, device, loss)
     with recomputed(forward.model) if decided["checkpointing"] else nullcontext():
         yield

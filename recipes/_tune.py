@@ -104,40 +104,54 @@ def tune(
             seed=seed, minutes=minutes, shelf=shelf or Shelf(tuning.held_out), until=until,
         )  # fmt: skip
         torch.manual_seed(seed)  # of dropout, where a base has any
-        best, start, before = _Best(), 0, _Spent()
-        if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:
-            for note in saved.passed_over:
-                yield {"event": "note", "text": note}
-            best, start, before = _take_up(work, saved)
-        run.truncate_log(start if start else -1)
-        yield work.notes | {"start": start}
-        for note in recipe.notes():
-            yield {"event": "note", "text": note}
-        if not start:  # where it begins from, so that the log shows what tuning brought
-            check = {"step": 0, "validation": {"nats": _finite(_validate(work), base)}}
-            run.log(check)
-            yield check
+        best, start, before = yield from _begin(run, work, recipe, base, resume)
         training = yield from _train(run, work, tuning, best, start, before, interrupt)
         with torch.no_grad():
             for name, parameter in work.weights.items():
                 parameter.copy_(best.weights[name])
         until.close()
         seconds = before.seconds + time.perf_counter() - began
-        facts = {
-            "trainable_params": sum(p.numel() for p in work.weights.values()),
-            "seconds": round(seconds, 2),
-            "training_seconds": round(training["seconds"], 2),
-            "tokens_per_second": round(training["tokens"] / max(1e-9, training["seconds"]), 1),
-            "peak_memory": memory.bytes,
-            "steps": training["steps"],
-            "best_step": best.step,
-            "validation_nats": best.nats,
-            "validation_nats_before": _before(run),
-            "stops": list(work.stops),
-        }
+        facts = _facts(run, work, best, training, seconds) | {"peak_memory": memory.bytes}
         about = card(str(run.path), recipe, method.name, bool(method.peft_type), base, facts)
         _publish(run, work, method, facts, about)
     yield {"event": "done", **facts}
+
+
+def _begin(
+    run: Run, work: Work, recipe: Recipe, base: str, resume: bool
+) -> Generator[dict[str, Any], None, tuple[_Best, int, _Spent]]:
+    """Go on from the newest checkpoint, or measure where the training begins from."""
+    best, start, before = _Best(), 0, _Spent()
+    if resume and (saved := checkpoint.latest(run.checkpoints)) is not None:
+        for note in saved.passed_over:
+            yield {"event": "note", "text": note}
+        best, start, before = _take_up(work, saved)
+    run.truncate_log(start if start else -1)
+    yield work.notes | {"start": start}
+    for note in recipe.notes():
+        yield {"event": "note", "text": note}
+    if not start:  # where it begins from, so that the log shows what tuning brought
+        check = {"step": 0, "validation": {"nats": _finite(_validate(work), base)}}
+        run.log(check)
+        yield check
+    return best, start, before
+
+
+def _facts(
+    run: Run, work: Work, best: _Best, training: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Say what the training came to."""
+    return {
+        "trainable_params": sum(p.numel() for p in work.weights.values()),
+        "seconds": round(seconds, 2),
+        "training_seconds": round(training["seconds"], 2),
+        "tokens_per_second": round(training["tokens"] / max(1e-9, training["seconds"]), 1),
+        "steps": training["steps"],
+        "best_step": best.step,
+        "validation_nats": best.nats,
+        "validation_nats_before": _before(run),
+        "stops": list(work.stops),
+    }
 
 
 def _finite(nats: float, base: str) -> float:

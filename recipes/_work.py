@@ -1,31 +1,22 @@
 """What a tuning needs, set up once: rows, base, method, device and how many steps."""
 
-# B rows, T positions, N labelled places
-
-import dataclasses
 import math
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ftkit.config import table
 from ftkit.errors import FtkitError
 from ftkit.runs import Run, fingerprint
 
-from ..adapters._attention import APART, EXPLICIT, attention
-from ..adapters._folded import folded
-from ..adapters._forward import Forward, causal, keeps_apart, windowed
-from ..adapters._lean import lean
+from ..adapters._forward import Forward, keeps_apart
 from ..adapters._method import Method, trainable
 from ..adapters._variant import open_base
-from ..basemodel.device import Device, decide
+from ..basemodel.device import Device
 from ..basemodel.fit import Plan
 from ..basemodel.optim import Optimizer
 from ._check import Encoded
@@ -34,8 +25,8 @@ from ._recipe import Recipe
 from ._render import Renderer
 from ._room import roomy
 from ._shelf import Shelf
+from ._ways import decide_ways, quicken
 
-ATTENTIONS = {"explicit": EXPLICIT, "apart": APART}  # others are the model's own
 ROW = 128  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
 
 
@@ -125,6 +116,38 @@ def prepare(
     if (found := recipe.found()) is not None:
         found.keep(run)
     _same_base(run, base)
+    model, tokenizer = _open(run, recipe, base)
+    renderer = Renderer(tokenizer, base)
+    most = recipe.length - method.virtual_tokens - method.prefix_tokens
+    place = (base, run.settings["base"]["fingerprint"])
+    train, held_out = shelf.tokens(place, renderer, most)
+    _same_rows(run, train)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    forward = Forward.of(method.attach(model, tokenizer, seed), method)
+    packers = _packers(train, held_out, tokenizer, forward, tuning, seed)
+    decided = run.settings.get("decided") or decide_ways(size, forward)
+    device = Device.read(decided)
+    device.use()
+    forward.model.to(device.torch_device)
+    batch = packers[0](0).to(device.torch_device)
+    quicken(forward, batch, decided, until)
+    until.enter_context(roomy(forward, batch, device, decided, tuning.checkpointing))
+    if "steps" not in decided:
+        steps, why = _steps(recipe, tuning, *packers, forward, device, minutes)
+        decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
+        run.update(run.settings | {"decided": decided})
+    plan = Plan(decided["steps"], tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
+    weights = trainable(forward.model)
+    notes = _notes(train, held_out, packers[0], plan, device, weights, renderer.notes)
+    optimizer = Optimizer(method.groups(forward.model))
+    return Work(
+        forward.model.train(), tokenizer, forward, *packers, device, plan, optimizer,
+        weights, renderer.stops, notes,
+    )  # fmt: skip
+
+
+def _open(run: Run, recipe: Recipe, base: str) -> tuple[Any, Any]:
+    """Open the base as the run's settings say, if it reads as much as the recipe's rows hold."""
     model, tokenizer = open_base(base, run.settings["base"].get("quantize"))
     context = getattr(model.config, "max_position_embeddings", recipe.length)
     if recipe.length > context:
@@ -132,57 +155,20 @@ def prepare(
             f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens: lower it "
             f"(--set recipe.length={context}), or pretrain a base with a longer 'plan.context'"
         )
-    renderer = Renderer(tokenizer, base)
-    most = recipe.length - method.virtual_tokens - method.prefix_tokens
-    place = (base, run.settings["base"]["fingerprint"])
-    train, held_out = shelf.tokens(place, renderer, most)
-    _same_rows(run, train)
-    size = sum(parameter.numel() for parameter in model.parameters())
-    model = method.attach(model, tokenizer, seed)
-    forward = Forward.of(model, method)
-    packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
-    train_packer, held_out_packer = _packers(
-        train, held_out, tokenizer, method, tuning, seed, packable
-    )
-    decided = run.settings.get("decided") or _device(size, model, method)
-    device = Device.read(decided)
-    device.use()
-    model.to(device.torch_device)
-    batch = train_packer(0).to(device.torch_device)
-    sample = _sample(forward, batch)
-    if (name := ATTENTIONS.get(decided["attention"])) and not until.enter_context(
-        attention(causal(model), name, sample)
-    ):
-        decided["attention"] = "fused"
-        decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
-    until.enter_context(folded(model, exact=device.dtype == "float32"))
-    until.enter_context(lean(causal(model), sample))
-    loss = partial(batch_loss, forward, batch)
-    until.enter_context(roomy(decided, tuning.checkpointing, forward, device, sample, loss))
-    if "steps" not in decided:
-        steps, why = _steps(recipe, tuning, train_packer, held_out_packer, forward, device, minutes)
-        decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
-        run.update(run.settings | {"decided": decided})
-    plan = Plan(decided["steps"], tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
-    weights = trainable(model)
-    notes = _notes(train, held_out, train_packer, plan, device, weights, renderer.notes)
-    optimizer = Optimizer(method.groups(model))
-    return Work(
-        model.train(), tokenizer, forward, train_packer, held_out_packer, device, plan, optimizer,
-        weights, renderer.stops, notes,
-    )  # fmt: skip
+    return model, tokenizer
 
 
 def _packers(
     train: Encoded,
     held_out: Encoded,
     tokenizer: Any,
-    method: Method,
+    forward: Forward,
     tuning: Tuning,
     seed: int,
-    packable: bool,
 ) -> tuple[Packer, Packer]:
     """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
+    method = forward.method
+    packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
     slots, most = method.virtual_tokens, tuning.batch if packable else 0
     sizes = train.items.sizes + slots
     width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), most)
@@ -202,27 +188,6 @@ def _packers(
         for part, parts in ((train, tuning.accumulate), (held_out, 1))
     )
     return first, second
-
-
-def _device(size: int, model: Any, method: Method) -> dict[str, Any]:
-    """Decide device, precision and attention."""
-    config = causal(model).config
-    device = decide(parameters=size, width=getattr(config, "hidden_size", None))
-    reasons = device.reasons | {"compile": "rows differ in width, each would be compiled anew"}
-    way, why = "fused", "the fused kernel is fast here"
-    if device.device == "cpu" and device.dtype == "bfloat16":
-        way, why = "explicit", "on a CPU plain products beat the fused kernel behind a mask"
-    elif device.device == "cpu" and not method.prefix_tokens and not windowed(config):
-        way, why = "apart", "example by example there is no mask, and no pair of two examples"
-    device = dataclasses.replace(device, compile=False, reasons=reasons | {"attention": why})
-    return table(device) | {"attention": way}
-
-
-def _sample(forward: Forward, batch: Batch) -> Callable[[], Tensor]:
-    """Make a function that computes some logits of a batch's first row."""
-    where_N = batch.where_N[batch.where_N < batch.ids_BT.shape[1]][:64]
-    slots_BT = None if batch.slots_BT is None else batch.slots_BT[:1]
-    return lambda: forward.logits(batch.ids_BT[:1], batch.positions_BT[:1], slots_BT, where_N)
 
 
 def _same_base(run: Run, base: str) -> None:

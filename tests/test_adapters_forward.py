@@ -1,13 +1,14 @@
-"""The loss at the head: pieces where there are many logits, with the value and gradients of all."""
+"""The loss at the head: in pieces, with the value and gradients of all logits at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ftkit.adapters import _forward
-from ftkit.adapters._forward import Forward, causal
+from ftkit.adapters._forward import Forward
 from ftkit.adapters._method import trainable
 from ftkit.basemodel import loss
 from ftkit.basemodel.device import Device, PeakMemory
@@ -46,11 +47,22 @@ def attached(
     return forward, Packer(examples(), 128, 2, slots=method.virtual_tokens)(0)
 
 
-def taken(forward: Forward, batch: Batch, device: Device) -> tuple[dict[str, torch.Tensor], int]:
+def at_once(forward: Forward, batch: Batch) -> torch.Tensor:
+    """Compute the loss by all logits at once."""
+    z_NV = forward.logits(batch.ids_BT, batch.positions_BT, batch.slots_BT, batch.where_N)
+    return F.cross_entropy(z_NV.float(), batch.targets_N, reduction="sum")
+
+
+Loss = Callable[[Forward, Batch], torch.Tensor]
+
+
+def taken(
+    way: Loss, forward: Forward, batch: Batch, device: Device
+) -> tuple[dict[str, torch.Tensor], int]:
     """Take one loss per token and its gradients, and the bytes of the most logits at once."""
     with Widest() as widest:
         with device.autocast():
-            value = batch_loss(forward, batch) / batch.tokens
+            value = way(forward, batch) / batch.tokens
         value.backward()  # type: ignore[no-untyped-call]
     grads = {n: p.grad for n, p in trainable(forward.model).items() if p.grad is not None}
     forward.model.zero_grad()
@@ -63,10 +75,10 @@ def test_many_logits_are_made_in_pieces_with_the_same_loss_and_gradients(
     name: str, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward, batch = attached(name, tied=tied)
-    whole, most = taken(forward, batch, Device())
-    monkeypatch.setattr(_forward, "WHOLE", 8 * VOCABULARY)
+    whole, most = taken(at_once, forward, batch, Device())
+    monkeypatch.setattr(loss, "LEAST", 1)
     monkeypatch.setattr(loss, "PIECE", 8 * VOCABULARY)
-    pieces, few = taken(forward, batch, Device())
+    pieces, few = taken(batch_loss, forward, batch, Device())
     assert pieces.keys() == whole.keys()
     for key, value in whole.items():
         gap = float((pieces[key] - value).abs().max())
@@ -76,38 +88,17 @@ def test_many_logits_are_made_in_pieces_with_the_same_loss_and_gradients(
     assert len(batch.where_N) > 3 * 8
 
 
-def test_in_bfloat16_they_differ_by_its_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_bfloat16_they_differ_by_its_rounding() -> None:
     forward, batch = attached("full")
     mixed = Device(dtype="bfloat16")
-    whole, _ = taken(forward, batch, mixed)
-    monkeypatch.setattr(_forward, "WHOLE", 0)
-    pieces, _ = taken(forward, batch, mixed)
+    whole, _ = taken(at_once, forward, batch, mixed)
+    pieces, _ = taken(batch_loss, forward, batch, mixed)
     assert float((pieces["loss"] - whole["loss"]).abs()) <= 1e-6 * float(whole["loss"])
     for key, value in whole.items():
         assert float((pieces[key] - value).norm()) <= 2**-6 * float(value.norm()), key
 
 
-def test_few_logits_and_heads_that_are_more_than_a_product_stay_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(_forward, "nats", None)
-    forward, batch = attached("lora")
-    assert len(batch.where_N) * VOCABULARY <= _forward.WHOLE
-    before = float(batch_loss(forward, batch).detach())
-    monkeypatch.setattr(_forward, "WHOLE", 0)
-    with pytest.raises(TypeError):
-        batch_loss(forward, batch)
-    scaled = Forward(forward.model, forward.method, False)
-    assert float(batch_loss(scaled, batch).detach()) == pytest.approx(before, rel=1e-6)
-    adapted, batch = attached("lora", {"targets": "lm_head"}, tied=False)
-    assert batch_loss(adapted, batch) > 0, "the head has an update of its own"
-    biased, batch = attached("full", tied=False)
-    head = causal(biased.model).lm_head
-    head.bias = torch.nn.Parameter(torch.ones(VOCABULARY))
-    assert batch_loss(biased, batch) > 0
-
-
-def test_the_peak_of_a_large_vocabulary_is_that_of_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peak_of_a_large_vocabulary_is_that_of_a_piece() -> None:
     """2,048 labels of 16,384 tokens: logits of 134 MB, cross-entropy keeps over two."""
     model = small.model(vocab_size=16384, hidden_size=16, num_hidden_layers=1)
     method = load("adapters", "ia3")
@@ -116,9 +107,8 @@ def test_the_peak_of_a_large_vocabulary_is_that_of_a_piece(monkeypatch: pytest.M
     positions_BT, where_N = torch.arange(256).expand(8, -1), torch.arange(8 * 256)
     batch = Batch(ids_BT[:, :-1], positions_BT, None, where_N, ids_BT[:, 1:].flatten())
     peaks = []
-    for most in (2**40, _forward.WHOLE):
-        monkeypatch.setattr(_forward, "WHOLE", most)
+    for way in (at_once, batch_loss):
         with PeakMemory() as memory:
-            batch_loss(forward, batch).backward()  # type: ignore[no-untyped-call]
+            way(forward, batch).backward()  # type: ignore[no-untyped-call]
         peaks.append(memory.bytes)
     assert peaks[0] - peaks[1] > 2 * 2048 * 16384 * 4, peaks

@@ -23,7 +23,7 @@ from ftkit.basemodel.device import Device
 from ftkit.catalog import load, names
 from ftkit.config import override, table
 from ftkit.errors import FtkitError, Interrupted
-from ftkit.recipes import _room, _work
+from ftkit.recipes import _room, _ways
 from ftkit.recipes._pack import Batch, Packer
 from ftkit.recipes._room import roomy, saved
 from ftkit.recipes._trial import trial
@@ -78,8 +78,7 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
 
 def settled(forward: Forward, batch: Batch, device: Device, asked: str, until: ExitStack) -> Any:
     decided: dict[str, Any] = {"reasons": {}}
-    ways = (lambda: logits(forward, batch), lambda: batch_loss(forward, batch))
-    until.enter_context(roomy(decided, asked, forward, device, *ways))
+    until.enter_context(roomy(forward, batch, device, decided, asked))
     return decided
 
 
@@ -235,7 +234,7 @@ def test_a_tuning_ends_in_the_same_files_with_and_without(
     """All of it in mixed precision: weights wide, then narrow and with blocks computed again."""
     base = small.base(tmp_path / "base")
     marks = {file.name: sha256(file) for file in base.iterdir()}
-    monkeypatch.setattr(_work, "decide", lambda **_: MIXED)
+    monkeypatch.setattr(_ways, "decide", lambda **_: MIXED)
     recipe, plan = small.Counting(epochs=0.5), {"checks": 2, "held_out": 8}
     runs = {
         "roomy": small.tuned(tmp_path / "roomy", base, name, recipe, checkpointing="true", **plan)
