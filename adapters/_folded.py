@@ -34,8 +34,8 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        layers, (x, *_) = ctx.layers, ctx.saved_tensors
-        weights = ctx.saved_tensors[1 + 2 * len(layers) :]
+        layers, (x, *rest) = ctx.layers, ctx.saved_tensors  # asked for once, as _recomputed wants
+        weights = rest[2 * len(layers) :]
         x_NI, dys = x.flatten(0, -2), [dy.flatten(0, -2) for dy in grads]
         # Rank-wide factors lie as few long rows: on a CPU the other way round takes two to four
         # times. Those of all layers are made at once: it is reading x that takes the time.

@@ -10,7 +10,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,6 +198,45 @@ def _libc(name: str, *arguments: int) -> None:
     function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
     if function is not None:
         function(*arguments)
+
+
+def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
+    """Tell how many bytes this process may still take on a device; None where nobody says.
+
+    Args:
+        device: where.
+        root: of the file system, in which the kernel says what is available and what the process's
+            control group has left.
+    """
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    known = root / "proc/meminfo"
+    if device.type != "cpu" or not known.exists():
+        return None
+    available = _numbers(known)["MemAvailable:"] * 1024
+    return min([available, *_left_of_groups(root)])
+
+
+def _left_of_groups(root: Path) -> Iterator[int]:
+    """Yield what the control groups of this process leave it; a container sees its own as "/"."""
+    kinds = {"": ("memory.max", "memory.current")}
+    kinds["memory"] = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    told = root / "proc/self/cgroup"
+    for line in told.read_text().splitlines() if told.exists() else ():
+        _, kind, path = line.split(":", 2)
+        for place in {path.lstrip("/"), ""} if kind in kinds else ():
+            group = root / "sys/fs/cgroup" / kind / place
+            limit, used = (group / name for name in kinds[kind])
+            if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
+                dropped = _numbers(group / "memory.stat").get("inactive_file", 0)  # files' pages
+                yield max(0, int(most) - int(used.read_text()) + dropped)
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    lines = file.read_text().splitlines() if file.exists() else ()
+    return {words[0]: int(words[1]) for line in lines if len(words := line.split()) > 1}
 
 
 class PeakMemory:

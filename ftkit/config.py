@@ -67,6 +67,8 @@ def convert(value: Any, kind: Any, label: str) -> Any:
             return convert(value, options[0], label)
         return value
     if origin is typing.Literal:
+        if isinstance(value, bool):  # a word here, whatever TOML takes it for
+            value = str(value).lower()
         if value in typing.get_args(kind):
             return value
         raise FtkitError(

@@ -44,17 +44,17 @@ def quicken(forward: Forward, batch: Batch, decided: dict[str, Any], until: Exit
         decided: says the attention, and is told where the model needs its own.
         until: is left when the training ends.
     """
-    inner, sample = causal(forward.model), _sample(forward, batch)
+    inner, logits = causal(forward.model), sample(forward, batch)
     if (name := ATTENTIONS.get(decided["attention"])) and not until.enter_context(
-        attention(inner, name, sample)
+        attention(inner, name, logits)
     ):
         decided["attention"] = "fused"
         decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
     until.enter_context(folded(forward.model, exact=decided["dtype"] == "float32"))
-    until.enter_context(lean(inner, sample))
+    until.enter_context(lean(inner, logits))
 
 
-def _sample(forward: Forward, batch: Batch) -> Callable[[], Tensor]:
+def sample(forward: Forward, batch: Batch) -> Callable[[], Tensor]:
     """Make a function that computes some logits of a batch's first row."""
     where_N = batch.where_N[batch.where_N < batch.ids_BT.shape[1]][:64]
     slots_BT = None if batch.slots_BT is None else batch.slots_BT[:1]

@@ -5,7 +5,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from ._check import Encoded
 from ._pack import Batch, Packer, row_width
 from ._recipe import Recipe
 from ._render import Renderer
+from ._room import roomy
 from ._shelf import Shelf
 from ._ways import decide_ways, quicken
 
@@ -42,6 +43,8 @@ class Tuning:
         checks: validations during training, evenly spaced, the last one at the end.
         patience: checks without a loss as good as the best (within 2 %) after which training stops.
         held_out: most rows of the validation split that a check reads.
+        checkpointing: whether blocks are computed again on the way back, which takes about a third
+            longer, so that what they keep need not fit in memory; `auto` measures and decides.
     """
 
     batch: int = 4096
@@ -52,6 +55,7 @@ class Tuning:
     checks: int = 8
     patience: int = 3
     held_out: int = 256
+    checkpointing: Literal["auto", "true", "false"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no plan."""
@@ -125,7 +129,9 @@ def prepare(
     device = Device.read(decided)
     device.use()
     forward.model.to(device.torch_device)
-    quicken(forward, packers[0](0).to(device.torch_device), decided, until)
+    batch = packers[0](0).to(device.torch_device)
+    quicken(forward, batch, decided, until)
+    until.enter_context(roomy(forward, batch, device, decided, tuning.checkpointing))
     if "steps" not in decided:
         steps, why = _steps(recipe, tuning, *packers, forward, device, minutes)
         decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}

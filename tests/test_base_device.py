@@ -13,7 +13,14 @@ import torch
 from ftkit.basemodel import device as module
 from ftkit.basemodel.budget import Pretrain, settle
 from ftkit.basemodel.config import preset
-from ftkit.basemodel.device import COMPILE_GAIN, COMPILE_SECONDS, Device, PeakMemory, decide
+from ftkit.basemodel.device import (
+    COMPILE_GAIN,
+    COMPILE_SECONDS,
+    Device,
+    PeakMemory,
+    decide,
+    free_memory,
+)
 from ftkit.basemodel.optim import FUSED, Group, Optimizer
 from ftkit.config import table
 from ftkit.errors import FtkitError
@@ -236,3 +243,36 @@ def test_a_device_that_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(FtkitError, match=f"the run began on {name}, which is not here"):
         Device(name).there()
     Device("cpu").there()
+
+
+def test_free_memory_is_what_kernel_and_control_groups_leave(tmp_path: Path) -> None:
+    cpu, put = torch.device("cpu"), lambda name, text: write(tmp_path / name, text)
+    assert free_memory(cpu, tmp_path) is None, "nobody says"
+    put("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert free_memory(cpu, tmp_path) == 4000 * 1024
+    put("proc/self/cgroup", "4:memory:/job/7\n1:cpu:/job\n0::/slice\n")
+    assert free_memory(cpu, tmp_path) == 4000 * 1024, "groups that are not to be seen"
+    put("sys/fs/cgroup/slice/memory.max", "max\n")
+    put("sys/fs/cgroup/slice/memory.current", "7\n")
+    put("sys/fs/cgroup/memory.max", "1000000\n")  # a container's own, as it sees it
+    put("sys/fs/cgroup/memory.current", "600000\n")
+    put("sys/fs/cgroup/memory.stat", "anon 400000\ninactive_file 150000\n")
+    assert free_memory(cpu, tmp_path) == 1_000_000 - 600_000 + 150_000
+    put("sys/fs/cgroup/memory/job/7/memory.limit_in_bytes", "900000\n")
+    put("sys/fs/cgroup/memory/job/7/memory.usage_in_bytes", "950000\n")
+    assert free_memory(cpu, tmp_path) == 0
+    assert free_memory(torch.device("mps"), tmp_path) is None
+    if sys.platform == "linux":
+        assert 2**20 < (free_memory(cpu) or 0) < 2**50
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_free_memory_of_a_gpu_has_what_pytorch_holds_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"memory_reserved": 300, "memory_allocated": 100, "mem_get_info": (1000, 9000)}
+    for name, value in said.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_memory(torch.device("cuda")) == 1000 + 300 - 100

@@ -198,8 +198,10 @@ def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     assert begun == {"path": str(base), "fingerprint": fingerprint(base), "rows": begun["rows"]}
     assert len(begun["rows"]) == 64
     assert settings["decided"]["dtype"] == "float32"
-    reasons = set(settings["decided"]["reasons"])
+    reasons = settings["decided"]["reasons"].keys() - {"frozen", "checkpointing"}
     assert reasons == {"device", "dtype", "compile", "threads", "attention", "steps"}
+    assert settings["decided"]["checkpointing"] is False
+    assert settings["decided"]["reasons"]["frozen"] == "products are made in float32"
     assert done["trainable_params"] == 20 * 64
     assert done["bytes"] == 20 * 64 * 4
     assert done["tokens_per_second"] > 0
