@@ -46,7 +46,8 @@ class Outcome:
         samples: answers drawn at temperature 1, where the item asks for some.
         labels: negative log-likelihood in nats of each answer that the item can have, its end
             included; empty where the item has no labels and no candidates.
-        said: negative log-likelihood of the reply itself, without its end; None beside labels.
+        said: negative log-likelihood of the reply itself, without its end; None beside labels,
+            and where the model said more, of which a text that ends answers left a part.
         right: 1.0 or 0.0 once a metric that judges has graded the answer.
     """
 
@@ -204,10 +205,11 @@ def _answer(
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
         text, ended = asker.renderer.decode(reply.ids), reply.stopped
+        own = reply.nats if reply.ids and not item.labels else None
         if item.stop and item.stop in text:
-            text, ended = text.partition(item.stop)[0], True
+            text, ended, own = text.partition(item.stop)[0], True, None
         nats, likely = scores.nlls.get(place), scores.labels.get(place, {})
-        drawn, own = samples.get(place, []), reply.nats if reply.ids and not item.labels else None
+        drawn = samples.get(place, [])
         kept.append(_Kept(key, text, nats, ended, each, drawn, likely, own))
     return kept
 

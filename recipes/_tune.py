@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftkit.errors import FtkitError, Interrupted
+from ftkit.errors import FtkitError, Interrupted, WorkError
 from ftkit.runs import Run
 
 from ..adapters._forward import causal
@@ -95,6 +95,7 @@ def tune(
 
     Raises:
         FtkitError: for what the user can mend.
+        WorkError: for a training whose loss is not finite.
         Interrupted: after Ctrl-C, when a checkpoint has been written.
     """
     began = time.perf_counter()
@@ -106,6 +107,11 @@ def tune(
         torch.manual_seed(seed)  # of dropout, where a base has any
         best, start, before = yield from _begin(run, work, recipe, base, resume)
         training = yield from _train(run, work, tuning, best, start, before, interrupt)
+        if not best.weights:
+            raise WorkError(
+                f"no check up to step {training['steps']} found a finite loss on the validation "
+                "rows: a smaller learning rate usually helps (--set method.lr=...)"
+            )
         with torch.no_grad():
             for name, parameter in work.weights.items():
                 parameter.copy_(best.weights[name])
@@ -238,7 +244,7 @@ def _train(
 def _check_best(work: Work, best: _Best, step: int) -> dict[str, Any]:
     """Validate, and keep the weights if none were better so far by more than CLOSE."""
     nats = _validate(work)
-    if nats <= best.least * (1 + CLOSE) or not best.weights:
+    if math.isfinite(nats) and nats <= best.least * (1 + CLOSE):
         best.nats, best.step, best.since, best.least = nats, step, 0, min(nats, best.least)
         best.weights = {name: p.detach().clone() for name, p in work.weights.items()}
     else:

@@ -1,6 +1,7 @@
 """`ftkit tune`: what it refuses, in which words and without a trace; how it goes on."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import small
 from click.testing import CliRunner, Result
 
 from ftkit.cli import ftkit
+from ftkit.recipes import _tune
 from ftkit.runs import Run
 
 ROOT = Path(__file__).parent.parent
@@ -128,6 +130,18 @@ def test_a_dry_run_trains_and_writes_nothing(base: Path, tmp_path: Path):
     assert "parameters, 16,384 of them trained" in first
     assert "GiB of memory" in second
     assert sorted(tmp_path.iterdir()) == [tmp_path / "cache", data]  # what was read is kept
+
+
+def test_a_training_without_a_finite_check_makes_no_variant(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = iter([1.0])
+    monkeypatch.setattr(_tune, "_validate", lambda _: next(before, math.nan))
+    quick = ["--set", "recipe.epochs=0.01", "--set", "plan.checks=1", "--out", tmp_path / "run"]
+    result = tune("--base", base, "--data", rows(tmp_path / "rows.jsonl"), *quick)
+    assert result.exit_code == 1, result.output
+    assert "Error: no check up to step 1 found a finite loss on the validation" in result.stderr
+    assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
 def test_several_methods_train_in_turn_and_run_toml_runs_again(base: Path, tmp_path: Path):

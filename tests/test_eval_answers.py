@@ -7,6 +7,7 @@ import torch
 
 from ftkit import catalog
 from ftkit.adapters._variant import Variant, open_base, open_variant
+from ftkit.basemodel.generate import Generated
 from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.eval import _answers, _bias, _forgetting
@@ -116,6 +117,21 @@ def test_numbers_too_large_for_a_precision_are_refused_and_not_left_out(
     ):
         with pytest.raises(FtkitError, match=r"large computes nan in float16: .*; another --dtype"):
             work()
+
+
+def test_a_reply_that_is_cut_has_no_likelihood_of_all_that_was_said(
+    base, recipe, tmp_path, monkeypatch
+):
+    """Some vocabularies have a token of a full stop and a line's end, which ends no generation."""
+    ids = Asker(base, recipe, Form("prose")).encode("yes.\nno")
+    told = [Generated(ids, True, 3.0), Generated(ids[:1], True, 2.0)]
+    monkeypatch.setattr(_answers, "generate", lambda *_, **__: told)
+    items = recipe.examples("test")[:2]
+    cut, whole = _drain(answers(base, recipe, items, Form("prose"), folder=tmp_path))
+    if whole.reply == "yes.":
+        cut, whole = whole, cut
+    assert (cut.reply, cut.stopped, cut.said) == ("yes.", True, None)
+    assert whole.said == 2.0
 
 
 def test_content_cannot_forge_a_turn_or_end_one(base, recipe):
