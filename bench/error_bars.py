@@ -5,13 +5,13 @@ chance for both, each answer is drawn by itself) must rarely be called different
 cover the truth; a true difference of 0.05 must be found as often as the code states.
 
 python bench/error_bars.py --runs 5000 --out results/bench/statistics.json
+python bench/error_bars.py --part seeds --runs 1000 --out results/bench/seeds.json
 """
 # Shapes: N items, R runs, S seeds, K variants.
 
 import argparse
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -194,39 +194,66 @@ SPREADS = {
     "six between 0.5 and 5 points apart": [0.05, 0.01, 0.03, 0.02, 0.04, 0.005],
     "one of three 5 points apart, two 0": [0.05] + [0.0] * 2,
 }
-SEEDS = [(count, n, spread) for count in (3, 5) for n in (100, 300) for spread in SPREADS]
+SEEDS = [(count, n, spread) for count, n in ((3, 100), (3, 300), (5, 300)) for spread in SPREADS]
 
 
-def main() -> int:
-    """Simulate every cell and keep the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5000, help="in thousands")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    asked = parser.parse_args()
-    from _figures import kept
-
+def items(runs: int) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """Simulate single runs: rows of a table, and the figures behind."""
     rows, behind = [], []
     for kind in KINDS:
         for n in SIZES:
-            began = time.perf_counter()
-            found = averaged(simulate, kind, n, runs=asked.runs)
+            found = averaged(simulate, kind, n, runs=runs)
             behind.append({"kind": kind, "n": n, **found})
             rows.append([kind, f"{n:,}", *(f"{100 * share:.1f}" for share in found.values())])
-            print(rows[-1], f"{time.perf_counter() - began:.1f} s", flush=True)
+            print(rows[-1], flush=True)
+    return rows, behind
+
+
+def reports(runs: int) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """Simulate reports on several seeds: rows of a table, and the figures behind."""
+    rows, behind = [], []
     for count, n, spread in SEEDS:
-        found = averaged(simulate_seeds, count, n, SPREADS[spread], runs=asked.runs)
+        found = averaged(simulate_seeds, count, n, SPREADS[spread], runs=runs)
         behind.append({"seeds": count, "n": n, "spread": spread, **found})
-        percent = {name: f"{100 * share:.1f}" for name, share in found.items()}
-        known = f"{percent['called']} (any: {percent['any']})"
-        own = f"{percent['mean']} (items alone: {percent['items']})"
-        other = ["", own, f"{percent['found']} of 0.1", percent["stated"]]
-        rows.append([f"{count} seeds, {spread}", f"{n:,}", known, percent["covered"], *other])
+        shares = [f"{100 * share:.1f}" for share in found.values()]
+        rows.append([f"{count} seeds, {spread}", str(n), *shares])
         print(rows[-1], flush=True)
-    heads = ["scores", "n", "called different, are not", "interval of no difference covers"]
-    heads += ["interval of 0.05 covers", "interval of a mean covers", "0.05 found", "power stated"]
+    return rows, behind
+
+
+HEADS = {
+    "items": [
+        *("scores", "n", "called different, are not", "interval of no difference covers"),
+        *("interval of 0.05 covers", "interval of a mean covers", "0.05 found", "power stated"),
+    ],
+    "seeds": [
+        *("six variants, or three", "n", "two called different, are not", "their interval covers"),
+        *("any of a report called, is not", "interval of a mean covers", "items alone cover"),
+        *("0.1 found", "power stated, at Holm's worst"),
+    ],
+}
+PARTS = {
+    "items": (items, "What intervals and verdicts promise, simulated"),
+    "seeds": (reports, "Several training seeds, simulated"),
+}
+
+
+def main() -> int:
+    """Simulate every cell of a part and keep the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--part", choices=PARTS, default="items")
+    parser.add_argument("--runs", type=int, default=5000, help="in thousands")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    asked = parser.parse_args()
+    if asked.runs < LOT or asked.runs % LOT:
+        parser.error(f"--runs goes by thousands, not {asked.runs}")
+    from _figures import kept
+
+    simulated, title = PARTS[asked.part]
+    rows, behind = simulated(asked.runs)
     notes = f"In percent of {asked.runs:,} simulated evaluations a row, seed {SEED}."
-    title = "What intervals and verdicts promise, simulated"
-    kept(asked.out, title, heads, rows, notes=notes, runs=asked.runs, seed=SEED, figures=behind)
+    more: dict[str, Any] = {"runs": asked.runs, "seed": SEED, "figures": behind}
+    kept(asked.out, title, HEADS[asked.part], rows, notes=notes, **more)
     return 0
 
 

@@ -158,13 +158,18 @@ def _read(folder: Path) -> tuple[Tuned | None, str, str]:
     if (folder / "run").is_dir():
         run = Run.open(folder)
         settings, facts = run.settings, run.done
-        if settings.get("command") != "tune":
-            return None, str(folder), facts["fingerprint"]
-        base = settings["base"]
-        tuned = Tuned(folder, settings, int(facts.get("trainable_params", 0)))
-        return tuned, base["path"], base["fingerprint"]
+        try:
+            if settings.get("command") != "tune":
+                return None, str(folder), facts["fingerprint"]
+            base = settings["base"]
+            tuned = Tuned(folder, settings, int(facts.get("trainable_params", 0)))
+            return tuned, base["path"], base["fingerprint"]
+        except KeyError as missing:
+            raise FtkitError(f"{folder / 'run'} is damaged: it does not say {missing}") from None
     if (folder / "adapter_config.json").is_file():
-        base = str(read_json(folder / "adapter_config.json").get("base_model_name_or_path"))
+        base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+        if not base:
+            raise FtkitError(f"{folder / 'adapter_config.json'} does not name its base")
         mark = fingerprint(Path(base)) if Path(base).is_dir() else ""
         return Tuned(folder, {}), base, mark
     if (folder / "config.json").is_file():

@@ -1,8 +1,8 @@
 """Training seeds: scores averaged over them, and what they add to the variance of a mean.
 
-A random effects analysis of variance, items by seeds. Three seeds tell little of their own spread,
-so the variants of a report lend each other theirs, unless one stands out. docs/statistics.md has
-what was simulated, and what was tried.
+A random effects analysis of variance, items by seeds. An interval rests on the variant's own seeds.
+Three of them tell too little of their spread for a p as small as Holm asks for, so for p the
+variants of a report lend each other theirs. docs/statistics.md has what was simulated.
 """
 # Shapes: N items, S seeds.
 
@@ -15,7 +15,6 @@ import numpy as np
 from ._bounds import Floats, Parts
 
 LEAST = 0.25  # of the variance between seeds; 0 covers 92 % in places, 1 is needlessly wide
-ALONE = 3.0  # times the variants' mean variance between seeds: such a one speaks for itself
 Scores = Sequence[float | None]
 
 
@@ -32,12 +31,14 @@ class Folded:
         chance: variance between the seeds' means that the items alone would put there.
         parts: what the seeds add to the variance of the mean, with its degrees of freedom;
             nothing for one seed.
+        lent: what stands in place of `parts` in a p.
     """
 
     means_N: Floats
     spread: float | None = None
     chance: float = 0.0
     parts: Parts = ()
+    lent: Parts = ()
 
 
 def fold(seeds: Sequence[Scores]) -> Folded:
@@ -57,14 +58,14 @@ def fold(seeds: Sequence[Scores]) -> Folded:
     left_NS += known_NS.mean()
     chance = float((left_NS**2).sum()) / max(1, (n - 1) * (count - 1)) / n
     part = (_added(between, chance) / count, count - 1.0)
-    return Folded(means_N, math.sqrt(between), chance, (part,))
+    return Folded(means_N, math.sqrt(between), chance, (part,), (part,))
 
 
 def fold_all(variants: Sequence[Sequence[Scores]]) -> list[Folded]:
     """Fold the training seeds of all variants of a report, which lend each other their spread.
 
-    The variance between seeds is a variant's own or that of all together, whichever is larger,
-    with the degrees of freedom of all but one; one that stands out keeps its own.
+    For p, the variance between seeds is a variant's own or that of all together, whichever is
+    larger, with the degrees of freedom of all but one.
 
     Args:
         variants: the seeds of each, as `fold` takes them.
@@ -79,15 +80,15 @@ def fold_all(variants: Sequence[Sequence[Scores]]) -> list[Folded]:
     shared = _added(float(between), float(chance))
     # Of unlike variances, the sum has fewer degrees of freedom than the parts: one is given up.
     freedom = sum(freedoms) * (1 - 1 / len(several))
-    return [_lent(variant, float(between), shared, freedom) for variant in folded]
+    return [
+        replace(variant, lent=tuple(_lent(*own, shared, freedom) for own in variant.parts))
+        for variant in folded
+    ]
 
 
-def _lent(variant: Folded, between: float, shared: float, freedom: float) -> Folded:
-    """Give a variant the spread of all, unless it has one seed or stands out."""
-    if variant.spread is None or variant.spread**2 > ALONE * between:
-        return variant
-    ((own, least),) = variant.parts
-    return replace(variant, parts=((max(own, shared / (least + 1)), max(freedom, least)),))
+def _lent(own: float, least: float, shared: float, freedom: float) -> tuple[float, float]:
+    """Give a variant of `least` + 1 seeds the spread of all, if it is the larger."""
+    return max(own, shared / (least + 1)), max(freedom, least)
 
 
 def _added(between: float, chance: float) -> float:

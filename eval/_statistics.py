@@ -50,7 +50,8 @@ class Difference:
         high: upper end.
         n: the items both have a score for.
         p: exact McNemar for right/wrong scores, from Student's t otherwise; uncorrected.
-        parts: variances of the difference, with their degrees of freedom.
+        parts: variances of the difference that p rests on, with their degrees of freedom.
+        wide: half the interval where seeds widen it: a smaller difference is not called.
         step: 1 / n where McNemar's p moves in steps of one item, else 0.
     """
 
@@ -60,6 +61,7 @@ class Difference:
     n: int
     p: float
     parts: Parts = ()
+    wide: float = 0.0
     step: float = 0.0
 
     def power(self, true: float, comparisons: int = 1) -> float:
@@ -101,7 +103,7 @@ class Difference:
     def _bound(self, comparisons: int) -> float:
         """Give the smallest difference found that is called."""
         level = NormalDist().inv_cdf(1 - ALPHA / comparisons / 2)
-        return half(level, self.parts) + self.step
+        return max(half(level, self.parts) + self.step, self.wide)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -204,13 +206,13 @@ def differences(
     apart_KN = np.stack([a.means_N - b.means_N for a, b in sides])
     graded = [place for place, pair in enumerate(sides) if not _right_or_wrong(*pair)]
     binary = [place for place in range(len(pairs)) if place not in set(graded)]
-    added = [(*a.parts, *b.parts) for a, b in sides]
-    paired = _paired(apart_KN[binary], [added[place] for place in binary])
+    seeds = [((*a.parts, *b.parts), (*a.lent, *b.lent)) for a, b in sides]
+    paired = _paired(apart_KN[binary], [seeds[place] for place in binary])
     found = dict(zip(binary, paired, strict=True))
     if graded:
         error_K = errors(apart_KN[graded].T, seed, RESAMPLES)
         for place, error in zip(graded, error_K, strict=True):
-            found[place] = _graded(apart_KN[place], float(error), added[place])
+            found[place] = _graded(apart_KN[place], float(error), *seeds[place])
     return [found[place] if found[place].n else None for place in range(len(pairs))]
 
 
@@ -220,36 +222,39 @@ def _right_or_wrong(a: Folded, b: Folded) -> bool:
     return _binary(a.means_N[shared_N]) and _binary(b.means_N[shared_N])
 
 
-def _paired(apart_KN: Floats, added_K: Sequence[Parts]) -> list[Difference]:
+def _paired(apart_KN: Floats, seeds_K: Sequence[tuple[Parts, Parts]]) -> list[Difference]:
     """Compare right/wrong scores; a variant that no seed moves may have been lent a spread."""
     n_K = np.isfinite(apart_KN).sum(axis=1)
     only_a_K, only_b_K = (apart_KN > 0).sum(axis=1), (apart_KN < 0).sum(axis=1)
     ends = tango(*(counts.astype(np.float64) for counts in (only_a_K, only_b_K, n_K.clip(1))))
     found = []
-    for low, high, n, a, b, added in zip(*ends, n_K, only_a_K, only_b_K, added_K, strict=True):
+    for low, high, n, a, b, (own, lent) in zip(
+        *ends, n_K, only_a_K, only_b_K, seeds_K, strict=True
+    ):
         size, only_a, only_b = max(1, int(n)), int(a), int(b)
         mean = (only_a - only_b) / size
         variance = ((only_a + only_b) / size - mean**2) / size
-        parts = ((max(0.0, variance), 1e9), *added)  # a share's variance is known with it
-        p, seeds = mcnemar(only_a, only_b), half(Z, added)
-        p = max(p, surprise(mean, parts)) if seeds else p
-        apart = _moved(mean, float(low), float(high), seeds)
-        found.append(Difference(mean, *apart, int(n), p, parts, 1 / size))
+        parts = ((max(0.0, variance), 1e9), *lent)  # a share's variance is known with it
+        p = mcnemar(only_a, only_b)
+        p = max(p, surprise(mean, parts)) if lent else p
+        apart = _moved(mean, float(low), float(high), half(Z, own))
+        wide = (apart[1] - apart[0]) / 2 if lent else 0.0
+        found.append(Difference(mean, *apart, int(n), p, parts, wide, 1 / size))
     return found
 
 
-def _graded(apart_N: Floats, error: float, added: Parts) -> Difference:
+def _graded(apart_N: Floats, error: float, own: Parts, lent: Parts) -> Difference:
     """Compare other scores."""
     known_N = apart_N[np.isfinite(apart_N)]
     n = len(known_N)
     if not n:
         return Difference(0.0, 0.0, 0.0, 0, 1.0)
-    mean, parts = float(known_N.mean()), (_part(error, n), *added)
-    wide = half(Z, parts)
+    mean, items = float(known_N.mean()), _part(error, n)
+    parts, wide = (items, *lent), half(Z, (items, *own))
     # Were the signs of the differences drawn at random, all would agree by luck this often.
     luck = 2.0 ** (1 - int((known_N != 0).sum()))
     p = min(1.0, max(surprise(mean, parts), luck))
-    return Difference(mean, mean - wide, mean + wide, n, p, parts)
+    return Difference(mean, mean - wide, mean + wide, n, p, parts, wide)
 
 
 def verdict(found: Difference, corrected_p: float, lower_is_better: bool) -> str:

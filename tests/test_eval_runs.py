@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from ftkit.errors import FtkitError, Interrupted
 from ftkit.eval import _answers
 from ftkit.eval._evaluate import evaluate_groups
-from ftkit.eval._groups import collect, draw_ahead
+from ftkit.eval._groups import collect
 from ftkit.recipes.sql_qa import SqlQa
 
 SMALL = {"limit": 8, "shots": 2}
@@ -282,22 +282,6 @@ def test_a_damaged_variant_is_refused_before_anybody_is_asked(tiny_runs, tmp_pat
     with pytest.raises(FtkitError, match="torn does not fit its base"):
         list(evaluate_runs(runs, out=tmp_path / "eval", limit=4, shots=0))
     assert [path.name for path in tmp_path.iterdir()] == ["torn"]
-
-
-def test_a_damaged_file_is_named(tiny_runs, tmp_path):
-    torn = copy(tiny_runs["lora"], tmp_path / "torn")
-    for damaged in ("run/done", "adapter_config.json"):
-        (torn / damaged).write_text('{"half')
-        with pytest.raises(FtkitError, match=f"torn/{damaged} is damaged: it holds no JSON"):
-            collect([torn], recipe="sql_qa", limit=2)
-        shutil.rmtree(torn / "run", ignore_errors=True)
-
-
-def test_training_rows_drawn_ahead_are_the_same_ones(tiny_runs):
-    (group,) = collect(list(tiny_runs.values()), limit=2)
-    draw_ahead([group])
-    assert group.drawn is not None
-    assert list(group.train) == list(group.recipe.examples("train"))
 
 
 def test_a_base_alone_needs_a_recipe(tiny_base, tmp_path):
