@@ -172,7 +172,7 @@ def test_an_evaluation_that_is_killed_again_and_again_goes_on(done, tiny_runs, t
     """SIGKILL before the n-th file is touched, for several n; the last try asks only the rest."""
     out, runs = tmp_path / "eval", json.dumps([str(run) for run in tiny_runs.values()])
     told = subprocess.run(
-        [sys.executable, "-c", KILLED, str(out), runs, json.dumps([2, 3, 9, 14, 0])],
+        [sys.executable, "-c", KILLED, str(out), runs, json.dumps([2, 9, 20, 30, 0])],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
         env=os.environ | {"PYTHONPATH": f".{os.pathsep}tests"},
     )  # fmt: skip
