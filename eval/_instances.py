@@ -56,20 +56,33 @@ class Instances:
             if (*known, told) not in self._made:
                 self._made[*known, told] = []  # what fails is not tried again, nor its name taken
                 self._made[*known, told] = [
-                    self._make(number, tables, others, told) for number in range(self.count)
+                    self._make(self._place(number), number, tables, others, told)
+                    for number in range(self.count)
                 ]
+            for number, made in enumerate(self._made[*known, told]):
+                if not made.exists():  # somebody tidied up the temporary folder
+                    self._make(made, number, tables, others, told)
             return self._made[*known, told]
         except (sqlite3.Error, OverflowError):
             return []
 
-    def _make(
-        self, number: int, tables: Sequence[Table], others: Sequence[str], told: Mentions
-    ) -> Path:
-        """Write one instance."""
+    def _place(self, number: int) -> Path:
+        """Name the file of a new instance."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="ftkit-instances-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        path = self._folder / f"{len(self._made)}-{number}.sqlite"
+        return self._folder / f"{len(self._made)}-{number}.sqlite"
+
+    def _make(
+        self,
+        path: Path,
+        number: int,
+        tables: Sequence[Table],
+        others: Sequence[str],
+        told: Mentions,
+    ) -> Path:
+        """Write one instance."""
+        path.parent.mkdir(exist_ok=True)
         with contextlib.closing(opened(f"file:{path}")) as connection:
             random = Random(f"instance {self.seed} {number}")
             fill(connection, tables, others, told, number % 2 == 1, random)

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -25,10 +26,8 @@ CREATE TABLE crew (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, age INTEGER
     ship_id INTEGER REFERENCES ship (id), chief INTEGER REFERENCES crew (id));
 CREATE TABLE voyage (ship_id INTEGER REFERENCES ship, port TEXT, year INTEGER,
     PRIMARY KEY (ship_id, port));
-CREATE TABLE port (town TEXT, country TEXT);
-CREATE TABLE bare (a INTEGER, b TEXT);
-CREATE INDEX by_age ON crew (age);
-CREATE VIEW old AS SELECT * FROM crew WHERE age > 60;
+CREATE TABLE port (town TEXT, country TEXT); CREATE TABLE bare (a INTEGER, b TEXT);
+CREATE INDEX by_age ON crew (age); CREATE VIEW old AS SELECT * FROM crew WHERE age > 60;
 INSERT INTO ship VALUES (1, 'Sea Rose', 'tug', 900, '1950-03-04', 12.5, NULL, 1, 'a1'),
     (2, 'Albatross', 'ferry', 2000, '1961-11-30', 18.25, 'fast', 0, 'b2'),
     (3, 'Kraken', 'liner', 3100, '1972-07-15', 21.0, NULL, 0, 'c3');
@@ -142,13 +141,13 @@ def test_a_wrong_query_that_agrees_by_luck_is_found_out(sql, fleet, trap, seed):
 def test_a_gold_query_whose_ties_decide_its_rows_judges_nobody(sql, fleet):
     """One ship has steam on the file, many on the instances: any of them would do."""
     gold = "SELECT name FROM ship ORDER BY steam DESC LIMIT 1"
-    same = "SELECT name FROM ship ORDER BY steam DESC, id DESC LIMIT 1"
+    same = gold.replace("DESC", "DESC, id DESC")
     assert Judge(sql, normal, Instances(4, 0)).verdict(same, gold, fleet).right
 
 
 def dump(path: Path) -> list[str]:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        return list(connection.iterdump())
+    with contextlib.closing(sqlite3.connect(path)) as held:
+        return list(held.iterdump())
 
 
 def test_one_seed_gives_the_same_rows_and_another_does_not(fleet):
@@ -158,8 +157,9 @@ def test_one_seed_gives_the_same_rows_and_another_does_not(fleet):
     assert one == same
     assert not set(map(tuple, one)) & set(map(tuple, other))
     assert one[0] != one[1]
-    assert kept[0].of(fleet, gold) is kept[0].of(fleet, gold)
     assert kept[0].of(fleet, gold) != kept[0].of(fleet, "SELECT name FROM crew WHERE age > 41")
+    shutil.rmtree(kept[0].of(fleet, gold)[0].parent)  # as who tidies a temporary folder does
+    assert [dump(path) for path in kept[0].of(fleet, gold)] == one
 
 
 @pytest.mark.parametrize("seed", range(4))
