@@ -69,7 +69,7 @@ def beside(work: Callable[[], Made]) -> Callable[[], Made]:
         work: that another process can do too: what it is made of can be pickled.
 
     Returns:
-        What waits for the result and gives it, each time anew; otherwise `work` itself.
+        What waits for the result and gives it; otherwise `work` itself.
     """
     if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
         return work

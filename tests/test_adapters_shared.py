@@ -9,7 +9,7 @@ import torch
 from ftkit.adapters import _common, _decode, _held, _shared
 from ftkit.adapters._light import Light
 from ftkit.adapters._shared import shared
-from ftkit.adapters._variant import open_variant
+from ftkit.adapters._variant import Variant, open_variant
 from ftkit.basemodel.generate import generate
 from ftkit.catalog import names
 from tests import small
@@ -60,14 +60,20 @@ def test_each_beginning_is_read_once(
     assert sizes == ([40, 3 * 30, whole - 18 * 70] if worth == 1 else [whole])
 
 
+def taught(folder: Path, method: str) -> Variant:
+    """Open a small base, tuned by a method unless it is `base`."""
+    base = small.base(folder / "base")
+    if method == "base":
+        return open_variant(base)
+    small.tuned(folder / "run", base, method, small.Counting(epochs=1.0))
+    return open_variant(folder / "run")
+
+
 @pytest.mark.parametrize("method", ["base", *names("adapters")])
 def test_sharing_changes_no_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    base = small.base(tmp_path / "base")
-    if method != "base":
-        small.tuned(tmp_path / "run", base, method, small.Counting(epochs=1.0))
-    variant = open_variant(tmp_path / "run" if method != "base" else base)
+    variant = taught(tmp_path, method)
     plan = {"max_new_tokens": 24, "stop": range(0, 320, 12), "pad": variant.pad, "batch_size": 99}
     monkeypatch.setattr(_shared, "WORTH", 10**9)
     apart = generate(variant.decoder, PROMPTS, **plan)
@@ -170,10 +176,7 @@ def test_what_follows_an_answered_prompt_is_scored_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Several texts behind one prompt, texts of one token, and a prompt that nobody answered."""
-    base = small.base(tmp_path / "base")
-    if method != "base":
-        small.tuned(tmp_path / "run", base, method, small.Counting(epochs=1.0))
-    variant = open_variant(tmp_path / "run" if method != "base" else base)
+    variant = taught(tmp_path, method)
     monkeypatch.setattr(_shared, "WORTH", 1)
     monkeypatch.setattr(_decode, "READ", 7)
     texts = [[n + 9 for n in range(1 + row % 5)] for row in range(2 * len(PROMPTS))]
