@@ -2,7 +2,8 @@
 
 An instance keeps what the schema says (types, keys, checks, which columns hold NULL) and what the
 gold query mentions (its constants, values just beside them, columns that it joins); all else is
-drawn anew, after the test suites of arXiv:2010.02840. One seed always gives the same rows.
+drawn anew, after the test suites of arXiv:2010.02840. One seed always gives the same rows. Of a
+file of very many tables an instance has those that the query needs, and some others.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from ._schema import Column, Link, Table, opened, quoted, read
 
 PARENTS, CHILDREN = (10, 22), (24, 48)  # rows of a table without and with foreign keys
 WITNESSES = 0.25  # share of rows in which every mentioned column holds a constant
+FILLED = 40  # tables above which an instance leaves out those that the query has nothing to do with
 SOFT = 0.8  # share of values that a join which no key declares takes from the other side
 
 
@@ -35,7 +37,7 @@ class Instances:
         self.count, self.seed = count, seed
         self._folder: Path | None = None
         self._tables: dict[tuple[str, int, int], tuple[list[Table], list[str]]] = {}
-        self._made: dict[tuple[str, int, int, Mentions], list[Path]] = {}
+        self._made: dict[tuple[tuple[str, int, int], Mentions, tuple[str, ...]], list[Path]] = {}
 
     def of(self, database: str | Path, gold: str) -> list[Path]:
         """Give the instances for a gold query; none where the database cannot be copied.
@@ -51,18 +53,19 @@ class Instances:
             if known not in self._tables:
                 self._tables[known] = read(path)
             tables, others = self._tables[known]
-            schema = {t.name.lower(): {c.name.lower() for c in t.columns} for t in tables}
-            told = mentions(gold, schema)
-            if (*known, told) not in self._made:
-                self._made[*known, told] = []  # what fails is not tried again, nor its name taken
-                self._made[*known, told] = [
+            tables = needed(gold, tables, others)
+            told = mentions(gold, {t.name.lower(): t.names for t in tables})
+            key = known, told, tuple(table.name for table in tables)
+            if key not in self._made:
+                self._made[key] = []  # what fails is not tried again, nor its name taken
+                self._made[key] = [
                     self._make(self._place(number), number, tables, others, told)
                     for number in range(self.count)
                 ]
-            for number, made in enumerate(self._made[*known, told]):
+            for number, made in enumerate(self._made[key]):
                 if not made.exists():  # somebody tidied up the temporary folder
                     self._make(made, number, tables, others, told)
-            return self._made[*known, told]
+            return self._made[key]
         except (sqlite3.Error, OverflowError):
             return []
 
@@ -87,6 +90,27 @@ class Instances:
             random = Random(f"instance {self.seed} {number}")
             fill(connection, tables, others, told, number % 2 == 1, random)
         return path
+
+
+def needed(gold: str, tables: Sequence[Table], others: Sequence[str]) -> list[Table]:
+    """Choose the tables of an instance, in the order of the file; of a few tables all.
+
+    Args:
+        gold: the query; what it or a view names is taken, and what a foreign key ties to that.
+        tables: of the original.
+        others: statements that create indexes and views.
+    """
+    if len(tables) <= FILLED:
+        return list(tables)
+    text = " ".join([gold, *(sql for sql in others if sql.startswith("CREATE VIEW"))]).lower()
+    chosen = {name for table in tables if (name := table.name.lower()) in text}
+    ties = {(t.name.lower(), link.table.lower()) for t in tables for link in t.links}
+    ties |= {(parent, child) for child, parent in ties}
+    while more := {there for here, there in ties if here in chosen} - chosen:
+        chosen |= more
+    free = [name for table in tables if (name := table.name.lower()) not in chosen]
+    chosen |= set(free[: max(0, FILLED - len(chosen))])
+    return [table for table in tables if table.name.lower() in chosen]
 
 
 def fill(

@@ -1,9 +1,9 @@
 """The tables of a SQLite file as further instances need them: columns with values, and keys."""
 
 import contextlib
+import itertools
 import re
 import sqlite3
-import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Value = int | float | str | bytes | None
 SAMPLED = 300  # rows of a table that are looked at
 LONGEST = 500  # characters of a value that is kept
 FEW = 3  # different texts that make a flag
-SECONDS = 2.0  # of a processor that reading or filling one database may take
+WORK = 100_000  # thousands of SQLite's instructions that reading or filling one file may take
 DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
 PREPARED = ("trusted_schema=OFF", "page_size=1024", "journal_mode=OFF", "synchronous=OFF")
 
@@ -74,16 +74,21 @@ class Table:
     columns: tuple[Column, ...]
     links: tuple[Link, ...]
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The columns' names in lower case."""
+        return frozenset(column.name.lower() for column in self.columns)
+
 
 def opened(uri: str) -> sqlite3.Connection:
-    """Open a file for a bounded time of this thread; what its schema computes can do no harm."""
+    """Open a file for a bounded amount of work; what its schema computes can do no harm."""
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     for setting in PREPARED:
         connection.execute(f"PRAGMA {setting}").fetchall()
-    # A busy machine's other work is not counted, or a verdict would hang on it.
-    end = time.thread_time() + SECONDS
-    connection.set_progress_handler(lambda: time.thread_time() > end, 1_000)
+    # Instructions are counted, not seconds, or a verdict would hang on how fast a machine is.
+    done = itertools.count()
+    connection.set_progress_handler(lambda: next(done) > WORK, 1_000)
     return connection
 
 

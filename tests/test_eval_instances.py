@@ -3,14 +3,16 @@
 import contextlib
 import gc
 import importlib
+import itertools
 import shutil
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from ftkit.eval._instances import Instances
+from ftkit.eval._instances import FILLED, Instances
 from ftkit.eval._mentions import Constant, mentions
 from ftkit.eval._normal import normal
 from ftkit.eval._sql import Sql
@@ -268,6 +270,51 @@ def test_what_is_chance_for_good_has_no_readings():
         assert readings(gold, 1) is None
     assert ends("abc", "bca") == (3,)
     assert ends("abc", "abd") == (1, 2)
+
+
+def test_of_very_many_tables_an_instance_has_those_that_the_query_needs(tmp_path):
+    path = tmp_path / "many.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "BEGIN; CREATE TABLE parent (id INTEGER PRIMARY KEY);"
+            + "".join(f"CREATE TABLE t{n} (a INTEGER, b TEXT);" for n in range(2000))
+            + "CREATE TABLE child (id INTEGER PRIMARY KEY, of INTEGER REFERENCES parent (id));"
+            "CREATE TABLE heir (of INTEGER REFERENCES child (id));"
+            "CREATE TABLE seen (c TEXT); CREATE VIEW shown AS SELECT c FROM seen; COMMIT;"
+        )
+    instances = Instances(2, 0)
+
+    def held(gold: str) -> set[str]:
+        made = instances.of(path, gold)
+        assert len(made) == 2
+        listed = rows(made[0], "SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name for (name,) in listed if rows(made[0], f"SELECT 1 FROM {name}")}
+
+    for table in ("parent", "child", "heir"):  # what keys tie to the query's tables, far ones too
+        tied = {"parent", "child", "heir", "seen"}
+        assert held(f"SELECT * FROM {table}") == {*(f"t{n}" for n in range(FILLED - 4)), *tied}
+    assert "seen" in held("SELECT c FROM shown")
+    assert "t1999" in held("SELECT a FROM T1999")
+    assert len(held(" JOIN ".join(f"t{n}" for n in range(50)))) >= 50
+
+
+def test_a_verdict_does_not_hang_on_how_fast_the_machine_is(sql, tmp_path, monkeypatch):
+    """A limit by the clock left instances out where it was slow, and what they would have told."""
+    path, names = tmp_path / "wide.sqlite", [f"c{n}" for n in range(900)]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE wide ({', '.join(names)})")
+        connection.execute(f"INSERT INTO wide VALUES ({', '.join(map(str, range(900)))})")
+    gold, lucky = "SELECT c1 FROM wide WHERE c2 = 2", "SELECT c1 FROM wide"
+    hours = itertools.count(step=3600)
+    for name in ("monotonic", "perf_counter", "process_time", "thread_time", "time"):
+        monkeypatch.setattr(time, name, lambda: float(next(hours)))
+    instances = Instances(4, 0)
+    assert len(instances.of(path, gold)) == 4
+    monkeypatch.undo()
+    said = {
+        Judge(sql, normal, of).verdict(lucky, gold, path) for of in (instances, Instances(4, 0))
+    }
+    assert [one.reason.partition(":")[0] for one in said] == ["by luck"]
 
 
 @pytest.fixture(scope="module")
