@@ -27,6 +27,13 @@ def causal(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
+def context_of(config: Any) -> int | None:
+    """Say how many tokens a model was made to read; None where its config does not."""
+    names = ("max_position_embeddings", "max_seq_len")  # MPT's word is the second
+    found = (getattr(config.get_text_config(), name, None) for name in names)
+    return next((int(tokens) for tokens in found if tokens), None)
+
+
 def windowed(config: Any) -> bool:
     """Say whether some layer of a model sees no farther back than a window."""
     window = ["sliding"] if getattr(config, "sliding_window", None) else ["full_attention"]
