@@ -15,6 +15,7 @@ from ftkit.runs import Run
 
 from ..adapters._method import Method
 from ..adapters._quantize import Opened
+from ..basemodel.curves import draw
 from ..basemodel.device import PeakMemory
 from ..basemodel.fit import fit
 from ._recipe import Recipe
@@ -104,7 +105,11 @@ def trial(
         with torch.no_grad(), work.device.autocast():
             for update in range(number):
                 float(batch_loss(work.forward, work.held_out(update).to(where)))  # waits for a GPU
-        check = (clock() - ends[-1]) / number * work.held_out.updates
+        checked = clock()
+        check = (checked - ends[-1]) / number * work.held_out.updates
+        # A run ends with this picture: a second of a short one.
+        draw([{"step": step, "loss": 1.0} for step in (1, 2)], Path(folder) / "curves.svg", "")
+        drawn = clock() - checked
         step = (ends[-1] - ends[1]) / (len(ends) - 2)
         places = sum(work.train(part).ids_BT.numel() for part in range(tuning.accumulate))
         checks = 1 + math.ceil(total / max(1, math.ceil(total / tuning.checks)))
@@ -115,6 +120,6 @@ def trial(
             trainable=sum(weight.numel() for weight in work.weights.values()),
             steps=total,
             places=places,
-            seconds=ends[1] - began + (total - 1) * step + checks * check,
+            seconds=ends[1] - began + (total - 1) * step + checks * check + drawn,
             memory=memory.bytes,
         )
