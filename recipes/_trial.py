@@ -105,7 +105,7 @@ def trial(
         with torch.no_grad(), work.device.autocast():
             for update in range(number):
                 float(batch_loss(work.forward, work.held_out(update).to(where)))  # waits for a GPU
-        checked = clock()
+        checked, most = clock(), memory.bytes
         check = (checked - ends[-1]) / number * work.held_out.updates
         # A run ends with this picture: a second of a short one.
         draw([{"step": step, "loss": 1.0} for step in (1, 2)], Path(folder) / "curves.svg", "")
@@ -121,5 +121,5 @@ def trial(
             steps=total,
             places=places,
             seconds=ends[1] - began + (total - 1) * step + checks * check + drawn,
-            memory=memory.bytes,
+            memory=most,
         )
