@@ -122,3 +122,19 @@ def test_the_work_on_a_database_is_bounded(file, monkeypatch):
         assert connection.execute(count.format(5_000)).fetchall() == [(5_000,)]
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             connection.execute(count.format(10**8)).fetchall()
+
+
+def test_text_that_is_no_utf_8_is_refilled_too(file):
+    """Files from elsewhere hold Latin-1; Spider's do."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.executescript("INSERT INTO visit VALUES (5, '', CAST(x'e941' AS TEXT), 9)")
+    made = Instances(4, 0)
+    paths = made.of(file, "SELECT who FROM visit")
+    assert [len(rows(path, "SELECT who FROM visit")) >= 8 for path in paths] == [True] * 4
+
+
+def test_what_a_schema_computes_cannot_take_all_memory(file):
+    with contextlib.closing(_schema.opened(f"file:{file}")) as connection:
+        assert connection.execute("SELECT length(zeroblob(1000000))").fetchall() == [(10**6,)]
+        with pytest.raises(sqlite3.DataError, match="too big"):
+            connection.execute("SELECT length(hex(zeroblob(10000000)))").fetchall()
