@@ -21,7 +21,7 @@ from transformers import DynamicCache
 
 from ._attention import EXPLICIT, attention
 from ._common import Common
-from ._forward import causal, remember, windowed
+from ._forward import causal, context_of, remember, windowed
 from ._held import Held, Reading
 from ._light import Light
 from ._memory import Memory, Room, joined
@@ -29,6 +29,7 @@ from ._method import Method
 from ._shared import shared
 
 READ, TOKENS = 64, 4096  # prompts at a time, those of like length together; and their tokens
+UNSAID = 2048  # tokens that a model whose config does not say may read
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class TransformersDecoder:
     @property
     def context(self) -> int:
         """Tokens that fit beside the soft prompt or the prefix."""
-        limit: int = getattr(self.inner.config, "max_position_embeddings", 2048)
+        limit = context_of(self.inner.config) or UNSAID
         return limit - self.method.virtual_tokens - self.method.prefix_tokens
 
     @property

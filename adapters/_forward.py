@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DynamicCache
 
-from ..basemodel.loss import nats
+from ..basemodel.loss import nats, nats_of_each
 from ._attention import APART as BY_EXAMPLE
 from ._attention import Examples
 from ._method import Method
@@ -25,6 +25,13 @@ from ._method import Method
 def causal(model: Any) -> Any:
     """Return the transformers model inside: PEFT's wrapping taken off, injected layers kept."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def context_of(config: Any) -> int | None:
+    """Say how many tokens a model was made to read; None where its config does not."""
+    names = ("max_position_embeddings", "max_seq_len")  # MPT's word is the second
+    found = (getattr(config.get_text_config(), name, None) for name in names)
+    return next((int(tokens) for tokens in found if tokens), None)
 
 
 def windowed(config: Any) -> bool:
@@ -141,6 +148,28 @@ class Forward:
         if type(head) is nn.Linear and head.bias is None:  # what is PEFT's own does more
             return nats(found, head.weight, targets_N)
         return F.cross_entropy(head(found).float(), targets_N, reduction="sum")
+
+    def nats_of_each(
+        self,
+        ids_BT: Tensor,
+        positions_BT: Tensor,
+        slots_BT: Tensor | None,
+        where_N: Tensor,
+        targets_N: Tensor,
+    ) -> Tensor:
+        """Give the negative log-likelihood of each token behind a chosen place, N in fp32.
+
+        Args:
+            ids_BT: as for `nats`, as are the others; no gradient comes of it.
+            positions_BT: positions.
+            slots_BT: slots.
+            where_N: places.
+            targets_N: the tokens behind them.
+        """
+        found = self._read(ids_BT, positions_BT, slots_BT, where_N)
+        vocabulary = causal(self.model).config.get_text_config().vocab_size
+        head = self._head if self.plain_head else nn.Identity()
+        return nats_of_each(head, found, targets_N, vocabulary)
 
     @property
     def _head(self) -> Any:

@@ -140,6 +140,11 @@ class Light:
         whole = asked if asked < length else length
         return self._laid(x_ND, place_N, rows, whole)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many logits a place has."""
+        return len(self.inner.lm_head.weight)
+
     def logits(self, x_D: Tensor) -> Tensor:
         """Compute logits from what `read` gives, of any leading shape."""
         x_D = _normed(x_D, self.inner.model.norm.weight, self.eps)

@@ -163,8 +163,10 @@ def wrap(model: Any, config: Any, seed: int) -> nn.Module:
         config: PEFT's, of the adapter.
         seed: of the numbers that PEFT draws.
     """
-    from peft import get_peft_model
+    from peft import PromptLearningConfig, get_peft_model
 
+    if isinstance(config, PromptLearningConfig):  # whose words for it PEFT may not know, as MPT's
+        config.num_attention_heads = model.config.get_text_config().num_attention_heads
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         wrapped: nn.Module = get_peft_model(model, config)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..basemodel.loss import nats_of_each
 from ._decode import READ, New, TransformersDecoder
 from ._held import Reading
 
 IGNORED = -100  # the label of a token that is not asked about: PyTorch's cross entropy gives it 0
-HEADS = 1024  # places whose logits are computed at a time
 Row = tuple[Sequence[int], Sequence[int]]
 Batch = tuple[list[int], Tensor]  # numbers of rows, and what the last layer gives for the places
 
@@ -28,7 +28,8 @@ def nats(decoder: TransformersDecoder, rows: Sequence[Row]) -> list[float]:
         decoder: of a model that `light` reads.
         rows: pairs of token ids and labels.
     """
-    assert decoder.light is not None
+    light = decoder.light
+    assert light is not None
     lowest = 0 if decoder.method.virtual_tokens else 1  # nothing stands before the first token
     firsts = [
         next((place for place in range(lowest, len(ids)) if labels[place] != IGNORED), len(ids))
@@ -44,12 +45,7 @@ def nats(decoder: TransformersDecoder, rows: Sequence[Row]) -> list[float]:
         ends = [torch.tensor(rows[row][1][firsts[row] :]) for row in batch]
         sizes = torch.tensor([len(labels_L) for labels_L in ends])
         asked_BL = torch.arange(x_BLD.shape[1]) >= x_BLD.shape[1] - sizes[:, None]
-        pieces = zip(
-            torch.split(x_BLD[asked_BL], HEADS), torch.split(torch.cat(ends), HEADS), strict=True
-        )
-        nats_N = torch.cat(
-            [F.cross_entropy(decoder.light.logits(x), y, reduction="none") for x, y in pieces]
-        )
+        nats_N = nats_of_each(light.logits, x_BLD[asked_BL], torch.cat(ends), light.vocabulary)
         each = torch.split(nats_N.double(), sizes.tolist())
         for row, nats_L in zip(batch, each, strict=True):
             found[row] = float(nats_L.sum())

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.nn import functional as F
 
 from ftkit import catalog, runs
 from ftkit.errors import FtkitError
@@ -130,11 +129,10 @@ class Variant:
         positions_BT = torch.arange(longest, device=device).expand(len(rows), -1)
         slots_BT = torch.where(positions_BT < size, positions_BT, -1) if size else None
         labelled_N = (labels_BT.flatten() != -100).nonzero()[:, 0]
-        z_NV = self.forward.logits(
-            ids_BT.to(device), positions_BT, slots_BT, (labelled_N - 1).to(device)
-        )
         targets_N = labels_BT.flatten()[labelled_N].to(device)
-        loss_N = F.cross_entropy(z_NV.float(), targets_N, reduction="none").cpu()
+        loss_N = self.forward.nats_of_each(
+            ids_BT.to(device), positions_BT, slots_BT, (labelled_N - 1).to(device), targets_N
+        ).cpu()
         sums_B = torch.zeros(len(rows), dtype=torch.float64)
         sums_B.index_add_(0, labelled_N // longest, loss_N.double())
         return {row: float(total) for (row, _, _), total in zip(rows, sums_B, strict=True)}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
-from ._forward import windowed
+from ._forward import Forward, windowed
 from ._method import Method, trainable, wrap
 from ._virtual import refuse, start
 
@@ -60,13 +60,25 @@ class Prefix(Method):
         """Freeze the base and start from the keys and values it gives to tokens it knows."""
         self.check(model)
         ids_V = start(model, tokenizer, self.init, self.tokens, seed)
-        with torch.no_grad():
-            layers = model(input_ids=ids_V[None], use_cache=True).past_key_values.layers
-            pairs = [part[0] for layer in layers for part in (layer.keys, layer.values)]
-            known_V = torch.stack(pairs).permute(2, 0, 1, 3).flatten(1)
-            config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=self.tokens)
-            tuned = wrap(model, config, seed)
-            _table(tuned).copy_(known_V)
+        try:
+            with torch.no_grad():
+                return self._begun(model, ids_V, seed)
+        except (RuntimeError, ValueError) as problem:  # Falcon's one head of keys, Bloom's mask
+            raise FtkitError(
+                f"{type(model).__name__} takes no keys and values before its text as PEFT keeps "
+                f"them ({str(problem).splitlines()[0]}): choose soft_prompt or lora"
+            ) from None
+
+    def _begun(self, model: Any, ids_V: Tensor, seed: int) -> nn.Module:
+        """Read the tokens, keep what was made of them, and try what comes behind."""
+        layers = model(input_ids=ids_V[None], use_cache=True).past_key_values.layers
+        pairs = [part[0] for layer in layers for part in (layer.keys, layer.values)]
+        known_V = torch.stack(pairs).permute(2, 0, 1, 3).flatten(1)
+        config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=self.tokens)
+        tuned = wrap(model, config, seed)
+        _table(tuned).copy_(known_V)
+        places_1V = torch.arange(self.tokens, device=ids_V.device)[None]
+        Forward.of(tuned, self).logits(ids_V[None], places_1V, None, places_1V[0, -1:])
         return tuned
 
     def groups(self, model: nn.Module) -> list[Group]:

@@ -7,15 +7,26 @@ they lie in the cache, as in Liger's fused linear cross-entropy (arXiv:2410.1098
 
 # N tokens, D width, V vocabulary.
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F
 
 PIECE = 2**20  # logits computed at once on a CPU, 4 MB; a GPU gets 64 times as many
 LEAST = 128  # rows at once: each piece reads the whole head, fewer rows take up to twice the time
 IGNORE = -100
+
+
+def rows_at_once(vocabulary: int, device: torch.device) -> int:
+    """Say of how many places logits are computed at a time.
+
+    Args:
+        vocabulary: logits of a place.
+        device: where they are computed.
+    """
+    return max(LEAST, (PIECE if device.type == "cpu" else 64 * PIECE) // vocabulary)
 
 
 def nats(x_ND: Tensor, head_VD: Tensor, labels_N: Tensor) -> Tensor:
@@ -35,6 +46,22 @@ def nats(x_ND: Tensor, head_VD: Tensor, labels_N: Tensor) -> Tensor:
     return result
 
 
+def nats_of_each(
+    head: Callable[[Tensor], Tensor], x_ND: Tensor, targets_N: Tensor, vocabulary: int
+) -> Tensor:
+    """Return the negative log-likelihood of each target in nats, N in float32; for scoring.
+
+    Args:
+        head: makes logits, N x V, of what it reads.
+        x_ND: what it reads.
+        targets_N: token ids.
+        vocabulary: V.
+    """
+    rows = rows_at_once(vocabulary, x_ND.device)
+    pieces = zip(torch.split(x_ND, rows), torch.split(targets_N, rows), strict=True)
+    return torch.cat([F.cross_entropy(head(x).float(), y, reduction="none") for x, y in pieces])
+
+
 class _Nats(torch.autograd.Function):
     """The sum, with gradients that are computed on the way forward."""
 
@@ -47,8 +74,7 @@ class _Nats(torch.autograd.Function):
         grad_ND = torch.empty_like(low_ND) if need_x else None
         grad_VD = torch.zeros_like(head_VD, dtype=torch.float32) if need_head else None
         total = torch.zeros((), device=x_ND.device)
-        size = PIECE if x_ND.device.type == "cpu" else 64 * PIECE
-        rows = max(LEAST, size // len(head_VD))
+        rows = rows_at_once(len(head_VD), x_ND.device)
         for first in range(0, len(x_ND), rows):
             piece = slice(first, first + rows)
             labels_P = labels_N[piece]

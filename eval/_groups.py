@@ -162,6 +162,7 @@ def _read(folder: Path) -> tuple[Tuned | None, str, str]:
             if settings.get("command") != "tune":
                 return None, str(folder), facts["fingerprint"]
             base = settings["base"]
+            run.records()  # the report draws its learning curve
             tuned = Tuned(folder, settings, int(facts.get("trainable_params", 0)))
             return tuned, base["path"], base["fingerprint"]
         except KeyError as missing:

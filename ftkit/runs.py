@@ -55,11 +55,19 @@ def read_json(path: Path) -> dict[str, Any]:
         FtkitError: when it holds something else, such as the half of one.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return _object(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise FtkitError(f"{path} is damaged: it holds no JSON object") from None
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    """Read a JSON object; a refusal says where it should be."""
+    try:
+        found = json.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise FtkitError(f"{path} is damaged: it holds no JSON object")
+        raise FtkitError(f"{where} is damaged: it holds no JSON object")
     return found
 
 
@@ -174,10 +182,15 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
-        """Read the log back; a last line torn by a kill is left out."""
+        """Read the log back; a last line torn by a kill is left out.
+
+        Raises:
+            FtkitError: naming file and line, where the log is damaged otherwise.
+        """
         path = self.inner / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        lines = text.split("\n")[:-1]
+        return [_object(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
 
     def truncate_log(self, step: int) -> None:
         """Drop what was logged after a step, so that a resumed run does not log it twice."""

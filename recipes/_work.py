@@ -13,7 +13,7 @@ from torch import Tensor
 from ftkit.errors import FtkitError
 from ftkit.runs import Run, fingerprint
 
-from ..adapters._forward import Forward, keeps_apart
+from ..adapters._forward import Forward, context_of, keeps_apart
 from ..adapters._method import Method, trainable
 from ..adapters._variant import open_base
 from ..basemodel.device import Device
@@ -149,7 +149,7 @@ def prepare(
 def _open(run: Run, recipe: Recipe, base: str) -> tuple[Any, Any]:
     """Open the base as the run's settings say, if it reads as much as the recipe's rows hold."""
     model, tokenizer = open_base(base, run.settings["base"].get("quantize"))
-    context = getattr(model.config, "max_position_embeddings", recipe.length)
+    context = context_of(model.config) or recipe.length
     if recipe.length > context:
         raise FtkitError(
             f"'recipe.length' is {recipe.length}, but {base} reads {context} tokens: lower it "

@@ -15,6 +15,7 @@ from ftkit.adapters._quiet import quiet
 from ftkit.adapters._variant import open_base, open_variant
 from ftkit.catalog import load
 from ftkit.config import override
+from ftkit.errors import FtkitError
 from tests import small
 from tests.test_adapters_variants import library, prompts, texts
 
@@ -48,9 +49,16 @@ FAMILIES: dict[str, tuple[dict[str, Any], bool]] = {
 }  # fmt: skip
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "Falcon": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "Mpt": {"d_model": 32, "n_layers": 2, "n_heads": 2, "max_seq_len": 96},
+}
+
+
 def folder(tmp_path: Path, family: str) -> Path:
+    values = FAMILIES[family][0] if family in FAMILIES else OTHERS[family]
     shape = {"vocab_size": 320, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    config = getattr(transformers, f"{family}Config")(**shape, **FAMILIES[family][0])
+    config = getattr(transformers, f"{family}Config")(**shape, **values)
     torch.manual_seed(0)
     with quiet():
         made = getattr(transformers, f"{family}ForCausalLM", None)
@@ -78,6 +86,34 @@ def test_examples_are_packed_only_where_the_family_keeps_them_apart(
     variant = open_variant(folder(tmp_path, family))
     forward = Forward.of(variant.model, load("adapters", "full"))
     assert keeps_apart(forward, [[*range(7, 40)], [*range(60, 80)]]) is FAMILIES[family][1]
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "Falcon", "Mpt"])
+@pytest.mark.parametrize("method", ["lora", "soft_prompt", "prefix"])
+def test_a_method_answers_on_a_family_as_under_peft_or_is_refused(
+    family: str, method: str, tmp_path: Path
+) -> None:
+    """What PEFT itself cannot open on a family is refused before training, in a sentence."""
+    base, _ = open_base(folder(tmp_path, family))
+    how = load("adapters", method)
+    if method == "prefix" and family in ("Mistral", "Bloom", "Falcon"):
+        with pytest.raises(FtkitError, match="choose soft_prompt or lora"):
+            how.attach(base, small.tokenizer(None), 0)
+        return
+    model = how.attach(base, small.tokenizer(None), 0).eval()
+    ids_1T, virtual = torch.arange(7, 47)[None], torch.arange(how.virtual_tokens)[None]
+    slots_1T = torch.cat([virtual, torch.full_like(ids_1T, -1)], 1) if virtual.numel() else None
+    whole_1T = torch.cat([torch.zeros_like(virtual), ids_1T], 1)
+    places_1T = torch.arange(whole_1T.shape[1])[None]
+    last = torch.tensor([whole_1T.shape[1] - 1])
+    with torch.no_grad():
+        found = Forward.of(model, how).logits(whole_1T, places_1T, slots_1T, last)
+        assert_close(found[0], model(input_ids=ids_1T).logits[0, -1])
+
+
+def test_the_context_is_found_under_each_familys_own_word(tmp_path: Path) -> None:
+    for family, tokens in (("GPT2", 128), ("OPT", 128), ("Mpt", 96), ("Bloom", 2048)):
+        assert open_variant(folder(tmp_path / family, family)).context == tokens
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -111,7 +111,7 @@ def test_nats_behind_shared_beginnings_are_those_of_whole_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setattr("ftkit.adapters._shared.WORTH", 1)
-    monkeypatch.setattr("ftkit.adapters._scores.HEADS", 5)
+    monkeypatch.setattr("ftkit.basemodel.loss.rows_at_once", lambda *_: 5)
     base = small.base(tmp_path / "base")
     if method != "base":
         small.tuned(tmp_path / "run", base, method, small.Counting(epochs=1.0))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ftkit.basemodel import loss
-from ftkit.basemodel.loss import nats
+from ftkit.basemodel.loss import nats, nats_of_each
 
 
 def problem(rows: int = 37) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,6 +34,25 @@ def test_value_and_gradients_are_those_of_cross_entropy(
     assert head_VD.grad is not None
     torch.testing.assert_close((x_ND.grad, head_VD.grad), wanted_grads)
     assert not x_ND.grad[::5].any()
+
+
+@pytest.mark.parametrize("piece", [1, 50 * 7, 2**20])
+def test_scores_of_each_place_never_have_the_logits_of_all(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "PIECE", piece)
+    monkeypatch.setattr(loss, "LEAST", 1)
+    x_ND, head_VD, labels_N = (tensor.detach() for tensor in problem())
+    seen: list[int] = []
+
+    def head(x_PD: Tensor) -> Tensor:
+        seen.append(len(x_PD))
+        return x_PD @ head_VD.T
+
+    found_N = nats_of_each(head, x_ND, labels_N, 50)
+    wanted_N = F.cross_entropy(x_ND @ head_VD.T, labels_N, reduction="none")
+    torch.testing.assert_close(found_N, wanted_N)
+    assert max(seen) == min(37, max(1, piece // 50))
 
 
 def test_only_what_needs_a_gradient_gets_one() -> None:

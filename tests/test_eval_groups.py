@@ -18,6 +18,10 @@ def test_a_damaged_file_is_named(tiny_runs, tmp_path):
         with pytest.raises(FtkitError, match=f"torn/{damaged} is damaged: it holds no JSON"):
             collect([torn], recipe="sql_qa", limit=2)
         shutil.rmtree(torn / "run", ignore_errors=True)
+    torn = copy(tiny_runs["lora"], tmp_path / "logged")
+    (torn / "run" / "log.jsonl").write_text('{"step": 0}\n{"half\n')
+    with pytest.raises(FtkitError, match=r"log\.jsonl:2 is damaged"):
+        collect([torn], recipe="sql_qa", limit=2)
 
 
 def test_a_run_that_does_not_say_its_base_is_refused(tiny_runs, tmp_path):

@@ -129,6 +129,14 @@ def test_the_log_forgives_a_torn_last_line(tmp_path: Path) -> None:
     assert [record["step"] for record in run.records()] == [0, 1, 2]
 
 
+def test_a_log_that_is_damaged_within_is_refused_by_line(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "a", {})
+    for damaged in (b'{"step": 1, "lo\n', b"\xff\xfe\n", b"3\n"):
+        (run.inner / "log.jsonl").write_bytes(b'{"step": 0}\n' + damaged + b'{"step": 2}\n')
+        with pytest.raises(FtkitError, match=r"run/log\.jsonl:2 is damaged: it holds no JSON"):
+            run.records()
+
+
 def test_free_name_counts_on(tmp_path: Path) -> None:
     for name in ("r", "r-2"):
         (tmp_path / name).mkdir()
