@@ -70,7 +70,7 @@ def score(a, b, n, apart):
 
 @pytest.mark.parametrize(("level", "table"), [(0.9, 3.078), (0.975, 12.706), (0.9995, 636.619)])
 def test_two_seeds_have_the_t_of_the_tables(level, table):
-    assert student(NormalDist().inv_cdf(level), 1) == pytest.approx(table, rel=1e-4)
+    assert student(NormalDist().inv_cdf(level), 1) == pytest.approx(table, rel=1e-3)
     assert surprise(table, ((1.0, 1.0),)) == pytest.approx(2 * (1 - level), rel=1e-3)
 
 
