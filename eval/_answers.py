@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ftkit import __version__
 from ftkit.runs import digest, write_whole
 
 from ..adapters._variant import Variant
@@ -91,8 +92,9 @@ class Store:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        kept = [part.name for part in fields(_Kept)]  # an older ftkit kept less
-        head = json.dumps({**identity, "kept": kept}, sort_keys=True)
+        kept = [part.name for part in fields(_Kept)]
+        # An older ftkit kept less, or answered otherwise.
+        head = json.dumps({**identity, "kept": kept, "ftkit": __version__}, sort_keys=True)
         self.path = folder / f"{digest(head)}.jsonl"
         self.known: dict[str, _Kept] = {}
         if not self.path.exists():

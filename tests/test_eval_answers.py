@@ -159,6 +159,10 @@ def test_what_an_older_ftkit_kept_is_not_taken_for_what_this_one_keeps(tmp_path,
     older = [part for part in fields(_answers._Kept) if part.name != "said"]
     monkeypatch.setattr(_answers, "fields", lambda _: older)
     assert Store(tmp_path, {"variant": "a"}).known == {}
+    monkeypatch.undo()
+    assert Store(tmp_path, {"variant": "a"}).known
+    monkeypatch.setattr(_answers, "__version__", "0.0.9")
+    assert Store(tmp_path, {"variant": "a"}).known == {}
 
 
 @pytest.mark.parametrize("part", ["fingerprint", "base_fingerprint"])

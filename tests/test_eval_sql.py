@@ -163,7 +163,8 @@ def test_memory_is_bounded(database):
 @LINUX
 def test_the_worker_is_light_and_outlives_ctrl_c_but_not_its_parent(database):
     code = (
-        "import sys, time; from ftkit.eval._sql import Sql; sql = Sql();"
+        "import signal, sys, time; from ftkit.eval._sql import Sql; sql = Sql();"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # a background job's is ignored
         f"sql.query({str(database)!r}, 'SELECT 1');"
         "print(sql._process.pid, *[m for m in sys.modules if m == 'torch'], flush=True);"
         f"input(); sql.query({str(database)!r}, 'SELECT 1'); print(sql._process.pid, flush=True);"
