@@ -216,7 +216,9 @@ def open_variant(folder: str | Path, *, plain: bool = False, dtype: str = FP32) 
         if settings.get("command") == "tune":
             base = Path(settings["base"]["path"])
     facts = run.done if run else {}
-    own = facts.get("fingerprint") or runs.fingerprint(path)
+    own = runs.fingerprint(path)
+    if facts.get("fingerprint", own) != own:
+        raise FtkitError(f"{path} was changed after its run: its files are not those of run/done")
     tuned = (path / "adapter_config.json").is_file() or settings.get("command") == "tune"
     whole = sum(parameter.numel() for parameter in model.parameters())
     adapter = sum(p.numel() for name, p in model.named_parameters() if _is_adapter(name))
@@ -251,6 +253,8 @@ def _open_adapter(
         how = _method_of(path, config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise FtkitError(f"{path / 'adapter_config.json'} is not PEFT's: {problem}") from None
+    if not any(path.glob(f"*{runs.WEIGHTS}")):  # else PEFT would look for them on the Hub
+        raise FtkitError(f"{path} holds no weights: there is no adapter_model{runs.WEIGHTS}")
     base = _find_base(path, str(config.base_model_name_or_path), settings)
     tuned_on = settings.get("base", {}).get("quantize")
     model, tokenizer = open_base(base, None if plain else tuned_on, dtype)

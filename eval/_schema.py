@@ -16,6 +16,7 @@ SAMPLED = 300  # rows of a table that are looked at
 LONGEST = 500  # characters of a value that is kept
 FEW = 3  # different texts that make a flag
 WORK = 100_000  # thousands of SQLite's instructions that reading or filling one file may take
+BYTES = 16 * 2**20  # of one value; what a schema computes could take all memory
 DATE = re.compile(r"(\d{4})-\d\d-\d\d(.*)", re.DOTALL)
 PREPARED = ("trusted_schema=OFF", "page_size=1024", "journal_mode=OFF", "synchronous=OFF")
 
@@ -83,7 +84,8 @@ class Table:
 def opened(uri: str) -> sqlite3.Connection:
     """Open a file for a bounded amount of work; what its schema computes can do no harm."""
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # can be written back
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, BYTES)
     for setting in PREPARED:
         connection.execute(f"PRAGMA {setting}").fetchall()
     # Instructions are counted, not seconds, or a verdict would hang on how fast a machine is.

@@ -283,6 +283,8 @@ def _work() -> None:
             signal.setitimer(signal.ITIMER_PROF, seconds + 20 * GRACE)
         try:
             facts = os.stat(path)
+            if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
+                raise sqlite3.OperationalError("what was written last lies in the -wal beside it")
             key = (path, facts.st_mtime_ns, facts.st_size)  # a file written anew is opened anew
             guard = guards.pop(key, None) or _Guard(path)
         except (OSError, sqlite3.Error) as problem:

@@ -124,7 +124,9 @@ class Judge:
         """Compare on the instances what agrees on the file."""
         first = self.on_file(prediction, gold, database)
         agrees = first.once or first.reason == NOTHING
-        if not agrees or self.normal(prediction) == self.normal(gold):
+        # Whether "x" is a column or text is the schema's to say, which a spelling does not know.
+        plain = prediction == gold or '"' not in prediction + gold
+        if not agrees or (plain and self.normal(prediction) == self.normal(gold)):
             return first
         shown, difference = self._elsewhere(prediction, gold, database)
         if difference:

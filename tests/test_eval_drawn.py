@@ -122,3 +122,37 @@ def test_the_work_on_a_database_is_bounded(file, monkeypatch):
         assert connection.execute(count.format(5_000)).fetchall() == [(5_000,)]
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             connection.execute(count.format(10**8)).fetchall()
+
+
+def test_text_that_is_no_utf_8_is_refilled_too(file):
+    """Files from elsewhere hold Latin-1; Spider's do."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.executescript("INSERT INTO visit VALUES (5, '', CAST(x'e941' AS TEXT), 9)")
+    made = Instances(4, 0)
+    paths = made.of(file, "SELECT who FROM visit")
+    assert [len(rows(path, "SELECT who FROM visit")) >= 8 for path in paths] == [True] * 4
+
+
+def test_what_a_schema_computes_cannot_take_all_memory(file):
+    with contextlib.closing(_schema.opened(f"file:{file}")) as connection:
+        assert connection.execute("SELECT length(zeroblob(1000000))").fetchall() == [(10**6,)]
+        with pytest.raises(sqlite3.DataError, match="too big"):
+            connection.execute("SELECT length(hex(zeroblob(10000000)))").fetchall()
+
+
+def test_what_cannot_be_copied_has_no_instances(tmp_path):
+    (tmp_path / "none.sqlite").write_text("no database, but longer than its header " * 9)
+    assert Instances(2, 0).of(tmp_path / "none.sqlite", "SELECT 1") == []
+    with contextlib.closing(sqlite3.connect(tmp_path / "odd.sqlite")) as connection:
+        connection.executescript(
+            """CREATE TABLE "a ""b" ("x y" TEXT, g AS (length("x y")), FOREIGN KEY ("x y")
+                REFERENCES gone (z)); CREATE VIEW v AS SELECT * FROM missing;
+            CREATE TRIGGER t AFTER INSERT ON "a ""b" BEGIN DELETE FROM "a ""b"; END;
+            INSERT INTO "a ""b" VALUES (char(55296)); CREATE TABLE c (n INTEGER PRIMARY KEY);
+            INSERT INTO c VALUES (9223372036854775807), (-9223372036854775808);
+            CREATE TABLE d (blob BLOB, number REAL); INSERT INTO d VALUES (x'00', 9e999);"""
+        )
+    made = Instances(3, 0)
+    for path in made.of(tmp_path / "odd.sqlite", 'SELECT "x y" FROM "a ""b"'):
+        assert rows(path, 'SELECT count(*) FROM "a ""b"')[0][0] >= 8
+        assert rows(path, "SELECT count(*) FROM c")[0][0] >= 8

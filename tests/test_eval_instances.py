@@ -2,11 +2,9 @@
 
 import contextlib
 import gc
-import importlib
 import itertools
 import shutil
 import sqlite3
-import sys
 import time
 from pathlib import Path
 
@@ -19,8 +17,6 @@ from ftkit.eval._sql import Sql
 from ftkit.eval._ties import ends, readings
 from ftkit.eval._verdict import Judge
 
-ROOT = Path(__file__).parent.parent
-SPIDER = ROOT.parent / "shared" / "data" / "sql_qa" / "spider"
 SCHEMA = """
 CREATE TABLE ship (id INTEGER PRIMARY KEY, name TEXT, kind TEXT, tons INTEGER, built TEXT,
     speed REAL, note TEXT, steam INTEGER CHECK (steam IN (0, 1)), code TEXT UNIQUE NOT NULL);
@@ -203,24 +199,6 @@ def test_joins_that_no_key_declares_find_partners(fleet):
     assert all(rows(path, gold) for path in made.of(fleet, gold))
 
 
-def test_what_cannot_be_copied_has_no_instances(fleet, tmp_path):
-    (tmp_path / "none.sqlite").write_text("no database, but longer than its header " * 9)
-    assert Instances(2, 0).of(tmp_path / "none.sqlite", "SELECT 1") == []
-    with contextlib.closing(sqlite3.connect(tmp_path / "odd.sqlite")) as connection:
-        connection.executescript(
-            """CREATE TABLE "a ""b" ("x y" TEXT, g AS (length("x y")), FOREIGN KEY ("x y")
-                REFERENCES gone (z)); CREATE VIEW v AS SELECT * FROM missing;
-            CREATE TRIGGER t AFTER INSERT ON "a ""b" BEGIN DELETE FROM "a ""b"; END;
-            INSERT INTO "a ""b" VALUES (char(55296)); CREATE TABLE c (n INTEGER PRIMARY KEY);
-            INSERT INTO c VALUES (9223372036854775807), (-9223372036854775808);
-            CREATE TABLE d (blob BLOB, number REAL); INSERT INTO d VALUES (x'00', 9e999);"""
-        )
-    made = Instances(3, 0)
-    for path in made.of(tmp_path / "odd.sqlite", 'SELECT "x y" FROM "a ""b"'):
-        assert rows(path, 'SELECT count(*) FROM "a ""b"')[0][0] >= 8
-        assert rows(path, "SELECT count(*) FROM c")[0][0] >= 8
-
-
 def test_a_query_is_read_for_constants_and_joins():
     schema = {"t": {"a", "b"}, "u": {"a", "c"}}
     told = mentions(
@@ -315,43 +293,3 @@ def test_a_verdict_does_not_hang_on_how_fast_the_machine_is(sql, tmp_path, monke
         Judge(sql, normal, of).verdict(lucky, gold, path) for of in (instances, Instances(4, 0))
     }
     assert [one.reason.partition(":")[0] for one in said] == ["by luck"]
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """Load bench/sql_scorer.py with what lies beside it."""
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        yield importlib.import_module("sql_scorer")
-    finally:
-        sys.path.remove(str(ROOT / "bench"))
-
-
-def wronged(bench, judge: Judge, pairs: list[tuple[str, Path]]) -> list[str]:
-    """List the golds of which an equivalent query is called wrong."""
-    return [
-        f"{query} FOR {gold}: {verdict.reason}"
-        for gold, path in pairs
-        for query in (bench.rewritten(gold), normal(gold))
-        if not (verdict := judge.verdict(query, gold, path)).right
-    ]
-
-
-@pytest.mark.parametrize(
-    "every", [pytest.param(10, id="some"), pytest.param(1, marks=pytest.mark.slow, id="all")]
-)
-def test_golds_of_the_world_agree_with_rewritings_of_themselves(bench, sql, tmp_path, every):
-    from ftkit.recipes._sql_world import databases, items
-
-    files = databases("test", 0, tmp_path)
-    pairs = [(item.sql, files[item.db_id]) for item in items("test", 0, 500)[::every]]
-    # `str` in place of `normal`: no pair is right for its spelling alone.
-    assert wronged(bench, Judge(sql, str, Instances(4, 0)), pairs) == []
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not SPIDER.is_dir(), reason="the shared data sets are not here")
-def test_golds_of_spider_agree_with_rewritings_of_themselves(bench, sql, tmp_path):
-    pairs = list(bench.spider(SPIDER, tmp_path))
-    assert len(pairs) == 401
-    assert wronged(bench, Judge(sql, str, Instances(4, 0)), pairs) == []

@@ -19,6 +19,7 @@ from ftkit.eval import _answers
 from ftkit.eval._evaluate import evaluate_groups
 from ftkit.eval._groups import collect
 from ftkit.recipes.sql_qa import SqlQa
+from ftkit.runs import fingerprint
 
 SMALL = {"limit": 8, "shots": 2}
 
@@ -56,7 +57,7 @@ def copy(run: Path, place: Path, weights=None, **options) -> Path:
         file = next(place.glob("*.safetensors"))
         save_file({name: weights(name, old) for name, old in load_file(file).items()}, file)
         facts = json.loads((place / "run" / "done").read_text())
-        (place / "run" / "done").write_text(json.dumps(facts | {"fingerprint": place.name * 8}))
+        (place / "run" / "done").write_text(json.dumps(facts | {"fingerprint": fingerprint(place)}))
     return place
 
 
@@ -143,6 +144,7 @@ from ftkit.eval import _answers
 from ftkit.eval._evaluate import evaluate_groups
 from ftkit.eval._groups import collect
 from ftkit.recipes.sql_qa import SqlQa
+from ftkit.runs import fingerprint
 from killed import dies_at_touch
 
 out, runs, moments = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -248,7 +250,9 @@ def test_a_variant_that_is_its_base_is_refused(tiny_runs, tmp_path):
     with pytest.raises(FtkitError, match="answers exactly as its base does"):
         list(evaluate_runs([idle], out=tmp_path / "eval", limit=4, shots=0))
     same = copy(tiny_runs["full"], tmp_path / "same")
-    shutil.copy(tiny_runs["base"] / "run" / "done", same / "run" / "done")
+    for file in tiny_runs["base"].rglob("*"):
+        if file.is_file() and file.name != "run.toml":
+            shutil.copy(file, same / file.relative_to(tiny_runs["base"]))
     with pytest.raises(FtkitError, match="same is its own base: nothing was tuned"):
         list(evaluate_runs([same], out=tmp_path / "eval", limit=4, shots=0))
     assert not (tmp_path / "eval").exists()
@@ -282,6 +286,17 @@ def test_a_damaged_variant_is_refused_before_anybody_is_asked(tiny_runs, tmp_pat
     with pytest.raises(FtkitError, match="torn does not fit its base"):
         list(evaluate_runs(runs, out=tmp_path / "eval", limit=4, shots=0))
     assert [path.name for path in tmp_path.iterdir()] == ["torn"]
+
+
+def test_kept_answers_are_not_given_for_weights_that_were_changed(done, tiny_runs, tmp_path):
+    changed = copy(tiny_runs["lora"], tmp_path / "changed")
+    file = changed / "adapter_model.safetensors"
+    save_file({name: 0.3 * old for name, old in load_file(file).items()}, file)
+    with pytest.raises(FtkitError, match="changed was changed after its run: its files are not"):
+        list(evaluate_runs([changed], out=done.out.parent / "again", **SMALL))
+    file.unlink()
+    with pytest.raises(FtkitError, match="changed holds no weights: there is no adapter_model"):
+        list(evaluate_runs([changed], out=done.out.parent / "again", **SMALL))
 
 
 def test_a_base_alone_needs_a_recipe(tiny_base, tmp_path):

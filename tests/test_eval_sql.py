@@ -212,6 +212,17 @@ def test_a_file_written_anew_is_opened_anew(sql, tmp_path):
         assert sql.query(tmp_path / "t.sqlite", "SELECT a FROM t").rows == ((number,),)
 
 
+def test_rows_that_lie_beside_a_file_are_not_forgotten_in_silence(sql, tmp_path):
+    """An immutable file is read without the log of WAL mode, where new rows lie at first."""
+    writer = sqlite3.connect(tmp_path / "t.sqlite", isolation_level=None)
+    writer.execute("PRAGMA journal_mode=WAL").fetchall()
+    writer.execute("CREATE TABLE t AS SELECT 1 AS a")
+    with pytest.raises(ValueError, match=r"cannot be opened .* lies in the -wal beside it"):
+        sql.query(tmp_path / "t.sqlite", "SELECT a FROM t")
+    writer.close()
+    assert sql.query(tmp_path / "t.sqlite", "SELECT a FROM t").rows == ((1,),)
+
+
 def test_the_allowed_functions_cannot_reach_out_of_the_query():
     allowed = set(FUNCTIONS.split())
     for name in ("load_extension", "zeroblob", "randomblob", "readfile", "writefile", "edit"):

@@ -4,11 +4,12 @@ import json
 import math
 from itertools import product
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from ftkit.eval._bounds import Z, errors, tango, wilson
+from ftkit.eval._bounds import Z, errors, student, surprise, tango, wilson
 from ftkit.eval._seeds import fold
 from ftkit.eval._statistics import (
     Difference,
@@ -65,6 +66,12 @@ def score(a, b, n, apart):
         likely = a * np.log(q + apart) + b * np.log(q) + (n - a - b) * np.log(rest)
     best = q[np.nanargmax(likely)]
     return abs(a - b - n * apart) / math.sqrt(n * (2 * best + apart * (1 - apart)))
+
+
+@pytest.mark.parametrize(("level", "table"), [(0.9, 3.078), (0.975, 12.706), (0.9995, 636.619)])
+def test_two_seeds_have_the_t_of_the_tables(level, table):
+    assert student(NormalDist().inv_cdf(level), 1) == pytest.approx(table, rel=1e-3)
+    assert surprise(table, ((1.0, 1.0),)) == pytest.approx(2 * (1 - level), rel=1e-3)
 
 
 def test_a_bootstrap_widens_students_t_where_it_must(monkeypatch):
