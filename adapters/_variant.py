@@ -267,7 +267,7 @@ def _open_adapter(
                 tuned.merge_adapter(safe_merge=True)
     except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]
-        raise FtkitError(f"{path} does not fit its base {base}: {reason}") from None
+        raise FtkitError(f"{path} is damaged, or not of base {base}: {reason}") from None
     if (path / "tokenizer.json").is_file():  # its template is the one it was tuned with
         from transformers import AutoTokenizer
 

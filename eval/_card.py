@@ -46,11 +46,26 @@ def write_cards(card: Scorecard, out: Path) -> Iterator[str]:
                 yield f"{folder / 'README.md'} is left as it is: its front matter cannot be read"
                 continue
             place = folder if ours else _beside(out, folder, taken)
+            if ours and (before := _asked(found, card)) > card.n:
+                readme = folder / "README.md"
+                yield f"{readme} keeps its scores of {before} items: these are of {card.n}"
+                continue
             text = scored(*(found or _begun(folder, line)), card, line)
             try:
                 write_whole(place / "README.md", text)
             except OSError as problem:
                 yield f"{place / 'README.md'} is left as it is: {problem.strerror}"
+
+
+def _asked(found: tuple[ModelCardData, str] | None, card: Scorecard) -> int:
+    """Say of how many items the scores are that a card has for a recipe; 0 for none."""
+    results = found[0].eval_results or [] if found else []
+    mine = [one.metric_args or {} for one in results if one.dataset_type == _kind(card)]
+    return max((args["n"] for args in mine if isinstance(args.get("n"), int)), default=0)
+
+
+def _kind(card: Scorecard) -> str:
+    return f"ftkit/{card.recipe}"
 
 
 def _beside(out: Path, folder: Path, taken: list[Path]) -> Path:
@@ -70,7 +85,7 @@ def scored(head: ModelCardData, text: str, card: Scorecard, line: Line) -> str:
         card: the evaluation.
         line: the variant's own.
     """
-    kind = f"ftkit/{card.recipe}"
+    kind = _kind(card)
     head.model_name = head.model_name or Path(line.folders[0]).resolve().name
     others = [one for one in head.eval_results or [] if one.dataset_type != kind]
     head.eval_results = [*others, *_results(card, line, kind)]

@@ -38,7 +38,7 @@ def drawn(
     if not column.closed:
         beside += [near for value in exact for near in _beside(value, column, random)]
     if column.key:
-        return _different(column, exact, marked, random)
+        return _different(column, exact, marked, few, random)
     if few and column.whole and not (column.nulls or column.closed or wanted):
         return _even(column, len(marked), random)
     pool = [_value(column, random) for _ in range(max(2, len(marked) // (5 if few else 2)))]
@@ -66,10 +66,12 @@ def _even(column: Column, count: int, random: Random) -> list[Value]:
 
 
 def _different(
-    column: Column, exact: Sequence[Value], marked: Sequence[bool], random: Random
+    column: Column, exact: Sequence[Value], marked: Sequence[bool], few: bool, random: Random
 ) -> list[Value]:
-    """Draw the values of a key."""
+    """Draw the values of a key; one constant is not there at times, or LIMIT would pass for it."""
     found = list(dict.fromkeys(exact))[: len(marked)]
+    if few and found:
+        found.remove(random.choice(found))
     missing = len(marked) - len(found)
     low, high = column.span
     if column.whole and max(-low, high) < 2**53:
@@ -80,9 +82,9 @@ def _different(
         )
     else:
         fresh = (_value(column, random) for _ in range(2 * len(marked)))
-    found += [value for value in dict.fromkeys(fresh) if value not in set(found)][:missing]
+    found += [value for value in dict.fromkeys(fresh) if value not in exact][:missing]
     short = len(marked) - len(found)
-    return found + [_numbered(found[0], place) for place in range(short)]
+    return found + [_numbered([*found, *exact][0], place) for place in range(short)]
 
 
 def _numbered(value: Value, place: int) -> Value:
@@ -96,7 +98,7 @@ def _value(column: Column, random: Random) -> Value:
     """Draw one value: the original's or another like it."""
     if not column.values:
         if any(word in column.kind for word in ("INT", "NUM", "REAL", "FLOA", "DOUB", "DEC")):
-            return random.randint(1, 40)
+            return random.randint(-5, 40)
         return "".join(random.choices(string.ascii_lowercase, k=random.randint(4, 8)))
     value = random.choice(column.values)
     return value if column.closed or random.random() < KEPT else _other(value, column, random)

@@ -65,6 +65,10 @@ def evaluate_groups(
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
     for group in groups:
         _try(group, dtype)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise FtkitError(f"{out} cannot be made: {problem.strerror}") from None
     kept, cards = out.parent / OUTCOMES, list[tuple[Scorecard, Path]]()
     try:
         with Interrupt() as interrupt:

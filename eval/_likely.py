@@ -30,12 +30,12 @@ def likelihoods(variant: Variant, rows: Sequence[Row]) -> list[float]:
 
 
 def numbers(variant: Variant, nats: Sequence[float]) -> list[float]:
-    """Refuse a model of which a likelihood is no number."""
-    if any(map(math.isnan, nats)):
+    """Refuse a model of which a likelihood is no number, or has no end."""
+    if not all(map(math.isfinite, nats)):
         dtype = str(variant.model.dtype).removeprefix("torch.")
         raise FtkitError(
-            f"{variant.folder} computes nan in {dtype}: its numbers are too large for this "
-            "precision, or its weights are damaged; another --dtype tells"
+            f"{variant.folder} computes nan or infinity in {dtype}: its numbers are too large for "
+            "this precision, or its weights are damaged; another --dtype tells"
         )
     return [*nats]
 

@@ -118,6 +118,15 @@ def runs(card, tmp_path):
     return places
 
 
+def test_scores_of_more_items_are_not_replaced_by_those_of_fewer(runs):
+    list(write_cards(runs.card, runs.out))
+    before = runs.lora.read_text()
+    said = list(write_cards(replace(runs.card, n=12), runs.out))
+    assert f"{runs.lora} keeps its scores of 100 items: these are of 12" in said
+    assert runs.lora.read_text() == before
+    assert list(write_cards(replace(runs.card, recipe="chat", n=12), runs.out)) == []
+
+
 def test_ours_are_rewritten_and_others_are_not(runs):
     assert list(write_cards(runs.card, runs.out)) == []
     for path in (runs.soft_prompt, runs.lora):

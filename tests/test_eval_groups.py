@@ -8,7 +8,7 @@ import tomli_w
 
 from ftkit.errors import FtkitError
 from ftkit.eval._groups import collect, draw_ahead
-from tests.test_eval_runs import copy
+from tests.test_eval_runs import copy, evaluate_runs
 
 
 def test_a_damaged_file_is_named(tiny_runs, tmp_path):
@@ -42,3 +42,11 @@ def test_training_rows_drawn_ahead_are_the_same_ones(tiny_runs):
     draw_ahead([group])
     assert group.drawn is not None
     assert list(group.train) == list(group.recipe.examples("train"))
+
+
+def test_a_place_that_cannot_be_is_refused_before_anybody_is_asked(tiny_runs, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "eval"):
+        with pytest.raises(FtkitError, match=f"{out} cannot be made: "):
+            next(evaluate_runs([tiny_runs["lora"]], out=out, limit=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -55,6 +55,11 @@ TRAPS = {  # gold, and what returns the same rows on the file alone
         "SELECT count(DISTINCT name) FROM crew",
         "SELECT count(*) FROM crew",
     ),
+    "LIMIT for the first keys": (
+        "SELECT name FROM crew WHERE id IN (1, 2, 3)",
+        "SELECT name FROM crew LIMIT 3",
+    ),
+    "what an empty table hides": ("SELECT a FROM bare WHERE a > 0", "SELECT a FROM bare"),
     "COUNT of what is NULL": ("SELECT count(note) FROM ship", "SELECT 1"),
     ">= for >": ("SELECT name FROM crew WHERE age > 40", "SELECT name FROM crew WHERE age >= 40"),
     "< for <=": (

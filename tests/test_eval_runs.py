@@ -283,7 +283,7 @@ def test_a_damaged_variant_is_refused_before_anybody_is_asked(tiny_runs, tmp_pat
     weights = torn / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     runs = [tiny_runs["full"], torn, tiny_runs["soft_prompt"]]
-    with pytest.raises(FtkitError, match="torn does not fit its base"):
+    with pytest.raises(FtkitError, match="torn is damaged, or not of base"):
         list(evaluate_runs(runs, out=tmp_path / "eval", limit=4, shots=0))
     assert [path.name for path in tmp_path.iterdir()] == ["torn"]
 
