@@ -121,7 +121,7 @@ def score(groups: Sequence[Any], out: Path, **asked: Any) -> list[tuple[Any, Pat
             else:
                 yield record
 
-    watch(kept(evaluate_groups(groups, out=out, **asked)), "eval")
+    watch(kept(evaluate_groups(groups, out=out, two=True, **asked)), "eval")
     return cards
 
 

@@ -1,46 +1,31 @@
 """The evaluation: finished runs in, one scorecard and report for each recipe and base out."""
 
-import gc
-import json
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ftkit import catalog
 from ftkit.errors import FtkitError, Interrupted
-from ftkit.runs import Run, write_whole
 
-from ..adapters._variant import FP32, Variant, open_variant
-from ..basemodel.device import decide
+from ..adapters._variant import FP32, open_variant
 from ..basemodel.interrupt import Interrupt
-from ..recipes._recipe import Example
-from ._answers import Outcome, answers
-from ._ask import Form, fitting_shots
-from ._baselines import majority, nearest
-from ._bias import leanings
-from ._card import write_cards
-from ._facts import caveats, facts
-from ._forgetting import Memory, worlds
-from ._groups import Group, Tuned
-from ._metric import Metric, Score
-from ._plots import Curve, curve
-from ._report import html
-from ._samples import every_answer, samples
-from ._scorecard import Cost, Reading, Scorecard
+from ._ahead import Ahead, possible
+from ._evaluation import Evaluation, Record
+from ._groups import Group
+from ._scorecard import Scorecard
 from ._summary import write_summary
-from ._tally import Entry, Scores, build, grade
-from ._words import markdown, value
 
-ALWAYS = ("own_stop", "bits_per_byte")  # metrics of every recipe
 OUTCOMES = ".outcomes"  # beside the report's folder, so that the next evaluation finds them
-Record = dict[str, Any]
 
 
 def evaluate_groups(
-    groups: Sequence[Group], *, shots: int = 4, out: Path, seed: int = 0, dtype: str = FP32
+    groups: Sequence[Group],
+    *,
+    shots: int = 4,
+    out: Path,
+    seed: int = 0,
+    dtype: str = FP32,
+    two: bool = False,
 ) -> Iterator[Record]:
     """Evaluate runs against their base and the baselines, all of a group on the same items.
 
@@ -51,6 +36,7 @@ def evaluate_groups(
             of runs have folders of their own there, and index.html, summary.md and summary.json.
         seed: draws examples, and seeds the bootstrap.
         dtype: precision of the weights that answer.
+        two: let a second process ask half of the variants, where that pays.
 
     Yields:
         For a progress bar `{"done", "of"}`, for a line of text `{"event"}`, and for each group of
@@ -63,25 +49,34 @@ def evaluate_groups(
     """
     if shots < 0:
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise FtkitError(f"{out} cannot be made: {there} is no folder that can be written to")
+    kept, places = out.parent / OUTCOMES, list[Path]()
     for group in groups:
-        _try(group, dtype)
+        places.append(out if len(groups) == 1 else _place(out / group.name, places))
+    evaluations = [
+        Evaluation(group, list(filter(group.shares_base, groups)), shots, seed, kept, place, dtype)
+        for group, place in zip(groups, places, strict=True)
+    ]
+    cards = list[tuple[Scorecard, Path]]()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise FtkitError(f"{out} cannot be made: {problem.strerror}") from None
-    kept, cards = out.parent / OUTCOMES, list[tuple[Scorecard, Path]]()
-    try:
-        with Interrupt() as interrupt:
+        with Interrupt() as interrupt, ExitStack() as until:
+            ahead = None
+            if two and possible([group.base for group in groups]):
+                ahead = _divided(evaluations)
+                until.callback(ahead.close)
             for group in groups:
-                taken = [place for _, place in cards]
-                place = out if len(groups) == 1 else _place(out / group.name, taken)
-                others = [other for other in groups if other.shares_base(group)]
-                for record in _Evaluation(group, others, shots, seed, kept, place, dtype).run():
+                _try(group, dtype)
+            if ahead is not None:
+                ahead.begin()
+            for evaluation in evaluations:
+                for record in evaluation.run(ahead):
                     yield record
                     if interrupt.asked:
                         raise KeyboardInterrupt
                     if "scorecard" in record:
-                        cards.append((record["scorecard"], place))
+                        cards.append((record["scorecard"], evaluation.out))
             if len(groups) > 1:
                 write_summary(cards, out)
     except KeyboardInterrupt:
@@ -90,176 +85,14 @@ def evaluate_groups(
         ) from None
 
 
-@dataclass
-class _Evaluation:
-    """The work on one group."""
-
-    group: Group
-    others: Sequence[Group]
-    wish: int
-    seed: int
-    kept: Path
-    out: Path
-    dtype: str = FP32
-    metrics: dict[str, Metric] = field(default_factory=dict)
-    entries: list[tuple[Entry, Scores]] = field(default_factory=list)
-    curves: list[Curve] = field(default_factory=list)
-    shots: int = 0
-    memory: Memory = field(init=False)
-    passes: int = 0
-    passed: int = 0
-    base_outcomes: list[Outcome] = field(default_factory=list)
-
-    def run(self) -> Iterator[Record]:
-        """Ask everybody, then write the card."""
-        recipe = self.group.recipe
-        names = dict.fromkeys([*(recipe.metrics or ALWAYS[::-1]), *ALWAYS])  # the first ranks
-        self.metrics = {name: catalog.load("eval", name) for name in names}
-        # A world is read in the same way whatever else is evaluated.
-        others = [(other.recipe, other.items) for other in self.others if other.recipe.data]
-        others += worlds({recipe.name, *(other.name for other, _ in others)})
-        self.memory = Memory(recipe, others, self.kept)
-        base_forms = 1 + bool(self.wish) + (recipe.prose(self.group.items[0]) is not None)
-        self.passes = base_forms + len(self.group.tuned)
-        train = self.group.train
-        yield from self._baselines(train)
-        yield from self._base(train)
-        for tuned in self.group.tuned:
-            yield from self._tuned(tuned)
-        card = self._write()
-        yield from ({"event": note} for note in write_cards(card, self.out))
-        yield {"scorecard": card, "out": self.out}
-
-    def _baselines(self, train: Sequence[Example]) -> Iterator[Record]:
-        """Answer without a model."""
-        for name, baseline in (("majority", majority), ("nearest", nearest)):
-            if train:
-                outcomes = baseline(self.group.recipe, train, self.group.items)
-                yield self._add(Entry(name, name, outcomes, name))
-
-    def _base(self, train: Sequence[Example]) -> Iterator[Record]:
-        """Ask the base in every form there is for it."""
-        group = self.group
-        if not Path(group.base).is_dir() and not group.tuned:
-            raise FtkitError(f"the base {group.base} is no folder")
-        place = Path(group.base) if Path(group.base).is_dir() else self._moved()
-        if place is None:
-            yield {"event": f"the base {group.base} is no folder here: its own rows are left out"}
-            return
-        variant = _opened(place, self.dtype)
-        if group.base_fingerprint and variant.fingerprint != group.base_fingerprint:
-            raise FtkitError(
-                f"{place} is not the base that was tuned: its hash is "
-                f"{variant.fingerprint[:12]}, not {group.base_fingerprint[:12]}"
-            )
-        self.memory.learn(variant, place)
-        drawn = np.random.default_rng(self.seed).permutation(len(train))[: self.wish].tolist()
-        examples = [train[index] for index in drawn]
-        forms = [Form()]
-        if self.wish:
-            self.shots = fitting_shots(variant, group.recipe, group.items, examples)
-            yield {
-                "event": f"few-shot: {self.shots} of {self.wish} examples fit the base's context"
-            }
-        if self.shots:
-            forms.append(Form(shots=self.shots))
-        if group.recipe.prose(group.items[0]) is not None:
-            forms.append(Form("prose"))
-        for form in forms:
-            outcomes = yield from self._ask(variant, form, examples)
-            self.base_outcomes = self.base_outcomes or outcomes
-            name = " ".join(filter(None, ["base", form.label]))
-            entry = Entry(
-                name, "base", outcomes, name, form=form.kind, shots=form.shots,
-                cost=_cost(variant, outcomes), fingerprint=variant.fingerprint, folder=str(place),
-                bias=leanings(variant, group.recipe, self.kept) if form == Form() else {},
-            )  # fmt: skip
-            yield self._add(entry)
-        self.passed = self.passes - len(group.tuned)
-
-    def _moved(self) -> Path | None:
-        """Find a base that is not where the runs say, as the adapters' own opening does."""
-        found = (open_variant(tuned.folder).base_path for tuned in self.group.tuned)
-        return next((path for path in found if path.is_dir()), None)
-
-    def _tuned(self, tuned: Tuned) -> Iterator[Record]:
-        """Ask a variant, and let it read the base's own text."""
-        variant = _opened(tuned.folder, self.dtype)
-        outcomes = yield from self._ask(variant, Form(), ())
-        pairs = list(zip(outcomes, self.base_outcomes, strict=bool(self.base_outcomes)))
-        if pairs and all(a.nll == b.nll and a.reply == b.reply for a, b in pairs):
-            raise FtkitError(
-                f"{tuned.folder} answers exactly as its base does: nothing was learned, or the "
-                "adapter is not in use"
-            )
-        lost = self.memory.lost(variant)
-        taken = {(entry.key, entry.seed) for entry, _ in self.entries}
-        key = tuned.key if (tuned.key, tuned.seed) not in taken else str(tuned.folder)
-        names = {entry.name for entry, _ in self.entries}
-        entry = Entry(
-            variant.name if variant.name not in names else str(tuned.folder),
-            variant.method, outcomes, key, tuned.seed, cost=_cost(variant, outcomes),
-            forgetting=lost.pop("", None), elsewhere=lost, fingerprint=variant.fingerprint,
-            folder=str(tuned.folder), bias=leanings(variant, self.group.recipe, self.kept),
-        )  # fmt: skip
-        if tuned.settings:
-            self.curves.append(curve(entry.name, Run(tuned.folder).records()))
-        yield self._add(entry)
-
-    def _ask(
-        self, variant: Variant, form: Form, examples: Sequence[Example]
-    ) -> Generator[Record, None, list[Outcome]]:
-        """Make one pass over the items, counted among all passes."""
-        n = len(self.group.items)
-        pass_ = answers(
-            variant, self.group.recipe, self.group.items, form, shots=examples, folder=self.kept
-        )
-        while True:
-            try:
-                record = next(pass_)
-            except StopIteration as end:
-                self.passed += 1
-                outcomes: list[Outcome] = end.value
-                return outcomes
-            yield {"done": self.passed * n + record["done"], "of": self.passes * n}
-
-    def _add(self, entry: Entry) -> Record:
-        """Grade an entry and say how it did."""
-        try:
-            scores = grade(entry, self.group.items, self.metrics)
-        except ValueError as problem:  # a database that cannot be opened
-            raise FtkitError(str(problem)) from None
-        self.entries.append((entry, scores))
-        primary, metric = next(
-            ((name, m) for name, m in self.metrics.items() if _applies(scores[name])),
-            next(iter(self.metrics.items())),
-        )
-        known = [score.value for score in scores[primary] if score.value is not None]
-        mean = sum(known) / len(known) if known else None
-        unread = sum(not outcome.asked for outcome in entry.outcomes)
-        left = f"; {unread} items do not fit its context and count as wrong" if unread else ""
-        found = value(mean, Reading(metric.title, metric.lower_is_better, metric.share))
-        return {"event": f"{entry.name}: {metric.title.lower()} {found}{left}"}
-
-    def _write(self) -> Scorecard:
-        """Write the files of this group, each whole; what no item can be scored by is left out."""
-        every = [scores for _, scores in self.entries]
-        useful = [name for name in self.metrics if any(_applies(s[name]) for s in every)]
-        self.metrics = {name: self.metrics[name] for name in useful or self.metrics}
-        group, primary = self.group, next(iter(self.metrics))
-        known = facts(group, self.seed, self.wish, self.shots, self.dtype)
-        known["caveats"] = caveats(self.metrics, group.items)
-        card = build(
-            group.recipe.name, group.items, self.entries, self.metrics, self.seed, known,
-            group.recipe.notice,
-        )  # fmt: skip
-        shown = samples(group.items, self.entries, primary, card.readings[primary].marks)
-        answered = every_answer(group.items, self.entries, list(self.metrics))
-        write_whole(self.out / "answers.jsonl", answered)
-        write_whole(self.out / "scorecard.md", markdown(card))
-        write_whole(self.out / "report.html", html(card, shown, self.curves))
-        write_whole(self.out / "scorecard.json", json.dumps(card.json(), indent=1) + "\n")
-        return card
+def _divided(evaluations: Sequence[Evaluation]) -> Ahead:
+    """Fork the second process: of all that is asked in a group it has the last half."""
+    mine = dict[Path, Evaluation]()
+    for evaluation in evaluations:
+        assert evaluation.memory  # made here once, for both
+        half = (evaluation.passes + 1) // 2
+        mine |= {tuned.folder: evaluation for tuned in evaluation.group.tuned[-half:]}
+    return Ahead(lambda folder: mine[folder].ask_ahead(folder), [*mine])
 
 
 def _place(wanted: Path, taken: Sequence[Path]) -> Path:
@@ -268,36 +101,8 @@ def _place(wanted: Path, taken: Sequence[Path]) -> Path:
     return next(name for name in names if name not in taken)
 
 
-def _applies(scores: Sequence[Score]) -> bool:
-    return any(score.value is not None for score in scores)
-
-
 def _try(group: Group, dtype: str) -> None:
     """Open each variant for a moment: what is damaged is refused before others were asked."""
     for tuned in group.tuned:
         if open_variant(tuned.folder, dtype=dtype).fingerprint == group.base_fingerprint:
             raise FtkitError(f"{tuned.folder} is its own base: nothing was tuned")
-
-
-def _opened(folder: Path, dtype: str) -> Variant:
-    """Open a variant on the device that is best here; the one before it is freed first."""
-    gc.collect()
-    variant = open_variant(folder, dtype=dtype)
-    parameters = sum(parameter.numel() for parameter in variant.model.parameters())
-    variant.model.to(decide(parameters=parameters).torch_device)
-    return variant
-
-
-def _cost(variant: Variant, outcomes: Sequence[Outcome]) -> Cost:
-    """Read what a run says of its training, and how quickly it answered here."""
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    known = variant.facts
-    return Cost(
-        trainable_params=variant.trainable_params,
-        bytes=variant.bytes,
-        seconds=known.get("seconds"),
-        peak_memory=known.get("peak_memory"),
-        tokens_per_second=known.get("tokens_per_second"),
-        answers_per_second=len(outcomes) / seconds if seconds else None,
-        updates=known.get("steps"),
-    )

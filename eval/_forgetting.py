@@ -93,10 +93,14 @@ class Memory:
 
     def learn(self, variant: Variant, place: Path) -> None:
         """Take up what a base knows; `place` is its folder."""
+        self.look(variant, place)
+        self.before = self.read(variant)
+
+    def look(self, variant: Variant, place: Path) -> None:
+        """Choose what is read, as a base and its folder have it."""
         own = own_text(place)
         self.context, self.texts = variant.context, own or plain_text()
         self.named = OWN if own else PLAIN
-        self.before = self._read(variant)
 
     def lost(self, variant: Variant) -> dict[str, Forgetting]:
         """Compare a variant with the base, by recipe, "" for the base's own text."""
@@ -106,11 +110,12 @@ class Memory:
         told[""] = self.named
         return {
             name: Forgetting(self.before[name][0], after, size, told[name])
-            for name, (after, size) in self._read(variant).items()
+            for name, (after, size) in self.read(variant).items()
             if name in self.before
         }
 
-    def _read(self, variant: Variant) -> dict[str, Read]:
+    def read(self, variant: Variant) -> dict[str, Read]:
+        """Let a model read it all, by recipe, "" for the base's own text."""
         found: dict[str, Read | None] = {}
         if self.texts:
             args = self.recipe, self.texts, self.context, self.folder

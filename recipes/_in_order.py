@@ -47,7 +47,7 @@ def in_order(
         yield from ((item, work(item)) for item in chain(first, rest))
         return
     forked = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, forked, _follow, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(processes, forked, follow, (os.getpid(),)) as pool:
         waiting: deque[tuple[Item, Future[Made]]] = deque()
         try:
             for item in chain(first, rest):
@@ -73,7 +73,7 @@ def beside(work: Callable[[], Made]) -> Callable[[], Made]:
     """
     if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
         return work
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _follow, (os.getpid(),))
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"), follow, (os.getpid(),))
     made = pool.submit(work)
     pool.shutdown(wait=False)
 
@@ -86,7 +86,7 @@ def beside(work: Callable[[], Made]) -> Callable[[], Made]:
     return result
 
 
-def _follow(parent: int) -> None:
+def follow(parent: int) -> None:
     """Leave Ctrl-C to the parent, and end when it ends, however that comes about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)

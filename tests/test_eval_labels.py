@@ -14,10 +14,9 @@ import torch
 
 from ftkit.adapters._variant import open_variant
 from ftkit.catalog import load
-from ftkit.eval import _evaluate
 from ftkit.eval._answers import Outcome, answers
 from ftkit.eval._ask import Asker, Form
-from ftkit.eval._evaluate import _Evaluation
+from ftkit.eval._evaluation import Evaluation
 from ftkit.eval._labels import named
 from ftkit.eval._samples import every_answer
 from ftkit.eval._tally import Entry, build, grade
@@ -214,13 +213,12 @@ def test_answers_are_listed_by_what_concerns_them_alone():
     assert (told["scores"], told["reason"]) == ({"word_overlap": 1.0}, "all")
 
 
-def test_without_metrics_of_its_own_a_recipe_is_ranked_by_bits_per_byte(monkeypatch):
+def test_without_metrics_of_its_own_a_recipe_is_ranked_by_bits_per_byte():
     """Not by the share of answers that end, which says nothing of what stands in them."""
-    monkeypatch.setattr(_evaluate, "Memory", None)
     group = SimpleNamespace(recipe=SimpleNamespace(name="instruct", metrics=()))
-    work = _Evaluation(group, [], 0, 0, Path(), Path())
-    with pytest.raises(TypeError):
-        next(work.run())
+    work = Evaluation(group, [], 0, 0, Path(), Path())
+    with pytest.raises(AttributeError, match="train"):
+        next(work.run(None))
     assert list(work.metrics) == ["bits_per_byte", "own_stop"]
 
 
