@@ -2,7 +2,7 @@
 
 Answers of a small model are made of small products, which two threads hardly make faster than one.
 Nothing is handed over: the evaluation finds what is kept, and does what was not reached itself.
-With one thread alone it may be forked at any time: the threads of OpenMP are not in the copy.
+With one thread it may be forked at any time, though OpenMP's threads are not in the copy.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ from ftkit.runs import WEIGHTS
 
 from ..recipes._in_order import follow
 
-FEW = 4  # threads, above which one of them would be too slow beside the others
+THREADS = 2  # one for each process, or answers a second would depend on which of them asked
 SMALL = 2**28  # bytes of a base's weights, above which two models at once may not fit the memory
 PAUSE = 0.2  # seconds between two looks at what the other process has done
 Work = Callable[[Path], None]
@@ -35,7 +35,7 @@ class Ahead:
 
     def __init__(self, work: Work, folders: Sequence[Path]) -> None:
         forked = multiprocessing.get_context("fork")
-        self._left, self._threads = [*folders], torch.get_num_threads()
+        self._left = [*folders]
         self._told, tells = forked.Pipe()
         words = work, folders, tells, os.getpid()
         self._process = forked.Process(target=_ask, args=words, daemon=True)
@@ -44,7 +44,7 @@ class Ahead:
 
     def begin(self) -> None:
         """Let it go on; until then it has done nothing."""
-        torch.set_num_threads(self._threads - 1)
+        torch.set_num_threads(1)
         with suppress(OSError):  # it has ended
             self._told.send(None)
 
@@ -61,18 +61,17 @@ class Ahead:
             self.close()
 
     def close(self) -> None:
-        """End the other process, and have all threads again."""
+        """End the other process, and have both threads again."""
         self._left = []
         self._process.kill()
         self._process.join()
         self._told.close()
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(THREADS)
 
 
 def possible(bases: Sequence[str]) -> bool:
     """Say whether a second process pays here: models are small, and so are the machine's means."""
-    few = 2 <= torch.get_num_threads() <= FEW
-    if sys.platform != "linux" or not few or torch.cuda.is_available():
+    if sys.platform != "linux" or torch.get_num_threads() != THREADS or torch.cuda.is_available():
         return False
     sizes = [sum(file.stat().st_size for file in Path(base).glob(f"*{WEIGHTS}")) for base in bases]
     return all(0 < size <= SMALL for size in sizes)
