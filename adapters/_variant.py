@@ -216,9 +216,6 @@ def open_variant(folder: str | Path, *, plain: bool = False, dtype: str = FP32) 
         if settings.get("command") == "tune":
             base = Path(settings["base"]["path"])
     facts = run.done if run else {}
-    own = runs.fingerprint(path)
-    if facts.get("fingerprint", own) != own:
-        raise FtkitError(f"{path} was changed after its run: its files are not those of run/done")
     tuned = (path / "adapter_config.json").is_file() or settings.get("command") == "tune"
     whole = sum(parameter.numel() for parameter in model.parameters())
     adapter = sum(p.numel() for name, p in model.named_parameters() if _is_adapter(name))
@@ -230,7 +227,7 @@ def open_variant(folder: str | Path, *, plain: bool = False, dtype: str = FP32) 
         tokenizer=tokenizer,
         base_path=base,
         base_fingerprint=settings.get("base", {}).get("fingerprint") or runs.fingerprint(base),
-        fingerprint=own,
+        fingerprint=runs.fingerprint(path),  # as it is, even if it was changed after its run
         trainable_params=facts.get("trainable_params", adapter or (whole if tuned else 0)),
         bytes=sum(file.stat().st_size for file in path.glob(f"*{runs.WEIGHTS}")),
         facts=facts,
@@ -293,7 +290,7 @@ def _find_base(path: Path, named: str, settings: dict[str, Any]) -> str:
     if Path(named).is_dir() and runs.fingerprint(Path(named)) == wanted:
         return named
     for run in runs.find_runs(path.resolve().parent):
-        if run.done.get("fingerprint") == wanted:
+        if run.done.get("fingerprint") == wanted == runs.fingerprint(run.path):
             return str(run.path)
     if not Path(named).is_dir():
         if not Path(named).is_absolute():
