@@ -50,3 +50,13 @@ def test_a_place_that_cannot_be_is_refused_before_anybody_is_asked(tiny_runs, tm
         with pytest.raises(FtkitError, match=f"{out} cannot be made: "):
             next(evaluate_runs([tiny_runs["lora"]], out=out, limit=2))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_base_alone_needs_a_recipe(tiny_base, tmp_path):
+    with pytest.raises(FtkitError, match="or name a --recipe for a base"):
+        list(evaluate_runs([tiny_base], out=tmp_path / "eval"))
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_base, bare, ignore=shutil.ignore_patterns("run"))
+    work = evaluate_runs([bare], recipe="sql_qa", out=tmp_path / "eval", limit=2, shots=0)
+    card = list(work)[-1]["scorecard"]
+    assert [line.name for line in card.variants] == ["majority", "nearest", "base", "base prose"]

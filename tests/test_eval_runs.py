@@ -300,13 +300,3 @@ def test_kept_answers_are_not_given_for_weights_that_were_changed(done, tiny_run
     file.unlink()
     with pytest.raises(FtkitError, match="changed holds no weights: there is no adapter_model"):
         list(evaluate_runs([changed], out=done.out.parent / "more", **SMALL))
-
-
-def test_a_base_alone_needs_a_recipe(tiny_base, tmp_path):
-    with pytest.raises(FtkitError, match="or name a --recipe for a base"):
-        list(evaluate_runs([tiny_base], out=tmp_path / "eval"))
-    bare = tmp_path / "bare"
-    shutil.copytree(tiny_base, bare, ignore=shutil.ignore_patterns("run"))
-    work = evaluate_runs([bare], recipe="sql_qa", out=tmp_path / "eval", limit=2, shots=0)
-    card = list(work)[-1]["scorecard"]
-    assert [line.name for line in card.variants] == ["majority", "nearest", "base", "base prose"]
