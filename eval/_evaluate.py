@@ -49,9 +49,7 @@ def evaluate_groups(
     """
     if shots < 0:
         raise FtkitError(f"--shots takes 0 or more, not {shots}")
-    there = next(place for place in (out, *out.absolute().parents) if place.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise FtkitError(f"{out} cannot be made: {there} is no folder that can be written to")
+    _refuse(out)
     kept, places = out.parent / OUTCOMES, list[Path]()
     for group in groups:
         places.append(out if len(groups) == 1 else _place(out / group.name, places))
@@ -63,7 +61,9 @@ def evaluate_groups(
     try:
         with Interrupt() as interrupt, ExitStack() as until:
             ahead = None
-            if two and possible([group.base for group in groups]):
+            # A base alone leaves a second process nothing to ask.
+            tuned = any(group.tuned for group in groups)
+            if two and tuned and possible([group.base for group in groups]):
                 ahead = _divided(evaluations)
                 until.callback(ahead.close)
             for group in groups:
@@ -83,6 +83,13 @@ def evaluate_groups(
         raise Interrupted(
             f"stopped; the answers so far are kept in {kept}: the same command goes on from them"
         ) from None
+
+
+def _refuse(out: Path) -> None:
+    """Refuse a place that no folder can be made at; nothing is made yet."""
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise FtkitError(f"{out} cannot be made: {there} is no folder that can be written to")
 
 
 def _divided(evaluations: Sequence[Evaluation]) -> Ahead:

@@ -135,3 +135,13 @@ def test_an_evaluation_by_two_finds_what_one_finds(tiny_runs, tmp_path, monkeypa
     assert both[0] == one[0]
     assert both[1] == pytest.approx(one[1], rel=1e-4, abs=1e-9)  # of one thread and of two
     assert both[2] == pytest.approx(one[2], rel=1e-5)
+
+
+def test_a_base_alone_keeps_both_threads(tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setattr(_evaluation, "worlds", lambda _: [])
+    groups = collect([tiny_base], recipe="sql_qa", limit=2)
+    threads = {
+        torch.get_num_threads()
+        for _ in evaluate_groups(groups, out=tmp_path / "eval", shots=0, two=True)
+    }
+    assert threads == {2}
