@@ -121,14 +121,20 @@ def _lines(file: Path) -> int:
         return sum(1 for _ in lines)
 
 
-def collect(out: Path) -> dict[str, Any]:
-    """Take out of the scorecards what each method came to on each recipe and size."""
+def collect(out: Path, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Take out of the scorecards what each method came to on each recipe and size.
+
+    Variants collected before, of recipes and sizes that the folder lacks, stay: the whole study is
+    too long for one sitting.
+    """
     cards = [
         (int(file.parts[-4]), json.loads(file.read_text(encoding="utf-8")))
         for file in sorted(out.glob("*/*/eval/scorecard.json"))
     ]
-    order = sorted(cards, key=lambda pair: ([*TAUGHT].index(pair[1]["recipe"]), pair[0]))
-    found = [one for size, card in order for one in read(size, card)]
+    new = [one for size, card in cards for one in read(size, card)]
+    there = {(one["recipe"], one["rows"]) for one in new}
+    found = new + [one for one in before if (one["recipe"], one["rows"]) not in there]
+    found.sort(key=lambda one: ([*TAUGHT].index(one["recipe"]), one["rows"]))  # keeps their order
     return {
         "title": "Methods on real rows",
         "hardware": hardware(),
@@ -152,7 +158,7 @@ def read(size: int, card: dict[str, Any]) -> list[dict[str, Any]]:
             "seeds": len(line["seeds"]), "n": card["n"], "ranks": card["readings"][first]["title"],
             "score": line["metrics"][first], "bits": line["metrics"]["bits_per_byte"],
             "trained": line["cost"]["trainable_params"], "seconds": line["cost"]["seconds"],
-            "forgetting": line["forgetting"],
+            "forgetting": line["forgetting"], "processor": hardware()["processor"],
         }
         for line in card["variants"]
         if line["method"] in ("base", "nearest", *METHODS)
@@ -237,7 +243,8 @@ def main() -> None:
     said.data, said.out = said.data.resolve(), said.out.resolve()
     said.out.mkdir(parents=True, exist_ok=True)
     if said.collect:
-        found = collect(said.out)
+        there = json.loads(said.collect.read_text("utf-8")) if said.collect.exists() else {}
+        found = collect(said.out, there.get("variants", []))
         found["notes"] = said.notes
         text = json.dumps(found, indent=1, ensure_ascii=False)
         said.collect.write_text(text + "\n", encoding="utf-8")

@@ -4,6 +4,8 @@ Test rows are not read. Rates lie a factor of three apart; of those that one see
 the best, the smallest is chosen, as wider bases bear less. Defaults older than this search stay.
 
 python bench/methods_lr.py --out results/bench/methods_lr.json
+python bench/methods_lr.py --base BASE --recipe medical --data MEDQUAD@0.05 --set longest=300 \
+    --label MedQuAD --out results/bench/methods_lr_medquad.json   # whether it holds on real rows
 """
 
 import argparse
@@ -62,9 +64,19 @@ def main() -> None:
     """Try every rate of every method, and say which is best."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, help="a base to tune instead of a tiny new one")
+    parser.add_argument("--recipe", default="sql_qa")
+    parser.add_argument("--data", action="append", help="rows in place of the embedded world's")
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the recipe")
+    parser.add_argument("--label", default="the SQL world", help="whose rows they are")
     parser.add_argument("--out", type=Path)
     said = parser.parse_args()
-    world = override(load("recipes", "sql_qa"), WORLD, "recipe")
+    if said.data and not said.base:
+        parser.error("rows of your own need a --base")
+    settings: dict[str, Any] = dict(WORLD)
+    if said.data:
+        given = {name: int(value) for name, _, value in (one.partition("=") for one in said.set)}
+        settings = {"data": said.data, "on_bad_rows": "skip", "epochs": 2.0} | given
+    world = override(load("recipes", said.recipe), settings, "recipe")
     began, found = time.process_time(), []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -74,15 +86,16 @@ def main() -> None:
                 out = folder / f"{name}-{rate:g}"
                 found.append(tried(out, start, world, name, rate))
                 print(f"{name} {rate:g}: {found[-1]['validation_nats']:.4f}", flush=True)
+    of = f"of {BASE.tokens:,} tokens" if said.base is None else "of one's own"
     notes = (
-        f"a base of {BASE.tokens:,} tokens, {found[0]['validation_nats_before']:.3f} nats before "
-        f"(prefix and prompts begin elsewhere); {WORLD['rows']} rows, {found[0]['steps']} updates "
+        f"a base {of}, {found[0]['validation_nats_before']:.3f} nats before (prefix and prompts "
+        f"begin elsewhere); {len(world.examples('train')):,} rows, {found[0]['steps']} updates "
         f"of {PLAN.batch:,} tokens, one seed; {time.process_time() - began:.0f} s of one core."
     )
-    show(said.out, found, notes)
+    show(said.out, found, notes, f"Learning rates, on validation rows of {said.label}")
 
 
-def show(out: Path | None, found: list[dict[str, Any]], notes: str) -> None:
+def show(out: Path | None, found: list[dict[str, Any]], notes: str, title: str) -> None:
     """Lay the tries out as a table, and keep them."""
     rows = []
     for name in sorted(RATES, key=lambda name: min(_nats(found, name).values())):
@@ -92,7 +105,6 @@ def show(out: Path | None, found: list[dict[str, Any]], notes: str) -> None:
         tries = ", ".join(f"{lr:g}: {loss:.3f}" for lr, loss in nats.items())
         rows.append([name, f"{trained:,}", tries, f"{chosen:g}", f"{load('adapters', name).lr:g}"])
     columns = ("method", "trained", "nats per labelled token at each rate", "chosen", "default")
-    title = "Learning rates, on validation rows of the SQL world"
     kept(out, title, columns, rows, notes=notes, tries=found)
 
 
