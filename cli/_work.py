@@ -69,7 +69,7 @@ def going_on(run: Run) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         word = click.get_current_context().info_name
-        raise Interrupted(f"stopped: `ftkit {word} --resume --out {run.path}` goes on") from None
+        raise Interrupted(f"stopped: `ftkit {word} {run.resumed}` goes on") from None
 
 
 def take_up(out: Path | None) -> Run:

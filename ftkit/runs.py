@@ -7,6 +7,7 @@ files come at the end, the weights last, then `run/done`; readers refuse a folde
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -155,8 +156,13 @@ class Run:
         if not (run.inner / "run.toml").is_file():
             raise FtkitError(f"{path} is no run folder: there is no {run.inner / 'run.toml'}")
         if not (run.inner / "done").is_file():
-            raise FtkitError(f"{path} is not finished: go on with --resume --out {path}")
+            raise FtkitError(f"{path} is not finished: go on with {run.resumed}")
         return run
+
+    @property
+    def resumed(self) -> str:
+        """The options that go on with it, as a shell takes them."""
+        return f"--resume --out {shlex.quote(str(self.path))}"
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def test_a_run_is_refused_until_it_is_done(tmp_path: Path) -> None:
         Run.open(run.path)
     with pytest.raises(FtkitError, match="exists and is not empty"):
         Run.create(run.path, {})
+    assert run.resumed.endswith("/a")
+    assert Run(Path("my runs/a")).resumed == "--resume --out 'my runs/a'"
     seen: list[str] = []
 
     def write(folder: Path) -> None:
