@@ -98,7 +98,7 @@ def newest_base() -> Path:
     Raises:
         FtkitError: when there is none.
     """
-    bases = [run for run in find_runs(RUNS) if run.settings.get("command") == "pretrain"]
+    bases = [run for run in find_runs(RUNS, deep=True) if run.settings.get("command") == "pretrain"]
     if not bases:
         raise FtkitError(
             f"no finished base lies under {RUNS}/: make one with `ftkit pretrain` or name one "

@@ -229,9 +229,14 @@ class Run:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-def find_runs(folder: Path) -> list[Run]:
-    """List the finished runs that lie directly in a folder, oldest first."""
-    marks = folder.glob("*/run/done")
+def find_runs(folder: Path, *, deep: bool = False) -> list[Run]:
+    """List the finished runs in a folder, oldest first.
+
+    Args:
+        folder: where they lie directly.
+        deep: list those of folders in it too, such as a demo's or a series'.
+    """
+    marks = folder.glob("*/**/run/done" if deep else "*/run/done")
     return [
         Run(mark.parent.parent) for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime)
     ]
