@@ -37,6 +37,7 @@ class SoftPrompt(Method):
 
     def __post_init__(self) -> None:
         """Refuse a prompt without tokens."""
+        super().__post_init__()
         refuse(self.tokens)
 
     @property

@@ -7,7 +7,9 @@ its own, and a run on the same text with the same tokenizer finds them whole.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +86,11 @@ def prepare(
     yield {"event": "reading the corpus"}
     texts = documents()
     found = survey(texts, validation)
+    learned: Path | None = None
     if isinstance(tokenizer, Learn):
-        tokenizer = yield from _learned(texts, found, home, tokenizer, validation)
+        what = named(FORMAT, "tokenizer", found.digest, validation, tokenizer.kind, tokenizer.size)
+        learned = home / what if not (home / what / FILE).is_file() else None
+        tokenizer = yield from _learned(texts, found, home / what, tokenizer)
     made = named(FORMAT, "tokens", found.digest, validation, tokenizer.digest)
     if key not in ("", made):
         raise FtkitError(
@@ -96,7 +101,12 @@ def prepare(
         yield {"event": f"tokens of an earlier run are used: {home / made}"}
     else:
         yield {"event": f"encoding {found.characters / 1e6:.1f} million characters"}
-    return Prepared(build(texts, found, tokenizer, home / made, context), tokenizer, made)
+    try:
+        return Prepared(build(texts, found, tokenizer, home / made, context), tokenizer, made)
+    except FtkitError as problem:
+        if learned and problem.exit_code == FtkitError.exit_code:  # refused, and not stopped
+            _forget(learned)
+        raise
 
 
 def _may_write(home: Path) -> None:
@@ -109,16 +119,22 @@ def _may_write(home: Path) -> None:
 
 
 def _learned(
-    texts: Iterable[str], found: Survey, home: Path, learn: Learn, validation: float
+    texts: Iterable[str], found: Survey, place: Path, learn: Learn
 ) -> Generator[dict[str, Any], None, Tokenizer]:
     """Find the tokenizer that an earlier run learned from this corpus, or learn it."""
-    place = home / named(FORMAT, "tokenizer", found.digest, validation, learn.kind, learn.size)
     if (place / FILE).is_file():
         yield {"event": f"the tokenizer of an earlier run is used: {place}"}
     else:
         yield {"event": f"learning {learn.size} tokens"}
         train_tokenizer(found.sample(texts), learn.size, learn.kind).save(place, 0)
     return Tokenizer.open(place)
+
+
+def _forget(place: Path) -> None:
+    """Take away a tokenizer whose corpus was refused, and the folder of tokens if it was first."""
+    shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):
+        place.parent.rmdir()
 
 
 def named(*what: object) -> str:

@@ -131,7 +131,7 @@ def train(
 
 def stopped(run: Run) -> Interrupted:
     """Say how a run that was stopped is gone on with."""
-    return Interrupted(f"stopped; go on with: ftkit pretrain --resume --out {run.path}")
+    return Interrupted(f"stopped; go on with: ftkit pretrain {run.resumed}")
 
 
 def sample(gpt: GPT, work: Work) -> str:

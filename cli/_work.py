@@ -69,7 +69,7 @@ def going_on(run: Run) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         word = click.get_current_context().info_name
-        raise Interrupted(f"stopped: `ftkit {word} --resume --out {run.path}` goes on") from None
+        raise Interrupted(f"stopped: `ftkit {word} {run.resumed}` goes on") from None
 
 
 def take_up(out: Path | None) -> Run:
@@ -98,7 +98,7 @@ def newest_base() -> Path:
     Raises:
         FtkitError: when there is none.
     """
-    bases = [run for run in find_runs(RUNS) if run.settings.get("command") == "pretrain"]
+    bases = [run for run in find_runs(RUNS, deep=True) if run.settings.get("command") == "pretrain"]
     if not bases:
         raise FtkitError(
             f"no finished base lies under {RUNS}/: make one with `ftkit pretrain` or name one "

@@ -1,5 +1,6 @@
 """`ftkit demo`: the whole job on the embedded worlds, from nothing to a report, stage by stage."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
             for name in size.methods
         ]
         said = _evaluate(out, runs, size, stages)
-    except Interrupted:
-        again = "" if out == RUNS / "demo" else f" --out {out}"
+    except (Interrupted, KeyboardInterrupt):  # the latter between stages, or before one's work
+        again = "" if out == RUNS / "demo" else f" --out {shlex.quote(str(out))}"
         raise Interrupted(f"stopped: `ftkit demo{again}` goes on where it stopped") from None
     click.echo(f"\n{stages.words()}\n\n{said}")
 

@@ -76,7 +76,8 @@ def evaluate(
     recipe and base.
     """
     _options.settings(pairs, [])
-    folders = list(runs) or [run.path for run in find_runs(RUNS) if _is_model(run.settings)]
+    found = [] if runs else find_runs(RUNS, deep=True)
+    folders = list(runs) or [run.path for run in found if _is_model(run.settings)]
     if not folders:
         raise FtkitError(
             f"no finished run lies under {RUNS}/: name one, or begin with `ftkit demo`"

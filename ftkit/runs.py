@@ -7,6 +7,7 @@ files come at the end, the weights last, then `run/done`; readers refuse a folde
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -155,8 +156,13 @@ class Run:
         if not (run.inner / "run.toml").is_file():
             raise FtkitError(f"{path} is no run folder: there is no {run.inner / 'run.toml'}")
         if not (run.inner / "done").is_file():
-            raise FtkitError(f"{path} is not finished: go on with --resume --out {path}")
+            raise FtkitError(f"{path} is not finished: go on with {run.resumed}")
         return run
+
+    @property
+    def resumed(self) -> str:
+        """The options that go on with it, as a shell takes them."""
+        return f"--resume --out {shlex.quote(str(self.path))}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -223,9 +229,14 @@ class Run:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-def find_runs(folder: Path) -> list[Run]:
-    """List the finished runs that lie directly in a folder, oldest first."""
-    marks = folder.glob("*/run/done")
+def find_runs(folder: Path, *, deep: bool = False) -> list[Run]:
+    """List the finished runs in a folder, oldest first.
+
+    Args:
+        folder: where they lie directly.
+        deep: list those of folders in it too, such as a demo's or a series'.
+    """
+    marks = folder.glob("*/**/run/done" if deep else "*/run/done")
     return [
         Run(mark.parent.parent) for mark in sorted(marks, key=lambda mark: mark.stat().st_mtime)
     ]

@@ -102,6 +102,8 @@ class Recipe:
         for name in SIZES:
             if getattr(self, name, 1) < 1:
                 raise FtkitError(f"'recipe.{name}' takes 1 or more, not {getattr(self, name)}")
+        if self.epochs <= 0:
+            raise FtkitError(f"'recipe.epochs' takes a number above 0, not {self.epochs:g}")
         if not 0 < self.validation < 1:
             raise FtkitError(f"'recipe.validation' is a share of 0 to 1, not {self.validation}")
         if self.on_bad_rows not in WAYS:

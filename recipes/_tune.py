@@ -232,7 +232,7 @@ def _train(
         if stop:
             raise Interrupted(
                 f"stopped after step {step.number} of {work.plan.steps}; everything is saved: "
-                f"go on with ftkit tune --resume --out {run.path}"
+                f"go on with ftkit tune {run.resumed}"
             )
     return {
         "steps": step.number,

@@ -186,3 +186,17 @@ def test_a_demo_that_was_begun_goes_on_by_its_folder_alone(tmp_path: Path):
     assert stopped[1].seed == 5
     plain = demo("--out", "mine", "--dry-run")
     assert "then medical by soft_prompt, lora, full, 77 rows" in plain.stdout
+
+
+def test_ctrl_c_between_two_stages_says_how_to_go_on_too(monkeypatch: pytest.MonkeyPatch):
+    from ftkit.cli import demo as command
+
+    def stop(*_):  # type: ignore[no-untyped-def]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.Work, "base", stop)
+    result = demo("--out", "my demo")
+    assert result.exit_code == 130
+    assert (
+        result.stderr == "Error: stopped: `ftkit demo --out 'my demo'` goes on where it stopped\n"
+    )

@@ -15,9 +15,11 @@ from ftkit.catalog import load
 from ftkit.cli import ftkit
 from ftkit.cli.eval import score
 from ftkit.config import override
-from ftkit.eval import _evaluate
+from ftkit.errors import FtkitError
+from ftkit.eval import _evaluate, _groups
 from ftkit.eval._facts import facts
 from ftkit.eval._groups import Group, Tuned
+from ftkit.runs import Run
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +72,21 @@ def test_every_finished_run_is_compared(tiny_runs: dict[str, Path], tmp_path: Pa
     assert result.stdout.splitlines()[-1] == "report: runs/eval/report.html"
     refused = evaluate("--out", "runs/eval")
     assert refused.stderr == ("Error: runs/eval exists and is not empty: choose another --out\n")
+
+
+def test_the_runs_of_a_demo_or_a_series_are_found_too(monkeypatch: pytest.MonkeyPatch):
+    for place in ("runs/demo/base", "runs/demo/sql_qa-lora", "runs/mine"):
+        Run.create(Path(place), {"command": "tune"}).publish(lambda folder: None, {})
+    Run.create(Path("runs/demo/unfinished"), {"command": "tune"})
+    seen: list[Path] = []
+
+    def look(folders: list[Path], *_: object) -> None:
+        seen.extend(folders)
+        raise FtkitError("enough")
+
+    monkeypatch.setattr(_groups, "collect", look)
+    assert evaluate().stderr == "Error: enough\n"
+    assert seen == [Path("runs/demo/base"), Path("runs/demo/sql_qa-lora"), Path("runs/mine")]
 
 
 def test_another_precision_gives_other_answers_of_its_own(tiny_runs, tmp_path: Path):

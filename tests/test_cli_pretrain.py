@@ -64,7 +64,8 @@ def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Pa
         ("rows.jsonl", b'{"text": "good"}\n{"text": ', "rows.jsonl:2: not valid JSON"),
         ("rows.jsonl", b'{"text": "good"}\n{"txt": "bad"}\n', "rows.jsonl:2: "),
         ("rows.jsonl", b'{"text": null}\n', "rows.jsonl:1: "),
-        ("book.txt", b"One short line.\n\nAnd another one.\n", ""),
+        ("book.txt", b"One short line.\n\nAnd another one.\n", "the corpus has 1 document: "),
+        ("rows.jsonl", b'{"text": "One."}\n{"text": "Two."}\n', "the corpus has "),
     ],
 )
 def test_a_wrong_corpus_is_refused_and_nothing_stays(name, content, message, tmp_path: Path):

@@ -64,6 +64,8 @@ def rows(path: Path, count: int = 40) -> Path:
         (["--set", "method.rank=many"], "'method.rank' takes a whole number, not 'many'"),
         (["--set", "method.rank=0"], "'method.rank' takes 1 or more, not 0"),
         (["--set", "recipe.rows=-5"], "'recipe.rows' takes 1 or more, not -5"),
+        (["--set", "recipe.epochs=-1"], "'recipe.epochs' takes a number above 0, not -1"),
+        (["--set", "method.lr=-1"], "'method.lr' takes a number above 0, not -1"),
         (["--base", "nowhere"], "no base model at nowhere: there is no such folder"),
         (["--base", "."], ". is no base model: it has no config.json"),
         (

@@ -90,6 +90,8 @@ def test_a_run_is_refused_until_it_is_done(tmp_path: Path) -> None:
         Run.open(run.path)
     with pytest.raises(FtkitError, match="exists and is not empty"):
         Run.create(run.path, {})
+    assert run.resumed.endswith("/a")
+    assert Run(Path("my runs/a")).resumed == "--resume --out 'my runs/a'"
     seen: list[str] = []
 
     def write(folder: Path) -> None:
@@ -100,6 +102,9 @@ def test_a_run_is_refused_until_it_is_done(tmp_path: Path) -> None:
     Run.resume(run.path).publish(write, {"seconds": 1.5})
     assert seen == ["run"]
     assert find_runs(tmp_path)[0].done["fingerprint"] == fingerprint(run.path)
+    assert [found.path for found in find_runs(tmp_path, deep=True)] == [run.path]
+    assert run.path in [found.path for found in find_runs(tmp_path.parent, deep=True)]
+    assert run.path not in [found.path for found in find_runs(tmp_path.parent)]
     assert Run.open(run.path).done["seconds"] == 1.5
     with pytest.raises(FtkitError, match="finished already"):
         Run.resume(run.path)
