@@ -205,9 +205,26 @@ def test_settings_that_make_no_method_are_refused(
 
 
 @pytest.mark.parametrize("name", ["lora", "dora"])
-def test_targets_that_are_not_there_are_refused(base: Path, name: str) -> None:
-    with pytest.raises(FtkitError, match="targets=c_attn"):
-        made(base, name, targets="c_attn")
+@pytest.mark.parametrize(
+    ("targets", "lacking"), [("c_attn", "c_attn"), ("q_proj, v_prj", "v_prj"), ("q_proj,", "")]
+)
+def test_targets_that_are_not_there_are_refused(
+    base: Path, name: str, targets: str, lacking: str
+) -> None:
+    """One of several too, without which PEFT would go on in silence."""
+    with pytest.raises(FtkitError) as said:
+        made(base, name, targets=targets)
+    assert str(said.value) == (
+        f"'method.targets={targets}': the base has no layer called '{lacking}'; its linear layers "
+        "are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head"
+    )
+
+
+def test_targets_are_names_with_commas_between(base: Path) -> None:
+    model, _ = made(base, "lora", targets="q_proj, v_proj")
+    assert {name.split(".")[6] for name in trainable(model)} == {"q_proj", "v_proj"}
+
+
 
 
 def test_a_base_without_known_layers_is_refused_by_ia3() -> None:
