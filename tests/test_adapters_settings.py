@@ -225,6 +225,24 @@ def test_targets_are_names_with_commas_between(base: Path) -> None:
     assert {name.split(".")[6] for name in trainable(model)} == {"q_proj", "v_proj"}
 
 
+@pytest.mark.parametrize("targets", ["lm_head", "embed_tokens"])
+def test_an_adapted_head_of_a_tied_base_is_merged_as_it_answers(
+    base: Path, tmp_path: Path, targets: str
+) -> None:
+    """And an adapted table of embeddings: the one leaves the other as it is."""
+    model, method = made(base, "lora", targets=targets)
+    with torch.no_grad():
+        for parameter in trainable(model).values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        ids_BT = torch.arange(7, 60)[None]
+        before = model.eval()(input_ids=ids_BT).logits
+        merged: Any = method.merge(model)
+        merged.save_pretrained(tmp_path)
+        small.tokenizer().save_pretrained(tmp_path)
+        after = open_base(tmp_path)[0](input_ids=ids_BT).logits
+    assert_close(after, before, rtol=0, atol=1e-5 * float(before.abs().max()))
+
+
 
 
 def test_a_base_without_known_layers_is_refused_by_ia3() -> None:
