@@ -12,6 +12,7 @@ from ftkit.adapters._attention import EXPLICIT, attention
 from ftkit.adapters._forward import Forward, causal, remember
 from ftkit.adapters._method import trainable
 from ftkit.adapters._variant import open_base, open_variant
+from ftkit.adapters.prefix import Prefix
 from ftkit.catalog import load
 from ftkit.config import override
 from ftkit.errors import FtkitError
@@ -241,6 +242,18 @@ def test_an_adapted_head_of_a_tied_base_is_merged_as_it_answers(
         small.tokenizer().save_pretrained(tmp_path)
         after = open_base(tmp_path)[0](input_ids=ids_BT).logits
     assert_close(after, before, rtol=0, atol=1e-5 * float(before.abs().max()))
+
+
+@pytest.mark.parametrize("problem", [torch.OutOfMemoryError, RuntimeError])
+def test_a_lack_of_memory_is_no_word_on_the_base(
+    base: Path, monkeypatch: pytest.MonkeyPatch, problem: type[Exception]
+) -> None:
+    def lacking(*_: Any) -> None:
+        raise problem("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(Prefix, "_begun", lacking)
+    with pytest.raises(problem, match="can't allocate"):
+        made(base, "prefix")
 
 
 
