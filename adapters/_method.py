@@ -24,7 +24,8 @@ class Method(ABC):
 
     Args:
         lr: learning rate at its peak.
-        weight_decay: decoupled decay of matrices; embeddings and vectors never have any.
+        weight_decay: decoupled decay of matrices, virtual tokens among them; the base's embeddings
+            and vectors never have any.
     """
 
     lr: float = 1e-3

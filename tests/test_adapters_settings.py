@@ -256,6 +256,12 @@ def test_a_lack_of_memory_is_no_word_on_the_base(
         made(base, "prefix")
 
 
+def test_biases_of_the_network_of_p_tuning_are_not_decayed(base: Path) -> None:
+    model, method = made(base, "p_tuning", weight_decay=0.1)
+    decays = {id(p): group.weight_decay for group in method.groups(model) for p in group.params}
+    for parameter in trainable(model).values():
+        assert decays[id(parameter)] == (0.1 if parameter.dim() > 1 else 0)
+    assert len([group for group in made(base, "p_tuning")[1].groups(model) if group.params]) == 1
 
 
 def test_a_base_without_known_layers_is_refused_by_ia3() -> None:
