@@ -14,7 +14,7 @@ from ._method import trainable, wrap
 ALL = "all-linear"  # PEFT's word for every linear layer but the head
 
 
-def refuse(rank: int, dropout: float, lr_ratio: float) -> None:
+def refuse(rank: int, alpha: float, dropout: float, lr_ratio: float) -> None:
     """Refuse settings that make no update.
 
     Raises:
@@ -22,6 +22,8 @@ def refuse(rank: int, dropout: float, lr_ratio: float) -> None:
     """
     if rank < 1:
         raise FtkitError(f"'method.rank' takes 1 or more, not {rank}")
+    if not alpha > 0:
+        raise FtkitError(f"'method.alpha' takes a number above 0, not {alpha:g}")
     if not 0 <= dropout < 1:
         raise FtkitError(f"'method.dropout' takes 0 or more and less than 1, not {dropout}")
     if not lr_ratio > 0:

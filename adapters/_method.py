@@ -38,6 +38,13 @@ class Method(ABC):
     quantised: ClassVar[bool] = False  # its base's weights may be kept in fewer bits
     peft_type: ClassVar[str] = ""  # PEFT's name for it, "" for a whole model
 
+    def __post_init__(self) -> None:
+        """Refuse rates with which nothing is learned."""
+        if not self.lr > 0:
+            raise FtkitError(f"'method.lr' takes a number above 0, not {self.lr:g}")
+        if self.weight_decay < 0:
+            raise FtkitError(f"'method.weight_decay' takes 0 or more, not {self.weight_decay:g}")
+
     @property
     def name(self) -> str:
         """The file's name, which is the word behind `--method`."""

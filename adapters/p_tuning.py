@@ -36,6 +36,7 @@ class PTuning(Method):
 
     def __post_init__(self) -> None:
         """Refuse a prompt without tokens, or a width below nothing."""
+        super().__post_init__()
         refuse(self.tokens)
         if self.width < 0:
             raise FtkitError(f"'method.width' takes 0 or more, not {self.width}")

@@ -40,6 +40,7 @@ class Prefix(Method):
 
     def __post_init__(self) -> None:
         """Refuse a prefix without tokens."""
+        super().__post_init__()
         refuse(self.tokens)
 
     @property
