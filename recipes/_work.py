@@ -118,7 +118,7 @@ def prepare(
     _same_base(run, base)
     model, tokenizer = _open(run, recipe, base)
     renderer = Renderer(tokenizer, base)
-    most = recipe.length - method.virtual_tokens - method.prefix_tokens
+    most = _left(recipe, method)
     place = (base, run.settings["base"]["fingerprint"])
     train, held_out = shelf.tokens(place, renderer, most)
     _same_rows(run, train)
@@ -156,6 +156,17 @@ def _open(run: Run, recipe: Recipe, base: str) -> tuple[Any, Any]:
             f"(--set recipe.length={context}), or pretrain a base with a longer 'plan.context'"
         )
     return model, tokenizer
+
+
+def _left(recipe: Recipe, method: Method) -> int:
+    """Count the tokens that a method's own leave for a row."""
+    own = method.virtual_tokens + method.prefix_tokens
+    if own >= recipe.length:
+        raise FtkitError(
+            f"{method.name} takes {own} of the {recipe.length} tokens that a row may have, and "
+            "leaves none for text: lower 'method.tokens', or raise 'recipe.length'"
+        )
+    return recipe.length - own
 
 
 def _packers(
