@@ -8,12 +8,13 @@ from torch import nn
 from ftkit.errors import FtkitError
 
 from ..basemodel.optim import Group
+from ._frozen import LINEAR
 from ._method import trainable, wrap
 
 ALL = "all-linear"  # PEFT's word for every linear layer but the head
 
 
-def refuse(rank: int, dropout: float, lr_ratio: float) -> None:
+def refuse(rank: int, alpha: float, dropout: float, lr_ratio: float) -> None:
     """Refuse settings that make no update.
 
     Raises:
@@ -21,6 +22,8 @@ def refuse(rank: int, dropout: float, lr_ratio: float) -> None:
     """
     if rank < 1:
         raise FtkitError(f"'method.rank' takes 1 or more, not {rank}")
+    if not alpha > 0:
+        raise FtkitError(f"'method.alpha' takes a number above 0, not {alpha:g}")
     if not 0 <= dropout < 1:
         raise FtkitError(f"'method.dropout' takes 0 or more and less than 1, not {dropout}")
     if not lr_ratio > 0:
@@ -37,9 +40,11 @@ def lay(model: nn.Module, targets: str, seed: int, **settings: Any) -> nn.Module
         settings: PEFT's own of LoRA.
 
     Raises:
-        FtkitError: when the base has no such layers.
+        FtkitError: when the base lacks one of the layers.
     """
-    wanted = targets if targets == ALL else targets.split(",")
+    wanted = targets if targets == ALL else [name.strip() for name in targets.split(",")]
+    if wanted != ALL:
+        _find(model, targets, wanted)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules=wanted, **settings)
     try:
         return wrap(model, config, seed)
@@ -49,6 +54,27 @@ def lay(model: nn.Module, targets: str, seed: int, **settings: Any) -> nn.Module
                 "the base has no linear layers beside its output layer: LoRA has nothing to adapt"
             ) from None
         raise FtkitError(f"'method.targets={targets}': {problem}") from None
+
+
+def _find(model: nn.Module, targets: str, wanted: list[str]) -> None:
+    """Refuse a name that no layer has: PEFT would go on with those that others have.
+
+    Raises:
+        FtkitError: naming it.
+    """
+    paths = [f".{path}" for path, _ in model.named_modules()]
+    for name in wanted:
+        if not name or not any(path.endswith(f".{name}") for path in paths):
+            raise FtkitError(
+                f"'method.targets={targets}': the base has no layer called '{name}'; "
+                f"its linear layers are {', '.join(_linear(model))}"
+            )
+
+
+def _linear(model: nn.Module) -> list[str]:
+    """List the last names of a model's linear layers, in order."""
+    found = [path for path, layer in model.named_modules() if isinstance(layer, LINEAR)]
+    return list(dict.fromkeys(path.rpartition(".")[2] for path in found))
 
 
 def groups(model: nn.Module, lr: float, lr_ratio: float, weight_decay: float) -> list[Group]:

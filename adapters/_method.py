@@ -3,6 +3,7 @@
 # B rows, T positions, H heads of keys and values, P places before the text, D width of a head
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +24,8 @@ class Method(ABC):
 
     Args:
         lr: learning rate at its peak.
-        weight_decay: decoupled decay of matrices; embeddings and vectors never have any.
+        weight_decay: decoupled decay of matrices, virtual tokens among them; the base's embeddings
+            and vectors never have any.
     """
 
     lr: float = 1e-3
@@ -37,8 +39,8 @@ class Method(ABC):
     peft_type: ClassVar[str] = ""  # PEFT's name for it, "" for a whole model
 
     def __post_init__(self) -> None:
-        """Refuse rates that no optimizer takes, or that train nothing."""
-        if self.lr <= 0:
+        """Refuse rates with which nothing is learned."""
+        if not self.lr > 0:
             raise FtkitError(f"'method.lr' takes a number above 0, not {self.lr:g}")
         if self.weight_decay < 0:
             raise FtkitError(f"'method.weight_decay' takes 0 or more, not {self.weight_decay:g}")
@@ -135,7 +137,9 @@ class Method(ABC):
             raise FtkitError(f"{self.name} leaves nothing that folds into the base's weights")
         if getattr(model.get_base_model(), "is_quantized", False):
             model = widened(model)
-        merged: nn.Module = model.merge_and_unload(safe_merge=True)
+        untie(model)
+        with quiet():
+            merged: nn.Module = model.merge_and_unload(safe_merge=True)
         return merged
 
     def opened(self, config: Any) -> "Method | None":
@@ -155,6 +159,25 @@ class Method(ABC):
             # "auto" would ask the Hub whether the vocabulary has changed; tuning never resizes it.
             model.save_pretrained(folder, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
+
+
+def untie(model: nn.Module) -> None:
+    """Give each layer that is adapted a weight of its own, where another layer reads the same one.
+
+    Else what is folded into a head would be in the embeddings too (transformers#45127). PEFT sets
+    the config right when it unloads.
+
+    Args:
+        model: PEFT's wrapping of a base; changed in place.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    uses = Counter(id(w) for part in model.modules() for w in part.parameters(recurse=False))
+    for base in (layer.get_base_layer() for layer in layers):
+        weight = getattr(base, "weight", None)
+        if isinstance(weight, nn.Parameter) and uses[id(weight)] > 1:
+            base.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

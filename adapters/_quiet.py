@@ -20,6 +20,9 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             # It sees how GPT-2's layers lie, and sets this option right by itself.
             warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+            # What is learned of a tied head is merged apart from the embeddings (`untie`).
+            tied = "Model (has|with) `tie_word_embeddings=True`|Input and output embeddings are no"
+            warnings.filterwarnings("ignore", tied, UserWarning)
             yield
     finally:
         if bars:

@@ -16,7 +16,7 @@ from ftkit.errors import FtkitError
 
 from ._decode import TransformersDecoder
 from ._forward import Forward, causal
-from ._method import Method
+from ._method import Method, untie
 from ._quantize import opening, settle
 from ._quiet import quiet
 from ._scores import nats
@@ -261,6 +261,7 @@ def _open_adapter(
             tuned = PeftModel.from_pretrained(model, str(path))
             # An answer then costs no more than one of the base; rounded weights would change it.
             if how.mergeable and not getattr(model, "is_quantized", False):
+                untie(tuned)
                 tuned.merge_adapter(safe_merge=True)
     except UNREADABLE as problem:
         reason = str(problem).strip().splitlines()[0]

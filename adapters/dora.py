@@ -41,7 +41,7 @@ class Dora(Method):
     def __post_init__(self) -> None:
         """Refuse settings that make no update."""
         super().__post_init__()
-        refuse(self.rank, self.dropout, self.lr_ratio)
+        refuse(self.rank, self.alpha, self.dropout, self.lr_ratio)
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Lay the updates beside the linear layers; each length starts as the weight's own."""

@@ -31,6 +31,12 @@ class IA3(Method):
     quantised: ClassVar[bool] = True
     peft_type: ClassVar[str] = "IA3"
 
+    def __post_init__(self) -> None:
+        """Refuse a decay too, which would draw to 0 what leaves the base as it is at 1."""
+        super().__post_init__()
+        if self.weight_decay:
+            raise FtkitError("'method.weight_decay' is none for ia3: its factors start at 1, not 0")
+
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Lay the vectors, all ones, over the layers; the seed has nothing to choose."""
         self.check(model)

@@ -38,7 +38,7 @@ class Lora(Method):
     def __post_init__(self) -> None:
         """Refuse settings that make no update."""
         super().__post_init__()
-        refuse(self.rank, self.dropout, self.lr_ratio)
+        refuse(self.rank, self.alpha, self.dropout, self.lr_ratio)
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Lay the updates beside the linear layers, A drawn from the seed and B zero."""

@@ -59,8 +59,12 @@ class PTuning(Method):
         return wrap(model, config, seed)
 
     def groups(self, model: nn.Module) -> list[Group]:
-        """One group: network and virtual tokens."""
-        return [Group(list(trainable(model).values()), lr=self.lr, weight_decay=self.weight_decay)]
+        """Decay the network's matrices and the virtual tokens, not its biases."""
+        moving = trainable(model).values()
+        # One group where nothing is decayed: their order is that of the gradients' norm.
+        biases = [p for p in moving if p.dim() < 2 and self.weight_decay]
+        rest = [p for p in moving if p.dim() > 1 or not self.weight_decay]
+        return [Group(rest, lr=self.lr, weight_decay=self.weight_decay), Group(biases, lr=self.lr)]
 
     def inputs(self, model: Any, ids_BT: Tensor, slots_BT: Tensor | None) -> dict[str, Tensor]:
         """Embed the text and fill its slots; a folder keeps what the network made."""

@@ -65,6 +65,8 @@ class Prefix(Method):
             with torch.no_grad():
                 return self._begun(model, ids_V, seed)
         except (RuntimeError, ValueError) as problem:  # Falcon's one head of keys, Bloom's mask
+            if isinstance(problem, torch.OutOfMemoryError) or "allocate memory" in str(problem):
+                raise  # which is no word on the base
             raise FtkitError(
                 f"{type(model).__name__} takes no keys and values before its text as PEFT keeps "
                 f"them ({str(problem).splitlines()[0]}): choose soft_prompt or lora"

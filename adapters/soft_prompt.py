@@ -13,6 +13,8 @@ import torch
 from peft import PromptTuningConfig
 from torch import Tensor, nn
 
+from ftkit.errors import FtkitError
+
 from ..basemodel.optim import Group
 from ._method import Method, trainable, wrap
 from ._virtual import fill, refuse, start
@@ -36,9 +38,14 @@ class SoftPrompt(Method):
     peft_type: ClassVar[str] = "PROMPT_TUNING"
 
     def __post_init__(self) -> None:
-        """Refuse a prompt without tokens."""
+        """Refuse a prompt without tokens, or one that would start from two things."""
         super().__post_init__()
         refuse(self.tokens)
+        if self.init and self.draw != "vocabulary":
+            raise FtkitError(
+                f"'method.init' says what the prompt starts from, so nothing is drawn: leave out "
+                f"'method.draw={self.draw}'"
+            )
 
     @property
     def virtual_tokens(self) -> int:

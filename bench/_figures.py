@@ -3,10 +3,13 @@
 `kept` writes results/bench/NAME.json; docs/write.py shows `columns` and `rows` as they are.
 """
 
+import argparse
 import json
 import platform
+import subprocess
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,47 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))  # a bare clone has to find itself
 
 from ftkit.basemodel.device import bfloat16_unit
+
+
+def asked(about: str | None, one: Callable[[Path, str], dict[str, Any]]) -> Path | None:
+    """Read the words of a benchmark that measures each setting in a process of its own.
+
+    In such a process (see `alone`) it measures the one setting, prints what it found, and ends.
+
+    Args:
+        about: what the benchmark is, for --help.
+        one: measures a setting, given a folder and its name.
+
+    Returns:
+        Where the figures go, as --out says.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    said = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if said.one:
+        print(json.dumps(one(Path(said.one[0]), said.one[1])))
+        raise SystemExit
+    out: Path | None = said.out
+    return out
+
+
+def alone(script: str, folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Measure settings in a process each, and print what each came to.
+
+    Args:
+        script: the benchmark's own file, whose words `asked` reads.
+        folder: what all of them open.
+        names: of the settings.
+    """
+    found = []
+    for name in names:
+        words = [sys.executable, script, "--one", str(folder), name]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+        print(found[-1], flush=True)
+    return found
 
 
 def kept(

@@ -1,6 +1,7 @@
 """What benchmarks of tuning give all sides: an untrained model, a base, rows as each reads them."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,21 @@ def taught(name: str, data: Path) -> Any:
 
 
 def cut(name: str, lines: Sequence[str], most: int, data: Path) -> None:
-    """Write the first lines, as many as hold some number of training rows, or all there are."""
-    count = most
-    while True:
+    """Write the first lines, as many as hold some number of training rows, or all there are.
+
+    A line may hold none, as it is a test's, or several, as a conversation does: then as many lines
+    as hold no more.
+    """
+
+    def held(count: int) -> int:
         data.write_text("".join(lines[:count]))
-        lacking = most - len(taught(name, data).examples("train"))
-        if lacking <= 0 or count >= len(lines):
-            return
-        count += lacking
+        return len(taught(name, data).examples("train"))
+
+    count = min(most, len(lines))
+    while (lacking := most - held(count)) > 0 and count < len(lines):
+        count = min(len(lines), count + lacking)
+    if lacking < 0:
+        held(max(1, bisect_right(range(1, count + 1), most, key=held)))
 
 
 def rows(recipe: Any, place: Path, most: int, folder: Path) -> int:

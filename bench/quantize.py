@@ -9,14 +9,9 @@ python bench/quantize.py --out results/bench/quantize.json
 
 # B rows, T positions
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -25,7 +20,7 @@ from typing import Any
 
 import methods_lr
 import torch
-from _figures import kept
+from _figures import alone, asked, kept
 from methods_lr import BASE, PLAN
 
 from ftkit.adapters._folded import folded
@@ -181,30 +176,17 @@ def nats(variant: Variant, recipe: Any) -> float:
 
 def main() -> None:
     """Measure every form and keep the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    said = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if said.one:
-        print(json.dumps(one(Path(said.one[0]), said.one[1])))
-        return
+    out = asked(__doc__, one)
     forms = [form for form, library in FORMS.items() if not library or find_spec(library)]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        wide = random_base(folder / "wide")
-        costs = []
-        for form in forms:
-            words = [sys.executable, __file__, "--one", str(wide), form]
-            done = subprocess.run(words, check=True, capture_output=True, text=True)
-            costs.append(json.loads(done.stdout.splitlines()[-1]))
-            print(costs[-1], flush=True)
+        costs = alone(__file__, random_base(folder / "wide"), forms)
         base, tries = trained(folder / "base", BASE, world()), []
         for form in forms:
             for seed in range(SEEDS) if "torchao" not in form else ():
                 tries.append(learned(base, folder / f"{form}-{seed}", form, seed))
                 print(tries[-1], flush=True)
-    show(said.out, costs, tries)
+    show(out, costs, tries)
 
 
 def show(out: Path | None, costs: list[dict[str, Any]], tries: list[dict[str, Any]]) -> None:

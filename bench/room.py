@@ -8,20 +8,15 @@ python bench/room.py --out results/bench/room.json
 
 # B rows, T positions, N labelled places, V vocabulary
 
-import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from _figures import kept
+from _figures import alone, asked, kept
 from torch.nn import functional as F
 
 from ftkit.adapters._forward import Forward
@@ -90,28 +85,15 @@ def at_once(forward: Forward, batch: Batch) -> torch.Tensor:
 
 def main() -> None:
     """Measure every setting and keep the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    said = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if said.one:
-        sys.stdout.write(json.dumps(one(Path(said.one[0]), said.one[1])))
-        return
+    out = asked(__doc__, one)
     import transformers
 
-    costs = []
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         plain: Any = transformers.GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
         with quiet():
             transformers.GPT2LMHeadModel(plain).save_pretrained(folder)
-        for name in SETTINGS:
-            words = [sys.executable, __file__, "--one", folder, name]
-            done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-            costs.append(json.loads(done.stdout.splitlines()[-1]))
-            sys.stdout.write(f"{costs[-1]}\n")
-            sys.stdout.flush()
+        costs = alone(__file__, Path(folder), SETTINGS)
     rows = [
         [
             cost["setting"],
@@ -129,7 +111,7 @@ def main() -> None:
         "libraries, weights and all. No GPU was at hand."
     )
     columns = ("a step", "weights", "kept for the way back", "peak", "time", "nats after three")
-    kept(said.out, "Memory of a step of LoRA", columns, rows, notes=notes, costs=costs)
+    kept(out, "Memory of a step of LoRA", columns, rows, notes=notes, costs=costs)
 
 
 if __name__ == "__main__":

@@ -192,7 +192,22 @@ def train(run: Run, recipe: Any, method: Any, base: str, plan: Any, **rest: Any)
 
     last = watch(work(run, recipe, method, base, plan, **rest), f"tune {method.name}")
     loss = f"training loss {last['loss']:.3f}" if last else "nothing left to train"
-    click.echo(f"finished: {run.path} ({loss})")
+    click.echo(f"finished: {run.path} ({loss}; {gained(run.done)})")
+
+
+def gained(facts: dict[str, Any]) -> str:
+    """Say what held-out rows cost in nats a token, and whether that is less than before.
+
+    >>> gained({"validation_nats": 1.5, "validation_nats_before": 2.25})
+    'validation loss 1.500, before training 2.250'
+    >>> gained({"validation_nats": 2.25, "validation_nats_before": 2.25})
+    'validation loss 2.250, no better than before training: 2.250'
+    """
+    now, before = facts["validation_nats"], facts["validation_nats_before"]
+    if before is None:  # the log of the first session is gone
+        return f"validation loss {now:.3f}"
+    than = "before training" if now < before else "no better than before training:"
+    return f"validation loss {now:.3f}, {than} {before:.3f}"
 
 
 def _go_on(run: Run) -> None:

@@ -20,7 +20,7 @@ from ..basemodel.device import PeakMemory
 from ..basemodel.fit import fit
 from ._recipe import Recipe
 from ._shelf import Shelf
-from ._work import Tuning, batch_loss, prepare
+from ._work import Tuning, Work, batch_loss, prepare
 
 STEPS = 4  # that are made, of which the first warms up
 ENOUGH = 10.0  # seconds of steps after which no further one is made
@@ -80,46 +80,61 @@ def trial(
         FtkitError: for what tuning itself would refuse.
     """
     began, shelf = clock(), shelf or Shelf(tuning.held_out)
-    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory, ExitStack() as until:
+    with tempfile.TemporaryDirectory() as place, PeakMemory() as memory, ExitStack() as until:
         settings = {"command": "tune", "method": table(method), "base": table(opened)}
-        run = Run.create(Path(folder) / "trial", settings)
+        folder = Path(place)
+        run = Run.create(folder / "trial", settings)
         work = prepare(
             run, recipe, method, base, tuning,
             seed=seed, minutes=minutes, shelf=shelf, until=until,
         )  # fmt: skip
-        where, total = work.device.torch_device, work.plan.steps
-        best = [weight.detach().clone() for weight in work.weights.values()]
-        ends = [clock()]
-        for _ in fit(
-            work.model,
-            lambda number: work.train(number).to(where),
-            lambda _, batch: batch_loss(work.forward, batch),
-            replace(work.plan, steps=max(total, STEPS)),
-            work.optimizer,
-            work.device,
-        ):
-            ends.append(clock())
-            if len(ends) > STEPS or (len(ends) > 2 and ends[-1] - ends[0] > ENOUGH):
-                break
-        number = min(CHECKED, work.held_out.updates)
-        with torch.no_grad(), work.device.autocast():
-            for update in range(number):
-                float(batch_loss(work.forward, work.held_out(update).to(where)))  # waits for a GPU
-        checked, most = clock(), memory.bytes
-        check = (checked - ends[-1]) / number * work.held_out.updates
-        # A run ends with this picture: a second of a short one.
-        draw([{"step": step, "loss": 1.0} for step in (1, 2)], Path(folder) / "curves.svg", "")
-        drawn = clock() - checked
-        step = (ends[-1] - ends[1]) / (len(ends) - 2)
-        places = sum(work.train(part).ids_BT.numel() for part in range(tuning.accumulate))
-        checks = 1 + math.ceil(total / max(1, math.ceil(total / tuning.checks)))
+        best = [weight.detach().clone() for weight in work.weights.values()]  # as a run keeps them
+        ends = _stepped(work, clock)
+        check, most = _checked(work, clock), memory.bytes
         del best
+        step, total = (ends[-1] - ends[1]) / (len(ends) - 2), work.plan.steps
+        checks = 1 + math.ceil(total / max(1, math.ceil(total / tuning.checks)))
+        seconds = ends[1] - began + (total - 1) * step + checks * check + _drawn(folder, clock)
         return Trial(
             rows=len(work.train.items),
             parameters=sum(weight.numel() for weight in work.model.parameters()),
             trainable=sum(weight.numel() for weight in work.weights.values()),
             steps=total,
-            places=places,
-            seconds=ends[1] - began + (total - 1) * step + checks * check + drawn,
+            places=sum(work.train(part).ids_BT.numel() for part in range(tuning.accumulate)),
+            seconds=seconds,
             memory=most,
         )
+
+
+def _stepped(work: Work, clock: Callable[[], float]) -> list[float]:
+    """Make a few steps; return when the first began and when each ended."""
+    where, ends = work.device.torch_device, [clock()]
+    for _ in fit(
+        work.model,
+        lambda number: work.train(number).to(where),
+        lambda _, batch: batch_loss(work.forward, batch),
+        replace(work.plan, steps=max(work.plan.steps, STEPS)),
+        work.optimizer,
+        work.device,
+    ):
+        ends.append(clock())
+        if len(ends) > STEPS or (len(ends) > 2 and ends[-1] - ends[0] > ENOUGH):
+            break
+    return ends
+
+
+def _checked(work: Work, clock: Callable[[], float]) -> float:
+    """Work out the seconds of a check by a few of its batches."""
+    began, number = clock(), min(CHECKED, work.held_out.updates)
+    with torch.no_grad(), work.device.autocast():
+        for update in range(number):
+            batch = work.held_out(update).to(work.device.torch_device)
+            float(batch_loss(work.forward, batch))  # waits for a GPU
+    return (clock() - began) / number * work.held_out.updates
+
+
+def _drawn(folder: Path, clock: Callable[[], float]) -> float:
+    """Time the picture that a run ends with: a second of a short one."""
+    began = clock()
+    draw([{"step": step, "loss": 1.0} for step in (1, 2)], folder / "curves.svg", "")
+    return clock() - began

@@ -51,6 +51,12 @@ class _Spent:
     training: float = 0.0
     tokens: int = 0
 
+    def and_these(self, seconds: float, step: Step) -> "_Spent":
+        """Add what this session has taken up to a step."""
+        return _Spent(
+            self.seconds + seconds, self.training + step.seconds, self.tokens + step.tokens
+        )
+
 
 @dataclass
 class _Best:
@@ -138,8 +144,7 @@ def _begin(
         yield {"event": "note", "text": note}
     if not start:  # where it begins from, so that the log shows what tuning brought
         check = {"step": 0, "validation": {"nats": _finite(_validate(work), base)}}
-        run.log(check)
-        yield check
+        yield _logged(run, check)
     return best, start, before
 
 
@@ -197,7 +202,7 @@ def _train(
     where = work.device.torch_device
     every = max(1, math.ceil(work.plan.steps / tuning.checks))
     begun = saved = time.perf_counter()
-    step = Step(start, math.nan, 0.0, 0, 0.0)
+    step, spent = Step(start, math.nan, 0.0, 0, 0.0), before
     steps = fit(
         work.model,
         lambda number: work.train(number).to(where),
@@ -208,36 +213,41 @@ def _train(
         start,
     )
     for step in steps:
-        tokens, training = before.tokens + step.tokens, before.training + step.seconds
-        seconds = before.seconds + time.perf_counter() - begun
+        spent = before.and_these(time.perf_counter() - begun, step)
         last = step.number == work.plan.steps
         if step.number % LOG_EVERY == 0 or last or step.number == start + 1:
-            record = dataclasses.asdict(step) | {"seconds": round(seconds, 3), "tokens": tokens}
-            record["step"] = record.pop("number")
-            run.log(record)
-            yield record
+            yield _logged(run, _record(step, spent))
         if step.number % every == 0 or last:
-            check = _check_best(work, best, step.number)
-            run.log(check)
-            yield check
+            yield _logged(run, _check_best(work, best, step.number))
             if best.since >= tuning.patience and not last:
-                stopped = {"event": "early stop", "step": step.number}
-                run.log(stopped)
-                yield stopped
+                yield _logged(run, {"event": "early stop", "step": step.number})
                 break
         stop = interrupt.asked  # asked once: between two looks Ctrl-C might come
         if stop or time.perf_counter() - saved > SAVE_SECONDS:
-            _save(run, work, best, step.number, _Spent(seconds, training, tokens))
+            _save(run, work, best, step.number, spent)
             saved = time.perf_counter()
         if stop:
             raise Interrupted(
                 f"stopped after step {step.number} of {work.plan.steps}; everything is saved: "
                 f"go on with ftkit tune {run.resumed}"
             )
+    return {"steps": step.number, "tokens": spent.tokens, "seconds": spent.training}
+
+
+def _logged(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+    """Write a record into the run's log, and give it back."""
+    run.log(record)
+    return record
+
+
+def _record(step: Step, spent: _Spent) -> dict[str, Any]:
+    """Lay a step out for the log, its seconds and tokens those of all sessions."""
     return {
-        "steps": step.number,
-        "tokens": before.tokens + step.tokens,
-        "seconds": before.training + step.seconds,
+        "loss": step.loss,
+        "lr": step.lr,
+        "tokens": spent.tokens,
+        "seconds": round(spent.seconds, 3),
+        "step": step.number,
     }
 
 

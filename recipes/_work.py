@@ -118,7 +118,7 @@ def prepare(
     _same_base(run, base)
     model, tokenizer = _open(run, recipe, base)
     renderer = Renderer(tokenizer, base)
-    most = recipe.length - method.virtual_tokens - method.prefix_tokens
+    most = _left(recipe, method)
     place = (base, run.settings["base"]["fingerprint"])
     train, held_out = shelf.tokens(place, renderer, most)
     _same_rows(run, train)
@@ -126,12 +126,7 @@ def prepare(
     forward = Forward.of(method.attach(model, tokenizer, seed), method)
     packers = _packers(train, held_out, tokenizer, forward, tuning, seed)
     decided = run.settings.get("decided") or decide_ways(size, forward)
-    device = Device.read(decided)
-    device.use()
-    forward.model.to(device.torch_device)
-    batch = packers[0](0).to(device.torch_device)
-    quicken(forward, batch, decided, until)
-    until.enter_context(roomy(forward, batch, device, decided, tuning.checkpointing))
+    device = _settled(forward, packers[0], decided, tuning, until)
     if "steps" not in decided:
         steps, why = _steps(recipe, tuning, *packers, forward, device, minutes)
         decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
@@ -156,6 +151,30 @@ def _open(run: Run, recipe: Recipe, base: str) -> tuple[Any, Any]:
             f"(--set recipe.length={context}), or pretrain a base with a longer 'plan.context'"
         )
     return model, tokenizer
+
+
+def _settled(
+    forward: Forward, train: Packer, decided: dict[str, Any], tuning: Tuning, until: ExitStack
+) -> Device:
+    """Bring a model to its device and into the ways decided, and note what it would not take."""
+    device = Device.read(decided)
+    device.use()
+    forward.model.to(device.torch_device)
+    batch = train(0).to(device.torch_device)
+    quicken(forward, batch, decided, until)
+    until.enter_context(roomy(forward, batch, device, decided, tuning.checkpointing))
+    return device
+
+
+def _left(recipe: Recipe, method: Method) -> int:
+    """Count the tokens that a method's own leave for a row."""
+    own = method.virtual_tokens + method.prefix_tokens
+    if own >= recipe.length:
+        raise FtkitError(
+            f"{method.name} takes {own} of the {recipe.length} tokens that a row may have, and "
+            "leaves none for text: lower 'method.tokens', or raise 'recipe.length'"
+        )
+    return recipe.length - own
 
 
 def _packers(

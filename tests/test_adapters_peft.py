@@ -28,6 +28,14 @@ THEIRS: dict[str, tuple[str, Any, int]] = {
         peft.LoraConfig(target_modules="all-linear", rank_pattern={"up_proj": 2}, **COMMON),
         0,
     ),
+    # The base is tied: what is learned of the head must not enter the embeddings, nor the reverse.
+    "head": ("lora", peft.LoraConfig(target_modules=["lm_head"], **COMMON), 0),
+    "table": ("lora", peft.LoraConfig(target_modules=["embed_tokens"], **COMMON), 0),
+    "whole head": (
+        "lora",
+        peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"], **COMMON),
+        0,
+    ),
     "dora": ("dora", peft.LoraConfig(use_dora=True, target_modules="all-linear", **COMMON), 0),
     "ia3": ("ia3", peft.IA3Config(**COMMON), 0),
     "prompt": ("soft_prompt", peft.PromptTuningConfig(num_virtual_tokens=7, **COMMON), 7),
@@ -63,7 +71,7 @@ def made(base: Path, folder: Path, config: Any) -> Any:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data += 0.1 * torch.randn_like(parameter)
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, save_embedding_layers=False)
     return model
 
 

@@ -12,6 +12,7 @@ from ftkit.adapters._attention import EXPLICIT, attention
 from ftkit.adapters._forward import Forward, causal, remember
 from ftkit.adapters._method import trainable
 from ftkit.adapters._variant import open_base, open_variant
+from ftkit.adapters.prefix import Prefix
 from ftkit.catalog import load
 from ftkit.config import override
 from ftkit.errors import FtkitError
@@ -193,6 +194,16 @@ def test_the_inner_width_of_p_tuning_can_be_chosen(base: Path) -> None:
         ("soft_prompt", {"tokens": "0"}, "'method.tokens' takes 1 or more, not 0"),
         ("prefix", {"tokens": "0"}, "'method.tokens' takes 1 or more, not 0"),
         ("p_tuning", {"tokens": "0"}, "'method.tokens' takes 1 or more, not 0"),
+        ("full", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
+        ("ia3", {"lr": "-1"}, "'method.lr' takes a number above 0, not -1"),
+        ("lora", {"lr": "-1"}, "'method.lr' takes a number above 0, not -1"),
+        ("dora", {"weight_decay": "-1"}, "'method.weight_decay' takes 0 or more, not -1"),
+        ("ia3", {"weight_decay": "0.1"}, "'method.weight_decay' is none for ia3"),
+        ("lora", {"alpha": "0"}, "'method.alpha' takes a number above 0, not 0"),
+        ("soft_prompt", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
+        ("soft_prompt", {"init": "a", "draw": "random"}, "leave out 'method.draw=random'"),
+        ("prefix", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
+        ("p_tuning", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
         ("p_tuning", {"width": "-1"}, "'method.width' takes 0 or more, not -1"),
         ("full", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
         ("prefix", {"lr": "-1"}, "'method.lr' takes a number above 0, not -1"),
@@ -208,9 +219,62 @@ def test_settings_that_make_no_method_are_refused(
 
 
 @pytest.mark.parametrize("name", ["lora", "dora"])
-def test_targets_that_are_not_there_are_refused(base: Path, name: str) -> None:
-    with pytest.raises(FtkitError, match="targets=c_attn"):
-        made(base, name, targets="c_attn")
+@pytest.mark.parametrize(
+    ("targets", "lacking"), [("c_attn", "c_attn"), ("q_proj, v_prj", "v_prj"), ("q_proj,", "")]
+)
+def test_targets_that_are_not_there_are_refused(
+    base: Path, name: str, targets: str, lacking: str
+) -> None:
+    """One of several too, without which PEFT would go on in silence."""
+    with pytest.raises(FtkitError) as said:
+        made(base, name, targets=targets)
+    assert str(said.value) == (
+        f"'method.targets={targets}': the base has no layer called '{lacking}'; its linear layers "
+        "are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head"
+    )
+
+
+def test_targets_are_names_with_commas_between(base: Path) -> None:
+    model, _ = made(base, "lora", targets="q_proj, v_proj")
+    assert {name.split(".")[6] for name in trainable(model)} == {"q_proj", "v_proj"}
+
+
+@pytest.mark.parametrize("targets", ["lm_head", "embed_tokens"])
+def test_an_adapted_head_of_a_tied_base_is_merged_as_it_answers(
+    base: Path, tmp_path: Path, targets: str
+) -> None:
+    """And an adapted table of embeddings: the one leaves the other as it is."""
+    model, method = made(base, "lora", targets=targets)
+    with torch.no_grad():
+        for parameter in trainable(model).values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        ids_BT = torch.arange(7, 60)[None]
+        before = model.eval()(input_ids=ids_BT).logits
+        merged: Any = method.merge(model)
+        merged.save_pretrained(tmp_path)
+        small.tokenizer().save_pretrained(tmp_path)
+        after = open_base(tmp_path)[0](input_ids=ids_BT).logits
+    assert_close(after, before, rtol=0, atol=1e-5 * float(before.abs().max()))
+
+
+@pytest.mark.parametrize("problem", [torch.OutOfMemoryError, RuntimeError])
+def test_a_lack_of_memory_is_no_word_on_the_base(
+    base: Path, monkeypatch: pytest.MonkeyPatch, problem: type[Exception]
+) -> None:
+    def lacking(*_: Any) -> None:
+        raise problem("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(Prefix, "_begun", lacking)
+    with pytest.raises(problem, match="can't allocate"):
+        made(base, "prefix")
+
+
+def test_biases_of_the_network_of_p_tuning_are_not_decayed(base: Path) -> None:
+    model, method = made(base, "p_tuning", weight_decay=0.1)
+    decays = {id(p): group.weight_decay for group in method.groups(model) for p in group.params}
+    for parameter in trainable(model).values():
+        assert decays[id(parameter)] == (0.1 if parameter.dim() > 1 else 0)
+    assert len([group for group in made(base, "p_tuning")[1].groups(model) if group.params]) == 1
 
 
 def test_a_base_without_known_layers_is_refused_by_ia3() -> None:

@@ -153,3 +153,22 @@ def test_a_cell_that_fails_costs_no_other(
     kept = json.loads(out.read_text())
     assert [row[3:] for row in kept["rows"]] == [["2.0 / 2.5", "1 / 1"], ["failed", "no memory"]]
     assert "seconds: median error 20.0%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lines", "taken"),
+    [("111111", 4), ("01010101010", 8), ("3333", 1), ("0102222", 4), ("11", 2), ("9", 1)],
+)
+def test_as_many_lines_are_taken_as_hold_so_many_rows(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, taken: int
+) -> None:
+    """Each line of the test says how many rows it makes; four are wanted."""
+    given, data = importlib.import_module("_given"), tmp_path / "data"
+
+    class Recipe:
+        def examples(self, _: str) -> list[int]:
+            return [0] * sum(map(int, data.read_text()))
+
+    monkeypatch.setattr(given, "taught", lambda *_: Recipe())
+    given.cut("chat", lines, 4, data)
+    assert data.read_text() == lines[:taken]

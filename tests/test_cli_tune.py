@@ -146,6 +146,20 @@ def test_a_training_without_a_finite_check_makes_no_variant(
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
+@pytest.mark.parametrize(("after", "said"), [(0.5, "before"), (1.0, "no better than before")])
+def test_it_says_whether_the_training_brought_anything(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float, said: str
+):
+    found = iter([1.0])
+    monkeypatch.setattr(_tune, "_validate", lambda _: next(found, after))
+    quick = ["--set", "recipe.epochs=0.01", "--set", "plan.checks=1", "--out", tmp_path / "run"]
+    result = tune("--base", base, "--data", rows(tmp_path / "rows.jsonl"), *quick)
+    mark = ":" if after == 1.0 else ""
+    assert result.stdout.endswith(
+        f"; validation loss {after:.3f}, {said} training{mark} 1.000)\n"
+    ), result.output
+
+
 def test_several_methods_train_in_turn_and_run_toml_runs_again(base: Path, tmp_path: Path):
     data = rows(tmp_path / "rows.jsonl")
     quick = ["--set", "recipe.epochs=1", "--set", "plan.checks=1", "--set", "method.lr=0.02"]

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from ftkit.catalog import load, names
+from ftkit.config import override
+from ftkit.errors import FtkitError
 from ftkit.recipes._shelf import Shelf
 from ftkit.recipes._trial import trial
 from ftkit.recipes._tune import Tuning
@@ -31,6 +33,14 @@ def test_it_counts_what_every_method_trains_and_leaves_the_base(base: Path) -> N
     }  # fmt: skip
     assert all(one.rows == 120 and one.steps > 4 for one in found.values())
     assert fingerprint(base) == mark
+
+
+@pytest.mark.parametrize("name", ["soft_prompt", "prefix", "p_tuning"])
+def test_tokens_of_a_method_that_leave_none_for_text_are_refused(base: Path, name: str) -> None:
+    wide = override(load("adapters", name), {"tokens": 96}, "method")
+    said = f"^{name} takes 96 of the 96 tokens that a row may have, and leaves none for text: "
+    with pytest.raises(FtkitError, match=said):
+        trial(RECIPE, wide, str(base), Tuning(batch=384))
 
 
 def test_places_are_those_of_all_parts_of_an_update(base: Path) -> None:
