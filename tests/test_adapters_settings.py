@@ -205,8 +205,6 @@ def test_the_inner_width_of_p_tuning_can_be_chosen(base: Path) -> None:
         ("prefix", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
         ("p_tuning", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
         ("p_tuning", {"width": "-1"}, "'method.width' takes 0 or more, not -1"),
-        ("full", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
-        ("prefix", {"lr": "-1"}, "'method.lr' takes a number above 0, not -1"),
         ("lora", {"weight_decay": "-1"}, "'method.weight_decay' takes 0 or more, not -1"),
         ("lora", {"rnak": "4"}, "did you mean 'rank'?"),
     ],
