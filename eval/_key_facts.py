@@ -49,7 +49,7 @@ def row(outcome: Any, example: Any) -> tuple[Any, ...] | None:
     meta, question = example.meta, example.prompt[-1]["content"]
     if not meta.get("facts"):
         return None
-    about = question, str(meta.get("name", ""))
+    about = question, str(meta.get("names") or meta.get("name", ""))
     return outcome.answer, example.reference, meta["facts"], meta["known"], *about
 
 
@@ -65,7 +65,8 @@ def compare(
             known.
         known: all facts that an answer can state, in the same form; "" takes every word for one.
         question: a fact that stands in it and is not expected counts for nothing.
-        name: of what is asked about; saying it states nothing ("scarlet fever" is no fever).
+        name: of what is asked about, several parted by `|`; saying one states nothing ("scarlet
+            fever" is no fever).
     """
     said = cut(answer, reference)
     if not known:
@@ -113,9 +114,12 @@ def _lexicon(known: str) -> tuple[dict[str, int], re.Pattern[str]]:
 
 
 def _without(text: str, name: str) -> str:
-    """Write text plainly, a name in it left out, with or without its article."""
-    short = re.sub(r"^(?:an?|the) ", "", _plain(name))
-    return re.sub(rf"\b{re.escape(short)}\b", "#", _plain(text)) if short else _plain(text)
+    """Write text plainly, names in it left out, with or without their articles."""
+    names = {re.sub(r"^(?:an?|the) ", "", _plain(one)) for one in name.split("|")} - {""}
+    if not names:
+        return _plain(text)
+    longest = sorted(map(re.escape, names), key=len, reverse=True)
+    return re.sub(rf"\b(?:{'|'.join(longest)})\b", "#", _plain(text))
 
 
 def _plain(text: str) -> str:
