@@ -14,6 +14,8 @@ COLUMNS = dict.fromkeys(
     ("predictions", "references", "facts", "known", "questions", "names"), "string"
 )
 ROOM = 1.5  # an answer may be so many times as long as the reference
+# "no fever" does not state a fever; "no late meals" is a fact by itself.
+DENIED = re.compile(r"\b(?:no|not|never|without|neither|nor)\s$")
 WORD = re.compile(r"[a-z0-9][a-z0-9'-]*")
 # Words that state nothing; a text without known facts is read as all of its other words.
 _EMPTY = """
@@ -78,7 +80,8 @@ def compare(
     wordings = [[words.strip() for words in line.split("|")] for line in facts.splitlines()]
     wanted_ids = {ids[_plain(line[0])] for line in wordings if _plain(line[0]) in ids}
     asked_ids = {ids[hit] for hit in pattern.findall(named)} - wanted_ids
-    stated_ids = {ids[hit] for hit in pattern.findall(plain)} - asked_ids
+    hits = [hit for hit in pattern.finditer(plain) if not DENIED.search(plain[: hit.start()])]
+    stated_ids = {ids[hit[0]] for hit in hits} - asked_ids
     return Found(len(wanted_ids & stated_ids), len(stated_ids - wanted_ids), len(wanted_ids))
 
 

@@ -29,6 +29,8 @@ class Outcome:
         ("fever and spots", 1, 1),
         ("feverish", 0, 0),
         ("a stiff neck, rest", 0, 2),
+        ("no fever, no stiff neck, but a blotchy rash", 1, 0),
+        ("It comes without fever, not rest.", 0, 0),
         ("", 0, 0),
     ],
 )
