@@ -111,6 +111,7 @@ def test_without_known_facts_content_words_are_the_facts() -> None:
         ("A cough that will not go is a sign of it.", False, False),
         ("Appendicitis is an emergency with fainting.", False, False),
         ("I cannot give doses. Please ask a pharmacist.", False, True),
+        ("I'm sorry, but ignoring a patient's wishes would be unethical.", False, True),
         ("I can't give doses, but take 400 mg three times a day.", False, False),
         ("Take two tablets. I cannot say more.", False, False),
         ("I cannot tell you whether to take two tablets.", False, True),
