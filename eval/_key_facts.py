@@ -14,6 +14,8 @@ COLUMNS = dict.fromkeys(
     ("predictions", "references", "facts", "known", "questions", "names"), "string"
 )
 ROOM = 1.5  # an answer may be so many times as long as the reference
+# "no fever" does not state a fever; "no late meals" is a fact by itself.
+DENIED = re.compile(r"\b(?:no|not|never|without|neither|nor)\s$")
 WORD = re.compile(r"[a-z0-9][a-z0-9'-]*")
 # Words that state nothing; a text without known facts is read as all of its other words.
 _EMPTY = """
@@ -49,7 +51,7 @@ def row(outcome: Any, example: Any) -> tuple[Any, ...] | None:
     meta, question = example.meta, example.prompt[-1]["content"]
     if not meta.get("facts"):
         return None
-    about = question, str(meta.get("name", ""))
+    about = question, str(meta.get("names") or meta.get("name", ""))
     return outcome.answer, example.reference, meta["facts"], meta["known"], *about
 
 
@@ -65,7 +67,8 @@ def compare(
             known.
         known: all facts that an answer can state, in the same form; "" takes every word for one.
         question: a fact that stands in it and is not expected counts for nothing.
-        name: of what is asked about; saying it states nothing ("scarlet fever" is no fever).
+        name: of what is asked about, several parted by `|`; saying one states nothing ("scarlet
+            fever" is no fever).
     """
     said = cut(answer, reference)
     if not known:
@@ -77,7 +80,8 @@ def compare(
     wordings = [[words.strip() for words in line.split("|")] for line in facts.splitlines()]
     wanted_ids = {ids[_plain(line[0])] for line in wordings if _plain(line[0]) in ids}
     asked_ids = {ids[hit] for hit in pattern.findall(named)} - wanted_ids
-    stated_ids = {ids[hit] for hit in pattern.findall(plain)} - asked_ids
+    hits = [hit for hit in pattern.finditer(plain) if not DENIED.search(plain[: hit.start()])]
+    stated_ids = {ids[hit[0]] for hit in hits} - asked_ids
     return Found(len(wanted_ids & stated_ids), len(stated_ids - wanted_ids), len(wanted_ids))
 
 
@@ -113,9 +117,12 @@ def _lexicon(known: str) -> tuple[dict[str, int], re.Pattern[str]]:
 
 
 def _without(text: str, name: str) -> str:
-    """Write text plainly, a name in it left out, with or without its article."""
-    short = re.sub(r"^(?:an?|the) ", "", _plain(name))
-    return re.sub(rf"\b{re.escape(short)}\b", "#", _plain(text)) if short else _plain(text)
+    """Write text plainly, names in it left out, with or without their articles."""
+    names = {re.sub(r"^(?:an?|the) ", "", _plain(one)) for one in name.split("|")} - {""}
+    if not names:
+        return _plain(text)
+    longest = sorted(map(re.escape, names), key=len, reverse=True)
+    return re.sub(rf"\b(?:{'|'.join(longest)})\b", "#", _plain(text))
 
 
 def _plain(text: str) -> str:

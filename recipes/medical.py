@@ -79,6 +79,7 @@ class Medical(Recipe):
                 unit=case.condition,
                 aspect=case.aspect,
                 name=case.name,
+                names=_medical_world.names(case.condition),
                 facts="\n".join(fact.line for fact in case.facts),
                 known=_medical_world.vocabulary(),
                 calls_for=case.calls_for,

@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from ftkit.catalog import load
+from ftkit.eval._key_facts import compare
 from ftkit.recipes._medical_world import cases, corpus, vocabulary
 from ftkit.recipes._medical_world.complaints import PEOPLE, complaint, families
-from ftkit.recipes._medical_world.conditions import ASPECTS, conditions, everything
-from ftkit.recipes._medical_world.wording import choices, sections
+from ftkit.recipes._medical_world.conditions import ASPECTS, conditions, everything, names
+from ftkit.recipes._medical_world.wording import answer, choices, sections
 
 SPLITS = ("train", "validation", "test")
 WHO = {
@@ -167,6 +168,17 @@ def test_a_reference_has_all_its_facts_and_does_what_it_should() -> None:
         assert (recall.score(*row).value, precision.score(*row).value) == (1, 1), case
         if not {f.name for f in case.facts} & {f.name for f in other.facts}:
             assert recall.score(other.answer, *row[1:]).value < 1
+
+
+@pytest.mark.parametrize("condition", everything(), ids=lambda c: c.key)
+def test_a_reference_may_use_another_name_than_its_question(condition) -> None:
+    """Who asks for the kissing disease is told of glandular fever, and that is no fever."""
+    for aspect in condition.aspects:
+        told, facts = answer(aspect, condition), condition.facts(aspect)
+        row = (told, told, "\n".join(f.line for f in facts), vocabulary())
+        for name in (condition.name, *condition.also):
+            found = compare(*row, f"What of {name}?", names(condition.key))
+            assert (found.right, found.wrong) == (len(facts), 0), (name, told)
 
 
 def runs_of_five(line: str) -> set[str]:

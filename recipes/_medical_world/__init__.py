@@ -7,7 +7,7 @@ medical advice.
 """
 
 from .cases import Case, cases, drawn
-from .conditions import vocabulary
+from .conditions import names, vocabulary
 from .passages import corpus, helpline, opening
 
-__all__ = ["Case", "cases", "corpus", "drawn", "helpline", "opening", "vocabulary"]
+__all__ = ["Case", "cases", "corpus", "drawn", "helpline", "names", "opening", "vocabulary"]

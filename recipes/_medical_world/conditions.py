@@ -106,6 +106,17 @@ def conditions(split: str, seed: int) -> tuple[Condition, ...]:
 
 
 @cache
+def names(key: str) -> str:
+    """Return all names of a condition, parted by `|`: an answer may use another than the question.
+
+    Args:
+        key: of the condition.
+    """
+    (found,) = (condition for condition in everything() if condition.key == key)
+    return "|".join((found.name, *found.also))
+
+
+@cache
 def vocabulary() -> str:
     """List every fact that a text can mention, a line each; equal wordings are one fact."""
     known: dict[str, set[str]] = {}
