@@ -47,6 +47,13 @@ def test_a_condition_is_whole(condition) -> None:
     assert not any(re.search(r"\d+ ?(mg|ml|milligram|tablet)", text) for _, text in every)
 
 
+def test_what_lasts_is_for_a_doctor_and_nobody_with_pancreatitis_is_laid_flat() -> None:
+    known = {c.key: c for c in everything()}
+    for key in ("common_cold", "gastroenteritis", "hives", "sunburn", "tension_headache"):
+        assert known[key].who.name == "a doctor", key
+    assert "lying still" not in {fact.name for fact in known["pancreatitis"].care}
+
+
 def test_there_are_eighty_and_no_two_have_the_same_signs() -> None:
     signs = Counter(frozenset(fact.name for fact in c.signs) for c in everything())
     assert len(everything()) == 80
@@ -234,7 +241,7 @@ def test_general_complaints_stand_in_training_rows_and_corpus_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "mark"), [(0, "f44fbd2efa3c6957"), (1, "e182576c892051bc"), (2, "988a63162e5e87ec")]
+    ("seed", "mark"), [(0, "5d2070b57286869e"), (1, "cc18f896d32a8c24"), (2, "1b5275e547241d23")]
 )
 def test_what_is_asked_of_held_out_conditions_is_frozen(seed: int, mark: str) -> None:
     """Whatever else changes in the world, results stay comparable: these are the same items."""
