@@ -164,6 +164,37 @@ def test_a_folder_of_the_old_gpt2_layout_is_read(tmp_path: Path) -> None:
         assert_same(GPT.from_pretrained(tmp_path)(ids_BT), theirs(ids_BT).logits)
 
 
+def test_old_llama_folders_hold_what_follows_from_their_theta(tmp_path: Path) -> None:
+    theirs = THEIRS["llama"]().eval()
+    roughen(theirs)
+    theirs.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    speeds = {f"model.layers.{n}.self_attn.rotary_emb.inv_freq": torch.ones(6) for n in range(2)}
+    save_file(load_file(file) | speeds, file, metadata={"format": "pt"})
+    ids_BT = torch.randint(96, (2, 30))
+    with torch.no_grad():
+        assert_same(GPT.from_pretrained(tmp_path)(ids_BT), theirs(ids_BT).logits)
+
+
+@pytest.mark.parametrize("size", ["5GB", "20KB"])
+def test_the_weights_are_those_that_transformers_would_take(size: str, tmp_path: Path) -> None:
+    theirs = THEIRS["llama"]().eval()
+    roughen(theirs)
+    theirs.save_pretrained(tmp_path, max_shard_size=size)
+    parts = sorted(tmp_path.glob("*.safetensors"))
+    assert (len(parts) == 1) == (size == "5GB")
+    other = {name: torch.zeros_like(value) for name, value in load_file(parts[0]).items()}
+    save_file(other, tmp_path / "model_of_last_week.safetensors")
+    ids_BT = torch.randint(96, (2, 30))
+    with torch.no_grad():
+        expected = AutoModelForCausalLM.from_pretrained(tmp_path)(ids_BT).logits
+        assert_same(GPT.from_pretrained(tmp_path)(ids_BT), expected)
+    if size == "20KB":
+        parts[0].unlink()
+        with pytest.raises(FtkitError, match=f"there is no {parts[0].name} file in it$"):
+            GPT.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "words", "said"),
     [
