@@ -1,6 +1,7 @@
 """Which files of a folder are a corpus, and what a source may be called and weigh."""
 
 import gzip
+import lzma
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def test_endings_are_read_in_any_case(tmp_path: Path):
     write(tmp_path / "B.Jsonl", '{"text": "row"}')
     assert list(Documents([tmp_path])) == ["packed", "row"]
     assert list(Documents([tmp_path / "A.TXT.GZ"])) == ["packed"]
+
+
+def test_a_damaged_archive_in_a_folder_is_not_passed_over(tmp_path: Path):
+    """Its name says only that it is packed, as those of OpenWebText do."""
+    write(tmp_path / "a.txt")
+    (tmp_path / "urlsf_data.xz").write_bytes(lzma.compress(b"x" * 900)[:-9])
+    with pytest.raises(FtkitError, match=r"urlsf_data\.xz cannot be unpacked"):
+        list(Documents([tmp_path]))
 
 
 @pytest.mark.parametrize("word", ["", "@2"])
