@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_a_damaged_archive_in_a_folder_is_not_passed_over(tmp_path: Path):
     (tmp_path / "urlsf_data.xz").write_bytes(lzma.compress(b"x" * 900)[:-9])
     with pytest.raises(FtkitError, match=r"urlsf_data\.xz cannot be unpacked"):
         list(Documents([tmp_path]))
+
+
+def test_a_pipe_is_refused_in_place_of_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(FtkitError, match=r"a\.txt is a pipe or a device"):
+        Documents([tmp_path / "a.txt"])
 
 
 @pytest.mark.parametrize("word", ["", "@2"])
