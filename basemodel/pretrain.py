@@ -174,8 +174,9 @@ def _measured(
     run: Run, config: GPTConfig, decided: Mapping[str, Any], facts: Mapping[str, Any], team: Team
 ) -> dict[str, Any]:
     """Put together what `done` will say of the training."""
-    # Sessions may have had other numbers of processes: the share is that of this one.
-    tokens, seconds = facts["here"]
+    # Sessions may have had other numbers of processes: the share is that of this one, if it made
+    # any step; one that was killed while it was published is gone on with without.
+    tokens, seconds = facts["here"] if facts["here"][0] else (facts["tokens"], facts["seconds"])
     reached = tokens / max(seconds, 1e-9) * flops(config, int(decided["context"]))
     return {
         "parameters": int(decided["parameters"]),

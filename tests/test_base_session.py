@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,21 @@ def test_a_run_killed_before_its_first_checkpoint_logs_its_beginning_once(
     del rows
     finish(Run.resume(tmp_path / "base"))
     assert_equal_runs(tmp_path / "base", whole)
+
+
+def test_a_run_stopped_while_it_is_published_says_how_fast_it_was(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            finish(begin(tmp_path / "base"))
+    finish(Run.resume(tmp_path / "base"))
+    assert_equal_runs(tmp_path / "base", whole)
+    assert Run.open(tmp_path / "base").done["mfu"] > 0
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
