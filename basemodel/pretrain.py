@@ -74,8 +74,10 @@ def pretrain(
         if not team.first:
             work = _open(run, settings, base, key)
         decided = _decide(run, settings, work, team, time.perf_counter() - began)
+        device = Device.read(decided)
+        device.use()  # before any weight is drawn: more threads round the first ones otherwise
         gpt = GPT(work.config, settings.seed) if base is None else GPT.from_pretrained(base.folder)
-        gpt = gpt.to(Device.read(decided).torch_device)
+        gpt = gpt.to(device.torch_device)
         facts = yield from train(run, settings, work, gpt, decided, team, interrupt)
         if settings.shard:
             gpt = _whole(gpt)

@@ -77,6 +77,30 @@ def test_a_run_stopped_while_it_is_published_says_how_fast_it_was(
     assert Run.open(tmp_path / "base").done["mfu"] > 0
 
 
+def test_weights_are_drawn_on_the_threads_that_were_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their number shows in the last bits of an induction circuit."""
+    rows, threads = pretrain(begin(tmp_path / "base"), TINY, documents=DOCUMENTS), []
+    while next(rows).get("step", 0) < 1:
+        pass
+    del rows  # killed before its first checkpoint
+
+    class Seen(GPT):
+        def __init__(self, *words: Any) -> None:
+            threads.append(torch.get_num_threads())
+            super().__init__(*words)
+
+    monkeypatch.setattr("ftkit.basemodel.pretrain.GPT", Seen)
+    decided = torch.get_num_threads()
+    torch.set_num_threads(decided + 1)
+    try:
+        finish(Run.resume(tmp_path / "base"))
+        assert threads == [decided]
+    finally:
+        torch.set_num_threads(decided)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_check_is_shown_is_not_lost(
     sent: signal.Signals, tmp_path: Path, whole: Whole
