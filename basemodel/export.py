@@ -74,7 +74,7 @@ def _files(folder: Path) -> list[Path]:
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict):
             raise FtkitError(f"{index} has no weight_map: it says nothing of where the weights are")
-        files = [folder / str(name) for name in sorted(set(map(str, places.values())))]
+        files = [folder / name for name in sorted(set(map(str, places.values())))]
     lost = [file for file in files if not file.is_file()]
     if lost or not files:
         what = lost[0].name if lost else ".safetensors"
