@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from .optim import Optimizer
 
 KEPT = 2
 TENSORS, FACTS = "state.safetensors", "facts.json"
+NAME = re.compile(r"step-\d{8,}")  # a copy that somebody put beside them is none
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def latest(folder: Path) -> Checkpoint | None:
     for place in reversed(_places(folder)):
         try:
             step, facts = _verify(place)
-        except (OSError, ValueError, KeyError) as problem:
+        except (OSError, ValueError, KeyError, RecursionError) as problem:
             passed_over.append(f"{place} is damaged ({problem}) and was passed over")
             continue
         return Checkpoint(step, load_file(place / TENSORS), facts, tuple(passed_over))
@@ -147,7 +149,7 @@ def unpack(
 
 
 def _places(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+    return sorted(place for place in folder.glob("step-*") if NAME.fullmatch(place.name))
 
 
 def _hash(words: str) -> str:
@@ -156,9 +158,10 @@ def _hash(words: str) -> str:
 
 def _verify(place: Path) -> tuple[int, dict[str, Any]]:
     outer = json.loads((place / FACTS).read_text(encoding="utf-8"))
-    if _hash(outer["content"]) != outer["sha256"]:
+    words = outer.get("content") if isinstance(outer, dict) else None
+    if not isinstance(words, str) or _hash(words) != outer.get("sha256"):
         raise ValueError(f"{FACTS} does not match its hash")
-    content = json.loads(outer["content"])
+    content = json.loads(words)
     if sha256(place / TENSORS) != content["sha256"]:
         raise ValueError(f"{TENSORS} does not match its hash")
     return int(content["step"]), content["facts"]

@@ -1,6 +1,6 @@
 """The shape of a GPT, in Hugging Face's words, and the presets that `ftkit pretrain` offers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ftkit.catalog import nearest
@@ -45,6 +45,17 @@ class Scaling:
     beta_fast: float | None = None
     beta_slow: float | None = None
     attention_factor: float | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self)[1:]:
+            value = getattr(self, item.name)
+            if value is not None and not 0 < value < float("inf"):
+                raise FtkitError(f"{item.name} of rope is {value}: it must be above 0")
+        low, high = self.low_freq_factor, self.high_freq_factor
+        if low is not None and high is not None and low >= high:
+            raise FtkitError(
+                f"low_freq_factor of rope is {low}: it must be below high_freq_factor, {high}"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,8 +124,10 @@ class GPTConfig:
         for name in ("rms_norm_eps", "rope_theta"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise FtkitError(f"{name} is {getattr(self, name)}: it must be above 0")
+        if self.rope_theta <= 1 and self.rope_scaling and self.rope_scaling.rope_type == "yarn":
+            raise FtkitError(f"rope_theta is {self.rope_theta}: rope_type 'yarn' needs more than 1")
         for token in (self.bos_token_id, self.pad_token_id, *self.eos_token_id):
-            if token is not None and not 0 <= token < self.vocab_size:
+            if token is not None and not (isinstance(token, int) and 0 <= token < self.vocab_size):
                 raise FtkitError(
                     f"token id {token} lies outside vocab_size, which is {self.vocab_size}"
                 )

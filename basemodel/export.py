@@ -18,6 +18,7 @@ from .families import from_hub, to_hub
 from .model import GPT
 
 CONFIG, GENERATION, WEIGHTS = "config.json", "generation_config.json", "model.safetensors"
+SPEEDS = ".rotary_emb.inv_freq"  # old folders of llama hold them; they follow from rope_theta
 
 
 def write_model(gpt: GPT, folder: Path) -> None:
@@ -52,18 +53,33 @@ def read_model(folder: Path) -> GPT:
         FtkitError: when it is no model folder, or names what the GPT cannot represent.
     """
     config = read_config(folder)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise FtkitError(f"{folder} is no model folder: there is no .safetensors file in it")
     tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in _files(folder):
         try:
             tensors |= load_file(file)
         except SafetensorError as problem:
             raise FtkitError(f"{file} cannot be read: {problem}") from None
+    tensors = {name: value for name, value in tensors.items() if not name.endswith(SPEEDS)}
     gpt = GPT(config)
     _load(gpt, from_gpt2(tensors) if config.family == "gpt2" else tensors, folder)
     return gpt.eval()
+
+
+def _files(folder: Path) -> list[Path]:
+    """Find the files of the weights as transformers does: the whole one, or those of an index."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    files, index = sorted(folder.glob("*.safetensors")), folder / f"{WEIGHTS}.index.json"
+    if index.is_file():
+        places = read_json(index).get("weight_map")
+        if not isinstance(places, dict):
+            raise FtkitError(f"{index} has no weight_map: it says nothing of where the weights are")
+        files = [folder / name for name in sorted(set(map(str, places.values())))]
+    lost = [file for file in files if not file.is_file()]
+    if lost or not files:
+        what = lost[0].name if lost else ".safetensors"
+        raise FtkitError(f"{folder} is no model folder: there is no {what} file in it")
+    return files
 
 
 def read_config(folder: Path) -> GPTConfig:

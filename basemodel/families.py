@@ -98,33 +98,55 @@ def from_hub(words: Mapping[str, Any], where: str) -> GPTConfig:
         FtkitError: naming what the GPT cannot represent.
     """
     kind = words.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise FtkitError(f"{where}: model_type is {kind!r}; the GPT can represent {known}")
     family = FAMILIES[kind]
     for option, value in family.fixed.items():
         if words.get(option, value) != value:
             raise FtkitError(f"{where}: the GPT cannot represent {option} = {words[option]!r}")
-    kinds = set(words.get("layer_types") or ["full_attention"])
+    kinds = set(map(str, _read(words, "layer_types", list, where) or ["full_attention"]))
     if kinds != {"full_attention"}:
         raise FtkitError(f"{where}: the GPT cannot represent layer_types {sorted(kinds)}")
     ends = words.get("eos_token_id")
-    eps = words.get(family.words.get("rms_norm_eps", "rms_norm_eps"))
+    eps = _read(words, family.words.get("rms_norm_eps", "rms_norm_eps"), float, where)
+    tied = _read(words, "tie_word_embeddings", bool, where)
     return GPTConfig(
         family=kind,
         **_sizes(words, family, where),
         **(_plain(words, where) if kind == "gpt2" else _rotary(words, where)),
         rms_norm_eps=(1e-5 if kind == "gpt2" else 1e-6) if eps is None else eps,
-        tie_word_embeddings=bool(words.get("tie_word_embeddings", family.tied)),
+        tie_word_embeddings=family.tied if tied is None else tied,
         bos_token_id=words.get("bos_token_id"),
         pad_token_id=words.get("pad_token_id"),
         eos_token_id=() if ends is None else tuple(ends) if isinstance(ends, list) else (ends,),
     )
 
 
+KINDS = {bool: "true or false", float: "a number", list: "a list", dict: "an object"}
+
+
+def _read(words: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+    """Read an option of a kind; None where nothing is said.
+
+    Raises:
+        FtkitError: for an option of another kind.
+    """
+    value = words.get(name)
+    wanted = (float, int) if kind is float else kind
+    fits = isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
+    if value is None or fits:
+        return value
+    raise FtkitError(f"{where}: {name} is {value!r}: it must be {KINDS[kind]}")
+
+
 def _sizes(words: Mapping[str, Any], family: Family, where: str) -> dict[str, Any]:
     """Read the whole numbers; some families leave out what follows from others."""
     found = {name: words.get(family.words.get(name, name)) for name in WHOLE}
+    for name, value in found.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            said = family.words.get(name, name)
+            raise FtkitError(f"{where}: {said} is {value!r}: it must be a whole number")
     heads, width = found["num_attention_heads"], found["hidden_size"]
     if found["num_key_value_heads"] is None:
         found["num_key_value_heads"] = heads
@@ -140,20 +162,24 @@ def _sizes(words: Mapping[str, Any], family: Family, where: str) -> dict[str, An
 
 def _plain(words: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Read what gpt2 alone has."""
-    rates = {name: words.get(name, 0.1) for name in DROPOUTS}
+    said = {name: _read(words, name, float, where) for name in DROPOUTS}
+    rates = {name: 0.1 if rate is None else rate for name, rate in said.items()}
     if len(set(rates.values())) > 1:
-        said = ", ".join(f"{name} = {rate}" for name, rate in rates.items())
-        raise FtkitError(f"{where}: the GPT cannot represent different dropouts ({said})")
+        listed = ", ".join(f"{name} = {rate}" for name, rate in rates.items())
+        raise FtkitError(f"{where}: the GPT cannot represent different dropouts ({listed})")
     return {"dropout": rates["embd_pdrop"], "attention_bias": True, "mlp_bias": True}
 
 
 def _rotary(words: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Read what the rotary families have; transformers 4 said `rope_theta` and `rope_scaling`."""
-    rope = {**(words.get("rope_parameters") or {}), **(words.get("rope_scaling") or {})}
-    theta = float(rope.get("rope_theta", words.get("rope_theta", 10_000.0)))
-    biases = {name: bool(words.get(name, False)) for name in ("attention_bias", "mlp_bias")}
+    tables = (_read(words, name, dict, where) for name in ("rope_parameters", "rope_scaling"))
+    rope = {name: value for table in tables for name, value in (table or {}).items()}
+    theta = _read({**words, **rope}, "rope_theta", float, where)
+    biases = {
+        name: _read(words, name, bool, where) or False for name in ("attention_bias", "mlp_bias")
+    }
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in NEEDED:
+    if not isinstance(kind, str) or kind not in NEEDED:
         raise FtkitError(f"{where}: the GPT cannot represent rope_type {kind!r}")
     known = {each.name for each in fields(Scaling)} if kind != "default" else {"rope_type"}
     given = {name: value for name, value in rope.items() if value is not None}
@@ -165,8 +191,9 @@ def _rotary(words: Mapping[str, Any], where: str) -> dict[str, Any]:
     missing = [name for name in NEEDED[kind] if name not in given]
     if missing:
         raise FtkitError(f"{where}: {missing[0]} of rope_type {kind!r} is missing")
-    kept = {name: given[name] for name in known & set(given) - {"rope_type"}}
+    kept = {name: _read(given, name, float, where) for name in known & set(given) - {"rope_type"}}
     scaling = None if kind == "default" else Scaling(kind, **kept)
+    theta = 10_000.0 if theta is None else float(theta)
     return {"rope_theta": theta, "rope_scaling": scaling, **biases}
 
 

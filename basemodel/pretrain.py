@@ -74,8 +74,10 @@ def pretrain(
         if not team.first:
             work = _open(run, settings, base, key)
         decided = _decide(run, settings, work, team, time.perf_counter() - began)
+        device = Device.read(decided)
+        device.use()  # before any weight is drawn: more threads round the first ones otherwise
         gpt = GPT(work.config, settings.seed) if base is None else GPT.from_pretrained(base.folder)
-        gpt = gpt.to(Device.read(decided).torch_device)
+        gpt = gpt.to(device.torch_device)
         facts = yield from train(run, settings, work, gpt, decided, team, interrupt)
         if settings.shard:
             gpt = _whole(gpt)
@@ -174,8 +176,9 @@ def _measured(
     run: Run, config: GPTConfig, decided: Mapping[str, Any], facts: Mapping[str, Any], team: Team
 ) -> dict[str, Any]:
     """Put together what `done` will say of the training."""
-    # Sessions may have had other numbers of processes: the share is that of this one.
-    tokens, seconds = facts["here"]
+    # Sessions may have had other numbers of processes: the share is that of this one, if it made
+    # any step; one that was killed while it was published is gone on with without.
+    tokens, seconds = facts["here"] if facts["here"][0] else (facts["tokens"], facts["seconds"])
     reached = tokens / max(seconds, 1e-9) * flops(config, int(decided["context"]))
     return {
         "parameters": int(decided["parameters"]),

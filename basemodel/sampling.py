@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ftkit.errors import FtkitError
 
+COLDEST = 1e-30  # a logit over less than this is infinite in float32, and no share of anything
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -67,7 +69,7 @@ class Sampling:
                 return logits_BV.argmax(-1)
             return torch.from_numpy(logits_BV.numpy().argmax(-1))
         order_BV = logits_BV.float().argsort(dim=-1, descending=True, stable=True)
-        ranked_BV = logits_BV.float().gather(-1, order_BV) / self.temperature
+        ranked_BV = logits_BV.float().gather(-1, order_BV) / max(self.temperature, COLDEST)
         if self.top_k > 0:
             ranked_BV[:, self.top_k :] = -torch.inf
         share_BV = ranked_BV.softmax(-1)

@@ -185,6 +185,8 @@ def _files(path: Path) -> list[Path]:
         if not files:
             raise FtkitError(f"{path} holds no file of text: {WHAT_FITS}")
         return files
+    if not path.is_file():
+        raise FtkitError(f"{path} is a pipe or a device: a source is a file or a folder")
     if not holds_text(path):
         raise FtkitError(f"{path} cannot be read: a source is a file {WHAT_FITS}")
     return [path]

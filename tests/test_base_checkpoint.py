@@ -46,6 +46,27 @@ def test_a_damaged_one_is_passed_over_and_named(tmp_path: Path, file: str, damag
     assert "step-00000002 is damaged" in found.passed_over[0]
 
 
+@pytest.mark.parametrize("words", ["[]", "{}", "5", '{"content": 5, "sha256": ""}', "[" * 99_999])
+def test_facts_that_are_other_json_are_damage_too(tmp_path: Path, words: str) -> None:
+    put(tmp_path, 1, 2)
+    (tmp_path / "step-00000002" / "facts.json").write_text(words)
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.step == 1
+
+
+def test_a_copy_beside_them_is_none_of_them(tmp_path: Path) -> None:
+    put(tmp_path, 1, 2)
+    (tmp_path / "step-00000002").rename(tmp_path / "step-00000002 (copy)")
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.step == 1
+    checkpoint.forget(tmp_path, after=1)
+    put(tmp_path, 3, 4)
+    names = ["step-00000002 (copy)", "step-00000003", "step-00000004"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
 def test_when_all_are_damaged_nothing_is_begun_anew_in_silence(tmp_path: Path) -> None:
     put(tmp_path, 1, 2)
     for place in tmp_path.iterdir():

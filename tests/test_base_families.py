@@ -164,6 +164,37 @@ def test_a_folder_of_the_old_gpt2_layout_is_read(tmp_path: Path) -> None:
         assert_same(GPT.from_pretrained(tmp_path)(ids_BT), theirs(ids_BT).logits)
 
 
+def test_old_llama_folders_hold_what_follows_from_their_theta(tmp_path: Path) -> None:
+    theirs = THEIRS["llama"]().eval()
+    roughen(theirs)
+    theirs.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    speeds = {f"model.layers.{n}.self_attn.rotary_emb.inv_freq": torch.ones(6) for n in range(2)}
+    save_file(load_file(file) | speeds, file, metadata={"format": "pt"})
+    ids_BT = torch.randint(96, (2, 30))
+    with torch.no_grad():
+        assert_same(GPT.from_pretrained(tmp_path)(ids_BT), theirs(ids_BT).logits)
+
+
+@pytest.mark.parametrize("size", ["5GB", "20KB"])
+def test_the_weights_are_those_that_transformers_would_take(size: str, tmp_path: Path) -> None:
+    theirs = THEIRS["llama"]().eval()
+    roughen(theirs)
+    theirs.save_pretrained(tmp_path, max_shard_size=size)
+    parts = sorted(tmp_path.glob("*.safetensors"))
+    assert (len(parts) == 1) == (size == "5GB")
+    other = {name: torch.zeros_like(value) for name, value in load_file(parts[0]).items()}
+    save_file(other, tmp_path / "model_of_last_week.safetensors")
+    ids_BT = torch.randint(96, (2, 30))
+    with torch.no_grad():
+        expected = AutoModelForCausalLM.from_pretrained(tmp_path)(ids_BT).logits
+        assert_same(GPT.from_pretrained(tmp_path)(ids_BT), expected)
+    if size == "20KB":
+        parts[0].unlink()
+        with pytest.raises(FtkitError, match=f"there is no {parts[0].name} file in it$"):
+            GPT.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "words", "said"),
     [
@@ -180,6 +211,22 @@ def test_a_folder_of_the_old_gpt2_layout_is_read(tmp_path: Path) -> None:
         ("qwen3", {"use_sliding_window": True}, "use_sliding_window = True"),
         ("qwen3", {"mlp_bias": True}, "mlp_bias is True: family qwen3 has no such biases"),
         ("qwen3", {"model_type": "mamba"}, "model_type is 'mamba'; the GPT can represent qwen3,"),
+        # What config.json must not say of any model, in place of an error of Python's.
+        ("qwen3", {"model_type": ["qwen3"]}, "model_type is ['qwen3']; the GPT can represent"),
+        ("qwen3", {"hidden_size": "48"}, "hidden_size is '48': it must be a whole number"),
+        ("gpt2", {"n_head": 4.0}, "n_head is 4.0: it must be a whole number"),
+        ("gpt2", {"embd_pdrop": "0.1"}, "embd_pdrop is '0.1': it must be a number"),
+        ("qwen3", {"rms_norm_eps": "1e-6"}, "rms_norm_eps is '1e-6': it must be a number"),
+        ("qwen3", {"tie_word_embeddings": "false"}, "is 'false': it must be true or false"),
+        ("llama", {"attention_bias": "no"}, "attention_bias is 'no': it must be true or false"),
+        ("qwen3", {"layer_types": 5}, "layer_types is 5: it must be a list"),
+        ("qwen3", {"eos_token_id": "end"}, "token id end lies outside vocab_size, which is 96"),
+        ("llama", {"rope_scaling": "linear"}, "rope_scaling is 'linear': it must be an object"),
+        ("llama", {"rope_parameters": {"rope_theta": "x"}}, "rope_theta is 'x': it must be a"),
+        ("llama", {"rope_parameters": LINEAR | {"factor": "2"}}, "factor is '2': it must be a"),
+        ("llama", {"rope_parameters": LINEAR | {"factor": 0}}, "factor of rope is 0: it must be"),
+        ("llama", {"rope_parameters": YARN | {"rope_theta": 1}}, "rope_type 'yarn' needs more"),
+        ("llama", {"rope_parameters": LLAMA3 | {"low_freq_factor": 4}}, "below high_freq_factor"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_represented_is_named(

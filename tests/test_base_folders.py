@@ -1,6 +1,8 @@
 """Which files of a folder are a corpus, and what a source may be called and weigh."""
 
 import gzip
+import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,20 @@ def test_endings_are_read_in_any_case(tmp_path: Path):
     write(tmp_path / "B.Jsonl", '{"text": "row"}')
     assert list(Documents([tmp_path])) == ["packed", "row"]
     assert list(Documents([tmp_path / "A.TXT.GZ"])) == ["packed"]
+
+
+def test_a_damaged_archive_in_a_folder_is_not_passed_over(tmp_path: Path):
+    """Its name says only that it is packed, as those of OpenWebText do."""
+    write(tmp_path / "a.txt")
+    (tmp_path / "urlsf_data.xz").write_bytes(lzma.compress(b"x" * 900)[:-9])
+    with pytest.raises(FtkitError, match=r"urlsf_data\.xz cannot be unpacked"):
+        list(Documents([tmp_path]))
+
+
+def test_a_pipe_is_refused_in_place_of_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(FtkitError, match=r"a\.txt is a pipe or a device"):
+        Documents([tmp_path / "a.txt"])
 
 
 @pytest.mark.parametrize("word", ["", "@2"])

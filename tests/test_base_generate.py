@@ -89,6 +89,11 @@ def test_the_repetition_penalty_is_that_of_transformers(
     assert ours == theirs.tolist()
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-38, 1e-300])
+def test_the_coldest_samples_are_greedy(gpt: GPT, temperature: float) -> None:
+    assert greedy(gpt, temperature=temperature) == greedy(gpt)
+
+
 def test_pads_are_no_repetition() -> None:
     prompts, options = [[1], [1, 1, 1]], {"max_new_tokens": 1, "stop": (), "pad": 3}
     replies = generate(Fixed([0.2, 0.3, 0.1, 0.4]), prompts, repetition_penalty=9.0, **options)

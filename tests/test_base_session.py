@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,45 @@ def test_a_run_killed_before_its_first_checkpoint_logs_its_beginning_once(
     del rows
     finish(Run.resume(tmp_path / "base"))
     assert_equal_runs(tmp_path / "base", whole)
+
+
+def test_a_run_stopped_while_it_is_published_says_how_fast_it_was(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            finish(begin(tmp_path / "base"))
+    finish(Run.resume(tmp_path / "base"))
+    assert_equal_runs(tmp_path / "base", whole)
+    assert Run.open(tmp_path / "base").done["mfu"] > 0
+
+
+def test_weights_are_drawn_on_the_threads_that_were_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their number shows in the last bits of an induction circuit."""
+    rows, threads = pretrain(begin(tmp_path / "base"), TINY, documents=DOCUMENTS), []
+    while next(rows).get("step", 0) < 1:
+        pass
+    del rows  # killed before its first checkpoint
+
+    class Seen(GPT):
+        def __init__(self, *words: Any) -> None:
+            threads.append(torch.get_num_threads())
+            super().__init__(*words)
+
+    monkeypatch.setattr("ftkit.basemodel.pretrain.GPT", Seen)
+    decided = torch.get_num_threads()
+    torch.set_num_threads(decided + 1)
+    try:
+        finish(Run.resume(tmp_path / "base"))
+        assert threads == [decided]
+    finally:
+        torch.set_num_threads(decided)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
