@@ -12,6 +12,7 @@ from ftkit.runs import Run
 
 from .base import Base, open_base
 from .budget import Pretrain, flops, settle
+from .card import Text, card
 from .config import GPTConfig
 from .corpus import Documents
 from .curves import draw
@@ -33,6 +34,7 @@ def pretrain(
     *,
     documents: Iterable[str] | None = None,
     sources: Sequence[str | Path] = (),
+    text: Text | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train a base from documents and publish it in the run folder.
 
@@ -48,6 +50,7 @@ def pretrain(
         settings: what the user chose; the same ones when going on.
         documents: the corpus itself, or
         sources: what --data says of where it lies; see `sources`.
+        text: what the model card says of the corpus, where that is more than the sources.
 
     Yields:
         Records for a progress display. Work before the first step: {"event"}. Each step: {"step",
@@ -83,19 +86,27 @@ def pretrain(
             gpt = _whole(gpt)
         if not team.first:
             return
-        draw(run.records(), run.inner / "curves.svg", f"Pretraining {run.path.name}")
-        shutil.copyfile(work.corpus.folder / HELD, run.inner / HELD)
-
-        def write(folder: Path) -> None:
-            gpt.save_pretrained(folder)
-            if base is None:
-                work.tokenizer.save(folder, work.config.max_position_embeddings)
-            else:
-                base.save_tokenizer(folder)
-
         said = _measured(run, work.config, decided, facts, team)
         said["seconds"] = round(facts["earlier"] + time.perf_counter() - began, 3)
-        run.publish(write, {**said, "peak_memory": memory.bytes})
+        text = text or (Text(list(map(str, sources))) if sources else Text())
+        about = card(str(run.path), work.config.family, said, text, settings.base)
+        _publish(run, gpt, work, about, said | {"peak_memory": memory.bytes})
+
+
+def _publish(run: Run, gpt: GPT, work: Work, about: str, said: Mapping[str, Any]) -> None:
+    """Write the base's folder."""
+    draw(run.records(), run.inner / "curves.svg", f"Pretraining {run.path.name}")
+    shutil.copyfile(work.corpus.folder / HELD, run.inner / HELD)
+
+    def write(folder: Path) -> None:
+        gpt.save_pretrained(folder)
+        if work.base is None:
+            work.tokenizer.save(folder, work.config.max_position_embeddings)
+        else:
+            work.base.save_tokenizer(folder)
+        (folder / "README.md").write_text(about, encoding="utf-8")
+
+    run.publish(write, said)
 
 
 class _Reading:
@@ -187,7 +198,8 @@ def _measured(
         "tokens_per_second": round(facts["tokens"] / facts["seconds"], 1),
         "mfu": round(reached / (decided["peak_flops"] * team.size), 4),
         "validation": [row for row in run.records() if "validation" in row][-1]["validation"],
-        "bigram": next(row["bigram"] for row in run.records() if "bigram" in row),
+        # Somebody may have lost the log: that costs what it said, and not the run.
+        "bigram": next((row["bigram"] for row in run.records() if "bigram" in row), None),
     }
 
 

@@ -84,7 +84,7 @@ def take_up(out: Path | None) -> Run:
     if out is not None:
         return _same_command(Run.resume(out))
     word = click.get_current_context().info_name
-    begun = sorted(RUNS.glob("*/run/run.toml"), key=lambda path: path.stat().st_mtime)
+    begun = sorted(RUNS.glob("*/**/run/run.toml"), key=lambda path: path.stat().st_mtime)
     for path in reversed(begun):
         run = Run(path.parent.parent)
         if not (run.inner / "done").exists() and run.settings.get("command") == word:

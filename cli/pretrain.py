@@ -182,7 +182,8 @@ def train(run: Run) -> None:
     plan = chosen(settings["plan"])
     sources = settings["options"].get("data", [])
     documents = None if sources else corpus(settings)
-    last = watch(work(run, plan, documents=documents, sources=sources), "pretrain")
+    text = None if documents is None else documents.told
+    last = watch(work(run, plan, documents=documents, sources=sources, text=text), "pretrain")
     loss = f"training loss {last['loss']:.3f}" if last else "nothing left to train"
     checks = [row for row in run.records() if "validation" in row]
     nats = [row["validation"]["nats"] for row in checks]
@@ -211,6 +212,15 @@ class Embedded:
     def __iter__(self) -> Iterator[str]:
         for recipe in self.recipes:
             yield from recipe.corpus()
+
+    @property
+    def told(self) -> Any:
+        """What a model card says of them: they are part of ftkit, and so is their licence."""
+        from ..basemodel.card import Text
+
+        sources = [f"the embedded corpus of ftkit for `{each.name}`" for each in self.recipes]
+        notices = dict.fromkeys(each.notice for each in self.recipes if each.notice)
+        return Text(sources, "apache-2.0", " ".join(notices))
 
 
 command = pretrain

@@ -125,7 +125,7 @@ class Run:
         refuse_full(out)
         run = Run(out)
         try:
-            run.inner.mkdir(parents=True)
+            run.inner.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise FtkitError(f"{out} cannot be made: {problem.strerror}") from None
         run.update(settings)
@@ -242,13 +242,22 @@ def find_runs(folder: Path, *, deep: bool = False) -> list[Run]:
     ]
 
 
+def _killed_at_once(out: Path) -> bool:
+    """Say whether a run was begun here and had not written a thing when it was killed."""
+    return [each.name for each in out.iterdir()] == ["run"] and not _holds(out / "run")
+
+
+def _holds(folder: Path) -> bool:
+    return not folder.is_dir() or any(folder.iterdir())
+
+
 def refuse_full(out: Path) -> None:
     """Refuse an --out that something lies in already, or that is a file.
 
     Raises:
         FtkitError: saying which of the two.
     """
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(out.iterdir()) and not _killed_at_once(out):
         raise FtkitError(f"{out} exists and is not empty: choose another --out")
     if out.exists() and not out.is_dir():
         raise FtkitError(f"{out} is a file: --out names a folder")

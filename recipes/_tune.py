@@ -105,11 +105,12 @@ def tune(
         Interrupted: after Ctrl-C, when a checkpoint has been written.
     """
     began = time.perf_counter()
-    with PeakMemory() as memory, Interrupt() as interrupt, ExitStack() as until:
+    with PeakMemory() as memory, ExitStack() as caught, ExitStack() as until:
         work = prepare(
             run, recipe, method, base, tuning,
             seed=seed, minutes=minutes, shelf=shelf or Shelf(tuning.held_out), until=until,
         )  # fmt: skip
+        interrupt = caught.enter_context(Interrupt())  # reading rows may be stopped at once
         torch.manual_seed(seed)  # of dropout, where a base has any
         best, start, before = yield from _begin(run, work, recipe, base, resume)
         training = yield from _train(run, work, tuning, best, start, before, interrupt)

@@ -139,6 +139,14 @@ def test_a_flag_wins_over_the_file_and_what_follows_from_it_follows(tmp_path: Pa
     assert "minutes are too short" in timed.stderr
 
 
+def test_the_card_of_the_embedded_corpus_gives_no_medical_advice():
+    from ftkit.cli.pretrain import corpus as embedded
+
+    told = embedded({}).told
+    assert (told.license, told.notice) == ("apache-2.0", "Not medical advice.")
+    assert "the embedded corpus of ftkit for `medical`" in told.sources
+
+
 def test_what_is_learned_by_heart_is_said_in_the_end(tmp_path: Path):
     text = tmp_path / "few.txt"
     text.write_text("\n\n".join(f"{number}: {number * 7919 % 9973}" * 40 for number in range(24)))

@@ -120,6 +120,12 @@ def test_ctrl_c_after_a_checkpoint_says_how_to_go_on_and_that_works():
     assert (Path("runs/toy/run/done")).exists()
 
 
+def test_a_stopped_run_of_a_series_is_found_too():
+    go(fail(KeyboardInterrupt(), saved=True), "--out", "runs/study/a")
+    assert go(finish, "--resume").exit_code == 0
+    assert (Path("runs/study/a/run/done")).exists()
+
+
 def test_what_cannot_be_resumed():
     assert "no unfinished `ftkit toy` lies under runs/" in go(finish, "--resume").stderr
     go(finish, "--out", "a")

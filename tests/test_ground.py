@@ -84,6 +84,15 @@ def test_catalog_lists_files_and_names_the_nearest() -> None:
         catalog.load("recipes", "sqlqa")
 
 
+def test_a_run_that_was_killed_before_it_wrote_anything_may_begin_again(tmp_path: Path) -> None:
+    (tmp_path / "a" / "run").mkdir(parents=True)
+    assert Run.create(tmp_path / "a", {"command": "tune"}).settings == {"command": "tune"}
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run").write_text("mine")
+    with pytest.raises(FtkitError, match="exists and is not empty"):
+        Run.create(tmp_path / "b", {})
+
+
 def test_a_run_is_refused_until_it_is_done(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "a", {"command": "tune"})
     with pytest.raises(FtkitError, match="not finished: go on with --resume --out"):

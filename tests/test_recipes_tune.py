@@ -226,10 +226,13 @@ def test_a_full_variant_stops_at_the_end_of_a_turn_elsewhere_too(
 
 
 def test_minutes_become_steps_once(base: Path, tmp_path: Path) -> None:
-    run = start(tmp_path / "run", "lora")
+    run, given = start(tmp_path / "run", "full"), (small.Counting(), load("adapters", "full"))
+    timed = iter(tune(run, *given, str(base), Tuning(batch=384), minutes=0.02))
+    assert next(timed)["steps"] == run.settings["decided"]["steps"] >= 1
+    plain = iter(tune(start(tmp_path / "plain", "full"), *given, str(base), Tuning(batch=384)))
+    next(plain)
+    assert next(timed) == next(plain), "what was timed moved the weights"
     recipe, how = small.Counting(), load("adapters", "lora")
-    first = next(iter(tune(run, recipe, how, str(base), Tuning(batch=384), minutes=0.02)))
-    assert first["steps"] == run.settings["decided"]["steps"] >= 1
     assert run.settings["decided"]["reasons"]["steps"].startswith("0.02 minutes at ")
     for bad, words in ((1e-6, "is too short: a step takes"), (-1.0, "takes a number above 0")):
         run = start(tmp_path / str(bad), "lora")
