@@ -42,8 +42,9 @@ def lay(model: nn.Module, targets: str, seed: int, **settings: Any) -> nn.Module
     Raises:
         FtkitError: when the base lacks one of the layers.
     """
-    wanted = targets if targets == ALL else [name.strip() for name in targets.split(",")]
-    if wanted != ALL:
+    wanted: str | list[str] = ALL
+    if targets != ALL:
+        wanted = [name.strip() for name in targets.split(",")]
         _find(model, targets, wanted)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules=wanted, **settings)
     try:

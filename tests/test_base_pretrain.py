@@ -13,12 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ftkit.basemodel import GPT
 from ftkit.basemodel.budget import Pretrain, settle
-from ftkit.basemodel.card import Text, card
 from ftkit.basemodel.config import preset
 from ftkit.basemodel.pretrain import pretrain
 from ftkit.config import table
@@ -121,28 +119,6 @@ def test_the_folder_is_whole_and_says_what_it_cost(whole: Whole) -> None:
     assert done["seconds"] >= done["training_seconds"] > 0
     assert 50 * 2**20 < done["peak_memory"] < 8 * 2**30
     assert "<svg" in (run.inner / "curves.svg").read_text()
-
-
-def test_the_model_card_says_what_was_read_and_what_it_came_to(whole: Whole) -> None:
-    run = Run.open(whole[0])
-    found = ModelCard.load(run.path / "README.md")
-    assert found.data.to_dict() == {
-        "library_name": "transformers",
-        "license": "unknown",
-        "pipeline_tag": "text-generation",
-        "tags": ["ftkit", "qwen3"],
-    }
-    assert f"{run.done['validation']['nats']:.3f} nats a token" in found.text
-    assert f'AutoTokenizer.from_pretrained("{run.path}")' in found.text
-    facts = run.done | {"bigram": None}
-    text = Text(["x.txt@2", "y.txt"], "mit", "No advice.")
-    assert "license: mit" in card("a/b", "llama", facts, text)
-    other = card("a/b", "llama", facts, text, "theirs")
-    assert "# b\n\n**No advice.**\n\nA llama model of" in other
-    assert "pretrained on from `theirs` with" in other
-    assert "\n- x.txt@2\n- y.txt\n" in other
-    assert "license: unknown" in other
-    assert "pairs" not in other
 
 
 def test_what_was_decided_is_written_with_reasons(whole: Whole) -> None:

@@ -177,7 +177,10 @@ def test_several_methods_train_in_turn_and_run_toml_runs_again(base: Path, tmp_p
     assert again.exit_code == 0, again.stderr
     second = Run.open(tmp_path / "runs" / "sql_qa-lora-2")
     assert second.done["fingerprint"] == first.done["fingerprint"]
-    assert second.settings == first.settings
+    settings = [run.settings for run in (first, second)]
+    for each in settings:  # what was free just then
+        each["decided"]["reasons"].pop("checkpointing")
+    assert settings[0] == settings[1]
 
 
 @pytest.mark.slow

@@ -226,22 +226,20 @@ def test_a_full_variant_stops_at_the_end_of_a_turn_elsewhere_too(
 
 
 def test_minutes_become_steps_once(base: Path, tmp_path: Path) -> None:
-    run, given = start(tmp_path / "run", "full"), (small.Counting(), load("adapters", "full"))
-    timed = iter(tune(run, *given, str(base), Tuning(batch=384), minutes=0.02))
-    assert next(timed)["steps"] == run.settings["decided"]["steps"] >= 1
-    plain = iter(tune(start(tmp_path / "plain", "full"), *given, str(base), Tuning(batch=384)))
-    next(plain)
-    assert next(timed) == next(plain), "what was timed moved the weights"
-    recipe, how = small.Counting(), load("adapters", "lora")
+    given = small.Counting(), load("adapters", "full"), str(base), Tuning(batch=384)
+    run, other = start(tmp_path / "run", "full"), start(tmp_path / "plain", "full")
+    works = (tune(each, *given, minutes=most) for each, most in ((run, 0.02), (other, None)))
+    (first, timed), (_, plain) = ((next(work), next(work)) for work in works)
+    assert timed == plain, "what was timed moved the weights"
+    assert first["steps"] == run.settings["decided"]["steps"] >= 1
     assert run.settings["decided"]["reasons"]["steps"].startswith("0.02 minutes at ")
     for bad, words in ((1e-6, "is too short: a step takes"), (-1.0, "takes a number above 0")):
-        run = start(tmp_path / str(bad), "lora")
+        run = start(tmp_path / str(bad), "full")
         with pytest.raises(FtkitError, match=words):
-            next(iter(tune(run, recipe, how, str(base), Tuning(batch=384), minutes=bad)))
+            next(tune(run, *given, minutes=bad))
 
 
 def test_what_cannot_be_tuned_is_refused(base: Path, tmp_path: Path) -> None:
-    how = load("adapters", "lora")
     cases = [
         (small.Counting(length=512), base, "'recipe.length' is 512, but .* reads 256 tokens"),
         (small.Counting(length=20), base, "rows are longer than 20 tokens"),
@@ -251,7 +249,7 @@ def test_what_cannot_be_tuned_is_refused(base: Path, tmp_path: Path) -> None:
     for number, (recipe, place, words) in enumerate(cases):
         run = start(tmp_path / str(number), "lora")
         with pytest.raises(FtkitError, match=words):
-            next(iter(tune(run, recipe, how, str(place))))
+            next(tune(run, recipe, load("adapters", "lora"), str(place)))
         assert [path.name for path in run.path.iterdir()] == ["run"]
     for values in ({"batch": "0"}, {"patience": "0"}, {"accumulate": "-1"}):
         with pytest.raises(FtkitError, match="takes 1 or more"):
