@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ftkit.errors import FtkitError
+
 NAMES = {
     "ln_1": "input_layernorm",
     "attn.c_proj": "self_attn.o_proj",
@@ -44,6 +46,10 @@ def from_gpt2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if value.dim() == 2:
             value = value.T
         if part == FUSED:
+            if value.shape[-1] % len(PARTS):
+                raise FtkitError(
+                    f"{name} is {value.shape[-1]} wide: queries, keys and values have a third each"
+                )
             for ours, each in zip(PARTS, value.chunk(3), strict=True):
                 found[f"{where}{ours}.{kind}"] = each.contiguous()
         else:

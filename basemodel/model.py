@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ftkit.errors import FtkitError
+
 from .attention import attend
 from .cache import Cache
 from .config import GPTConfig
@@ -144,7 +146,14 @@ class GPT(nn.Module):
         return cast(list[Block], list(self.model.layers))
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        """Return the logits_BTV of the token after each position."""
+        """Return the logits_BTV of the token after each position.
+
+        Raises:
+            FtkitError: when a row is longer than the context.
+        """
+        new, most = ids_BT.shape[1], self.config.max_position_embeddings
+        if new > most:
+            raise FtkitError(f"rows of {new} tokens: the GPT reads {most} at most")
         return F.linear(self.hidden(ids_BT), self.head)
 
     def hidden(self, ids_BT: Tensor, cache: Cache | None = None) -> Tensor:

@@ -162,6 +162,10 @@ def test_a_folder_of_the_old_gpt2_layout_is_read(tmp_path: Path) -> None:
     ids_BT = torch.randint(96, (2, 30))
     with torch.no_grad():
         assert_same(GPT.from_pretrained(tmp_path)(ids_BT), theirs(ids_BT).logits)
+    name = "h.0.attn.c_attn.bias"
+    save_file(tensors | {name: tensors[name][:-1].clone()}, file, metadata={"format": "pt"})
+    with pytest.raises(FtkitError, match=rf"{name} is \d+ wide: queries, keys and values have"):
+        GPT.from_pretrained(tmp_path)
 
 
 def test_old_llama_folders_hold_what_follows_from_their_theta(tmp_path: Path) -> None:

@@ -142,6 +142,14 @@ def test_a_model_learns_one_batch_by_heart() -> None:
     assert loss.item() < 0.05
 
 
+@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
+def test_a_row_longer_than_the_context_is_refused_in_words(family: str) -> None:
+    gpt = GPT(preset("pico", context=16, family=family))
+    assert gpt(torch.zeros(1, 16, dtype=torch.long)).shape[1] == 16
+    with pytest.raises(FtkitError, match="rows of 17 tokens: the GPT reads 16 at most"):
+        gpt(torch.zeros(1, 17, dtype=torch.long))
+
+
 def test_the_seed_alone_decides_the_weights() -> None:
     torch.manual_seed(1)
     first = GPT(SMALL, seed=5).state_dict()
