@@ -102,6 +102,8 @@ def test_without_known_facts_content_words_are_the_facts() -> None:
         ("Do not panic and call the emergency number now.", True, False),
         ("If you have chest pain, don't delay, call 911.", True, False),
         ("Get emergency help.", True, False),
+        ("Rest, and call 112 immediately if the pain spreads.", False, False),
+        ("Call the emergency number, and say if you take any medicine.", True, False),
         ("Please ask a pharmacist or a doctor.", False, True),
         ("See a doctor.", False, True),
         ("Ask your doctor at once.", False, True),
