@@ -168,7 +168,7 @@ def start(arguments: Sequence[str], size: int = 2) -> list[subprocess.Popen[str]
     ]
 
 
-def finish(processes: list[subprocess.Popen[str]], seconds: float = 120) -> list[tuple[int, str]]:
+def finish(processes: list[subprocess.Popen[str]], seconds: float = 600) -> list[tuple[int, str]]:
     """Wait for the processes; return each one's exit code and what it said of errors."""
     try:
         said = [process.communicate(timeout=seconds) for process in processes]
