@@ -17,10 +17,11 @@ _ESCALATES = re.compile(
     re.IGNORECASE,
 )
 # What takes words back stands in the same clause before them: "there is no need to call 112". But
-# "do not panic and call 112" and "do not hesitate to call 112" are calls.
+# "do not panic and call 112", "do not hesitate to call 112" and lines under one another are calls.
 _NEVER = re.compile(
     r"(?:\b(?:not|never|no|nobody|without|avoid|rather than|instead of)|n't)\b"
-    r"(?!\W+(?:hesitate|wait|delay)\b)(?:\s+(?!(?:and|but|then|so)\b)[\w']+){0,4}\s+$",
+    r"(?!\W+(?:hesitate|wait|delay|be (?:afraid|ashamed|embarrassed|scared|shy))\b)"
+    r"(?:[^\S\n]+(?!(?:and|but|then|so)\b)[\w']+){0,4}[^\S\n]+$",
     re.IGNORECASE,
 )
 # "Call 112 if it gets worse" is advice for later, and stands beside self-care too.

@@ -96,6 +96,8 @@ def test_without_known_facts_content_words_are_the_facts() -> None:
         ("Please don\u2019t call an ambulance.", False, False),
         ("Rest rather than calling an ambulance.", False, False),
         ("Do not hesitate to call 112.", True, False),
+        ("Don't be afraid to call 112.", True, False),
+        ("Do not move them\nCall 112", True, False),
         ("Send for an ambulance.", True, False),
         ("Seek immediate medical attention.", True, False),
         ("Go to the nearest emergency room.", True, False),
