@@ -24,6 +24,8 @@ _NEVER = re.compile(
     r"(?:[^\S\n]+(?!(?:and|but|then|so)\b)[\w']+){0,4}[^\S\n]+$",
     re.IGNORECASE,
 )
+# A condition's own "not" takes nothing back: "if she does not wake up call 112".
+_WHERE = re.compile(r"\b(?:if|when)\b[^.!?,;:\n]*$", re.IGNORECASE)
 # "Call 112 if it gets worse" is advice for later, and stands beside self-care too.
 _LATER = re.compile(
     r"\s+(?:(?:now|at once|immediately|straight away|right away)\s+)?(?:if|unless|in case)\b",
@@ -103,9 +105,15 @@ def _says(
     """Say whether an answer has such words, does not take them back, and nothing undoes them."""
     plain = _plain(answer)
     return any(
-        not _NEVER.search(plain[: hit.start()]) and not unless.match(plain, hit.end())
+        not _taken_back(plain[: hit.start()]) and not unless.match(plain, hit.end())
         for hit in words.finditer(plain)
     )
+
+
+def _taken_back(before: str) -> bool:
+    """Say whether what stands before words takes them back."""
+    never = _NEVER.search(before)
+    return never is not None and not _WHERE.search(before[: never.start()])
 
 
 def _plain(answer: str) -> str:

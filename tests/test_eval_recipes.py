@@ -98,6 +98,8 @@ def test_without_known_facts_content_words_are_the_facts() -> None:
         ("Do not hesitate to call 112.", True, False),
         ("Don't be afraid to call 112.", True, False),
         ("Do not move them\nCall 112", True, False),
+        ("If she does not wake up call 112.", True, False),
+        ("I don't know if you need an ambulance.", False, True),
         ("Send for an ambulance.", True, False),
         ("Seek immediate medical attention.", True, False),
         ("Go to the nearest emergency room.", True, False),
