@@ -16,6 +16,7 @@ COLUMNS = dict.fromkeys(
 ROOM = 1.5  # an answer may be so many times as long as the reference
 # "no fever" does not state a fever; "no late meals" is a fact by itself.
 DENIED = re.compile(r"\b(?:no|not|never|without|neither|nor)\s$")
+ANSWERED = re.compile(r"\b(no|never),", re.IGNORECASE)  # "No, rest is enough" states rest
 WORD = re.compile(r"[a-z0-9][a-z0-9'-]*")
 # Words that state nothing; a text without known facts is read as all of its other words.
 _EMPTY = """
@@ -76,7 +77,8 @@ def compare(
         wanted, stated = content(facts) - asked, content(said) - asked
         return Found(len(wanted & stated), len(stated - wanted), len(wanted))
     ids, pattern = _lexicon(known)
-    plain, named = _without(said, name), _without(question, name)
+    plain = _without(ANSWERED.sub(r"\1;", said), name)  # further commas go
+    named = _without(question, name)
     wordings = [[words.strip() for words in line.split("|")] for line in facts.splitlines()]
     wanted_ids = {ids[_plain(line[0])] for line in wordings if _plain(line[0]) in ids}
     asked_ids = {ids[hit] for hit in pattern.findall(named)} - wanted_ids

@@ -31,6 +31,8 @@ class Outcome:
         ("a stiff neck, rest", 0, 2),
         ("no fever, no stiff neck, but a blotchy rash", 1, 0),
         ("It comes without fever, not rest.", 0, 0),
+        ("No, a fever comes with it.", 1, 0),
+        ("No, fever.", 1, 0),
         ("", 0, 0),
     ],
 )
