@@ -35,7 +35,7 @@ class IA3(Method):
         """Refuse a decay too, which would draw to 0 what leaves the base as it is at 1."""
         super().__post_init__()
         if self.weight_decay:
-            raise FtkitError("'method.weight_decay' is none for ia3: its factors start at 1, not 0")
+            raise FtkitError("'method.weight_decay' takes only 0 for ia3: its factors start at 1")
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
         """Lay the vectors, all ones, over the layers; the seed has nothing to choose."""

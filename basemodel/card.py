@@ -3,6 +3,9 @@
 Its front matter is the Hub's (huggingface.co/docs/hub/model-cards).
 """
 
+import json
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +15,7 @@ from ftkit import __version__
 
 UNKNOWN = "unknown"  # the Hub's word for a licence that nobody stated
 CARD = """---
-library_name: transformers
-license: {license}
-pipeline_tag: text-generation
-tags:
-- ftkit
-- {family}
+{head}
 ---
 
 # {name}
@@ -29,12 +27,11 @@ byte{counted}.
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{folder}")
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForCausalLM.from_pretrained({string})
+tokenizer = AutoTokenizer.from_pretrained({string})
 ```
 
-It completes text: `ftkit chat {folder} --raw`. It is made to be adapted: `ftkit tune --base \
-{folder}`.
+It completes text: `ftkit chat {word} --raw`. It is made to be adapted: `ftkit tune --base {word}`.
 
 ## Text
 {listed}
@@ -75,13 +72,25 @@ def card(
         text: what was read.
         base: what it went on from, if anything: then the licence is its too, and not known here.
     """
+    from huggingface_hub import ModelCardData
+
     bigram, known = facts["bigram"], text.license if base is None else UNKNOWN
+    head = ModelCardData(
+        base_model=base,
+        datasets=[re.split("[:@]", each)[1] for each in text.sources if each.startswith("hub:")]
+        or None,
+        library_name="transformers",
+        license=known,
+        pipeline_tag="text-generation",
+        tags=["ftkit", family],
+    )
     return CARD.format(
-        name=Path(folder).name,
-        folder=folder,
+        head=head.to_yaml(),
+        name=Path(folder).absolute().name,
+        string=json.dumps(folder),
+        word=shlex.quote(folder),
         family=family,
         version=__version__,
-        license=known,
         notice=f"**{text.notice}**\n\n" if text.notice else "",
         begun="from scratch" if base is None else f"on from `{base}`",
         parameters=facts["parameters"],

@@ -173,7 +173,8 @@ def _plain(words: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _rotary(words: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Read what the rotary families have; transformers 4 said `rope_theta` and `rope_scaling`."""
     tables = (_read(words, name, dict, where) for name in ("rope_parameters", "rope_scaling"))
-    rope = {name: value for table in tables for name, value in (table or {}).items()}
+    said = [pair for table in tables for pair in (table or {}).items()]
+    rope = {name: value for name, value in said if value is not None}
     theta = _read({**words, **rope}, "rope_theta", float, where)
     biases = {
         name: _read(words, name, bool, where) or False for name in ("attention_bias", "mlp_bias")

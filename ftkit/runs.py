@@ -125,7 +125,9 @@ class Run:
         refuse_full(out)
         run = Run(out)
         try:
-            run.inner.mkdir(parents=True, exist_ok=True)
+            if run.inner.is_dir():  # of one that was killed at once
+                run.inner.rmdir()
+            run.inner.mkdir(parents=True)  # one of two who chose the same name fails
         except OSError as problem:
             raise FtkitError(f"{out} cannot be made: {problem.strerror}") from None
         run.update(settings)

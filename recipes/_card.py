@@ -43,7 +43,7 @@ def card(
         base_model=base,
         datasets=hub or None,
         library_name="peft" if adapter else "transformers",
-        license=license_of(base),
+        license=UNKNOWN if any(part.data for part in parts) else license_of(base),
         pipeline_tag="text-generation",
         tags=["ftkit", *recipe.name.split(","), method],
     )

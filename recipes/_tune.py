@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -106,11 +107,13 @@ def tune(
     """
     began = time.perf_counter()
     with PeakMemory() as memory, ExitStack() as caught, ExitStack() as until:
-        work = prepare(
-            run, recipe, method, base, tuning,
-            seed=seed, minutes=minutes, shelf=shelf or Shelf(tuning.held_out), until=until,
-        )  # fmt: skip
-        interrupt = caught.enter_context(Interrupt())  # reading rows may be stopped at once
+        with Interrupt([signal.SIGTERM]) as told:  # while rows are read Ctrl-C stops at once
+            work = prepare(
+                run, recipe, method, base, tuning,
+                seed=seed, minutes=minutes, shelf=shelf or Shelf(tuning.held_out), until=until,
+            )  # fmt: skip
+        interrupt = caught.enter_context(Interrupt())
+        interrupt.asked = told.asked
         torch.manual_seed(seed)  # of dropout, where a base has any
         best, start, before = yield from _begin(run, work, recipe, base, resume)
         training = yield from _train(run, work, tuning, best, start, before, interrupt)

@@ -258,9 +258,10 @@ def _steps(
         spare.zero_grad()
         batches.append(between - began)
         updates.append(time.perf_counter() - between)
-    each = min(batches[1:]) * tuning.accumulate + min(updates[1:])
-    # A check is a forward, about a third of a step, for each batch that is held out.
-    checking = (1 + tuning.checks) * held_out.updates * each / 3
+    both_ways = min(batches[1:]) * tuning.accumulate
+    each = both_ways + min(updates[1:])
+    # A check is a forward, about a third of the way there and back, for each batch held out.
+    checking = (1 + tuning.checks) * held_out.updates * both_ways / 3
     steps = int((minutes * 60 - checking) / each)
     if steps < 1:
         raise FtkitError(f"--minutes {minutes:g} is too short: a step takes about {each:.1f} s")

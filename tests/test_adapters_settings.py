@@ -198,7 +198,7 @@ def test_the_inner_width_of_p_tuning_can_be_chosen(base: Path) -> None:
         ("ia3", {"lr": "-1"}, "'method.lr' takes a number above 0, not -1"),
         ("lora", {"lr": "-1"}, "'method.lr' takes a number above 0, not -1"),
         ("dora", {"weight_decay": "-1"}, "'method.weight_decay' takes 0 or more, not -1"),
-        ("ia3", {"weight_decay": "0.1"}, "'method.weight_decay' is none for ia3"),
+        ("ia3", {"weight_decay": "0.1"}, "'method.weight_decay' takes only 0 for ia3"),
         ("lora", {"alpha": "0"}, "'method.alpha' takes a number above 0, not 0"),
         ("soft_prompt", {"lr": "0"}, "'method.lr' takes a number above 0, not 0"),
         ("soft_prompt", {"init": "a", "draw": "random"}, "leave out 'method.draw=random'"),

@@ -33,4 +33,9 @@ def test_the_model_card_says_what_was_read_and_what_it_came_to(tmp_path: Path) -
     assert "pretrained on from `theirs` with" in other
     assert "\n- x.txt@2\n- y.txt\n" in other
     assert "license: unknown" in other
+    assert ModelCard(other).data.base_model == "theirs"
+    odd = card('my "own" bases/a', "llama", facts, Text(["hub:owner/name:main@0.5"]))
+    assert 'from_pretrained("my \\"own\\" bases/a")' in odd
+    assert "ftkit tune --base 'my \"own\" bases/a'" in odd
+    assert ModelCard(odd).data.datasets == ["owner/name"]
     assert "pairs" not in other

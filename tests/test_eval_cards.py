@@ -45,13 +45,15 @@ def test_front_matter_is_what_the_hub_reads(tmp_path):
         "base_model": str(tmp_path),
         "datasets": ["spider/text2sql"],
         "library_name": "peft",
-        "license": "apache-2.0",
+        "license": "unknown",  # of the rows nobody said
         "pipeline_tag": "text-generation",
         "tags": ["ftkit", "sql_qa", "lora"],
     }
     for said in ("## Data", "- rows/mine.jsonl", "## Limits", "5,120 trained", "apache-2.0"):
         assert said in text
     assert "ftkit tune --config runs/sql/run/run.toml --out NEW" in text
+    world = written("runs/sql", replace(recipe, data=()), "lora", True, str(tmp_path), FACTS)
+    assert head(world)["license"] == "apache-2.0"
 
 
 def test_a_base_without_a_licence_is_said_to_have_none():
