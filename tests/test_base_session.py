@@ -16,7 +16,15 @@ from ftkit.basemodel.session import Work, sample
 from ftkit.basemodel.tokens import Corpus
 from ftkit.errors import Interrupted
 from ftkit.runs import Run
-from tests.test_base_pretrain import DOCUMENTS, TINY, Whole, assert_equal_runs, begin, finish
+from tests.test_base_pretrain import (
+    DOCUMENTS,
+    TINY,
+    Whole,
+    assert_equal_runs,
+    begin,
+    finish,
+    stop_at,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +32,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """A run that nobody disturbed."""
     out = tmp_path_factory.mktemp("runs") / "base"
     return out, finish(begin(out))
+
+
+def test_a_base_whose_log_was_lost_is_published_all_the_same(tmp_path: Path) -> None:
+    run = begin(tmp_path / "base")
+    with pytest.raises(Interrupted):
+        stop_at(7, run)
+    (run.inner / "log.jsonl").unlink()
+    finish(Run.resume(run.path))
+    done = Run.open(run.path).done
+    assert done["bigram"] is None
+    assert done["validation"]["nats"] > 0
 
 
 def test_a_sample_changes_neither_mode_nor_random_state(whole: Whole) -> None:
