@@ -217,9 +217,11 @@ class Embedded:
     def told(self) -> Any:
         """What a model card says of them: they are part of ftkit, and so is their licence."""
         from ..basemodel.card import Text
+        from ..recipes._recipe import Recipe
 
-        sources = [f"the embedded corpus of ftkit for `{each.name}`" for each in self.recipes]
-        notices = dict.fromkeys(each.notice for each in self.recipes if each.notice)
+        have = [each for each in self.recipes if type(each).corpus is not Recipe.corpus]
+        sources = [f"the embedded corpus of ftkit for `{each.name}`" for each in have]
+        notices = dict.fromkeys(each.notice for each in have if each.notice)
         return Text(sources, "apache-2.0", " ".join(notices))
 
 

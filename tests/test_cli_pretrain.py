@@ -144,7 +144,8 @@ def test_the_card_of_the_embedded_corpus_gives_no_medical_advice():
 
     told = embedded({}).told
     assert (told.license, told.notice) == ("apache-2.0", "Not medical advice.")
-    assert "the embedded corpus of ftkit for `medical`" in told.sources
+    of = "the embedded corpus of ftkit for"
+    assert told.sources == [f"{of} `chat`", f"{of} `medical`", f"{of} `sql_qa`"]
 
 
 def test_what_is_learned_by_heart_is_said_in_the_end(tmp_path: Path):
