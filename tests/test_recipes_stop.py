@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,14 @@ def struck(folder: Path, sign: signal.Signals) -> Run:
     for _ in tune(run, Struck(sign=sign), how, str(base), Tuning(batch=384)):
         pass
     return run
+
+
+@pytest.fixture(autouse=True)
+def _heeded() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_while_rows_are_read_waits_for_nothing(tmp_path: Path) -> None:
