@@ -183,16 +183,15 @@ def _rotary(words: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(kind, str) or kind not in NEEDED:
         raise FtkitError(f"{where}: the GPT cannot represent rope_type {kind!r}")
     known = {each.name for each in fields(Scaling)} if kind != "default" else {"rope_type"}
-    given = {name: value for name, value in rope.items() if value is not None}
-    if given.get("partial_rotary_factor") == 1.0:
-        del given["partial_rotary_factor"]
-    odd = sorted(set(given) - known - {"type", "rope_theta"})
+    if rope.get("partial_rotary_factor") == 1.0:
+        del rope["partial_rotary_factor"]
+    odd = sorted(set(rope) - known - {"type", "rope_theta"})
     if odd:
-        raise FtkitError(f"{where}: the GPT cannot represent {odd[0]} = {given[odd[0]]!r} of rope")
-    missing = [name for name in NEEDED[kind] if name not in given]
+        raise FtkitError(f"{where}: the GPT cannot represent {odd[0]} = {rope[odd[0]]!r} of rope")
+    missing = [name for name in NEEDED[kind] if name not in rope]
     if missing:
         raise FtkitError(f"{where}: {missing[0]} of rope_type {kind!r} is missing")
-    kept = {name: _read(given, name, float, where) for name in known & set(given) - {"rope_type"}}
+    kept = {name: _read(rope, name, float, where) for name in known & set(rope) - {"rope_type"}}
     scaling = None if kind == "default" else Scaling(kind, **kept)
     theta = 10_000.0 if theta is None else float(theta)
     return {"rope_theta": theta, "rope_scaling": scaling, **biases}

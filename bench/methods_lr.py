@@ -72,6 +72,8 @@ def main() -> None:
     said = parser.parse_args()
     if said.data and not said.base:
         parser.error("rows of your own need a --base")
+    if said.set and not said.data:
+        parser.error("--set is for rows of your own: the embedded world's settings are WORLD")
     settings: dict[str, Any] = dict(WORLD)
     if said.data:
         given = {name: int(value) for name, _, value in (one.partition("=") for one in said.set)}

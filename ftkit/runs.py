@@ -246,11 +246,8 @@ def find_runs(folder: Path, *, deep: bool = False) -> list[Run]:
 
 def _killed_at_once(out: Path) -> bool:
     """Say whether a run was begun here and had not written a thing when it was killed."""
-    return [each.name for each in out.iterdir()] == ["run"] and not _holds(out / "run")
-
-
-def _holds(folder: Path) -> bool:
-    return not folder.is_dir() or any(folder.iterdir())
+    inner = out / "run"
+    return [*out.iterdir()] == [inner] and inner.is_dir() and not any(inner.iterdir())
 
 
 def refuse_full(out: Path) -> None:
