@@ -112,6 +112,7 @@ def generate(
     crop: bool = False,
     batch_size: int = 64,
     likelihoods: bool = False,
+    places: Sequence[int] | None = None,
 ) -> list[Generated]:
     """Continue every prompt until a stop token, the token limit or the end of the context.
 
@@ -131,6 +132,7 @@ def generate(
             the last half of the context and what follows it, until the context is full again.
         batch_size: rows at a time; prompts are sorted by length first.
         likelihoods: measure how likely the model finds what it says, whatever the sampling.
+        places: where each prompt counts as standing for its samples; None counts from 0.
 
     Returns:
         One Generated for each prompt, in the order of the prompts.
@@ -140,9 +142,10 @@ def generate(
             of its range.
     """
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
+    draws = map(sampling.draw, range(len(prompts)) if places is None else places)
     rows = [
-        _row(decoder, prompt, f"prompt {place + 1}", max_new_tokens, sampling.draw(place), crop)
-        for place, prompt in enumerate(prompts)
+        _row(decoder, prompt, f"prompt {number}", max_new_tokens, draw, crop)
+        for number, (prompt, draw) in enumerate(zip(prompts, draws, strict=True), 1)
     ]
     waiting, ends = rows, frozenset(stop)
     while waiting := [row for row in waiting if not row.done]:

@@ -1,8 +1,8 @@
 """A conversation with a variant: the recipe's own prompt, or raw text for a base."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Session:
         repetition_penalty: above 1 makes tokens that stand there already less likely.
         seed: of sampling; each question draws anew from it.
         max_tokens: of an answer; None takes the recipe's, or LONGEST.
+        candidates: further queries to draw where the database finds nothing by the first.
         notice: what is to be said beside the answers.
         history: the exchanges that stand before the next question, where the recipe has turns.
         forgotten: how many older ones no longer fitted.
@@ -47,6 +48,7 @@ class Session:
     repetition_penalty: float = 1.0
     seed: int = 0
     max_tokens: int | None = None
+    candidates: int = 0
     notice: str = ""
     history: list[Exchange] = field(default_factory=list)
     forgotten: int = 0
@@ -60,7 +62,7 @@ class Session:
             folder: a run, a Hugging Face folder or a PEFT folder.
             database: a SQLite file that queries are run on, if any.
             raw: complete plain text, whatever the variant was tuned for.
-            options: fields of the session, from `temperature` to `max_tokens`.
+            options: fields of the session, from `temperature` to `candidates`.
 
         Raises:
             FtkitError: when there is no variant, or it cannot be asked in this way.
@@ -96,6 +98,11 @@ class Session:
         return self.max_tokens or (self.recipe.max_new_tokens if self.recipe else LONGEST)
 
     @property
+    def _stops(self) -> set[int]:
+        """The tokens that end an answer."""
+        return {*self.variant.stops, *(self.renderer.stops if self.recipe else ())}
+
+    @property
     def remembers(self) -> bool:
         """Whether what was said before is part of the next prompt."""
         return self.recipe is not None and bool(self.recipe.turns)
@@ -127,7 +134,7 @@ class Session:
         tokens = self._tokens(prompt, self.room)
         self.forgotten += len(self.history) - len(kept)
         self.history = kept
-        return self._pieces(tokens, example)
+        return self._pieces(tokens, example, prompt)
 
     def _prompt(self, example: Any) -> tuple[list[int], list[Exchange]]:
         """Lay the conversation before a question: the newest exchanges that leave room to answer.
@@ -162,7 +169,7 @@ class Session:
             self.variant.decoder,
             prompt,
             max_new_tokens=room,
-            stop={*self.variant.stops, *(self.renderer.stops if self.recipe else ())},
+            stop=self._stops,
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
@@ -174,7 +181,9 @@ class Session:
         self.asked += 1
         return made
 
-    def _pieces(self, tokens: Iterable[int], example: Any) -> Generator[str, None, None]:
+    def _pieces(
+        self, tokens: Iterable[int], example: Any, prompt: Sequence[int] = ()
+    ) -> Generator[str, None, None]:
         """Turn tokens into pieces of the answer, and keep what was said."""
         answer = reply = ""
         try:
@@ -193,26 +202,59 @@ class Session:
                 asked = [message for message in example.prompt if message["role"] != "system"]
                 self.history.append((*asked, {"role": "assistant", "content": answer}))
         if self.database is not None and answer:
-            yield f"\n{self._rows(example.meta['question'], answer)}"
+            yield from (f"\n{printable(part)}" for part in self._rows(example, prompt, answer))
 
-    def _rows(self, question: str, sql: str) -> str:
-        """Run a query where it can only read, lay out its rows and say them in words."""
+    def _rows(self, example: Any, prompt: Sequence[int], sql: str) -> Iterator[str]:
+        """Run a query where it can only read, lay out its rows and say them in words.
+
+        Where it fails or finds nothing, the best of some further queries takes its place.
+        """
+        from ..eval._guided import finds, guided
         from ..eval._sql import Sql
         from ._in_words import told
 
         assert self.database is not None
-        worker, database = Sql(seconds=10.0), self.database
+        worker = Sql(seconds=10.0)
+        run, question = partial(worker.query, self.database), example.meta["question"]
         try:
-            result = worker.query(database, sql)
-            if result.failure:
-                return f"({result.failure})"
-            return printable(
-                told(question, sql, result.rows, lambda other: worker.query(database, other).rows)
+            result = run(sql)
+            if self.candidates and not finds(result):
+                queries = [sql, *self._further(prompt, example)]
+                taken = queries[guided(run, queries)]
+                if taken != sql:
+                    why = result.failure or "it finds nothing"
+                    yield f"({why}; of {self.candidates} further queries this is the best:)"
+                    yield taken
+                    sql, result = taken, run(taken)
+            yield (
+                f"({result.failure})"
+                if result.failure
+                else told(question, sql, result.rows, lambda other: run(other).rows)
             )
         except ValueError as problem:
             raise FtkitError(str(problem)) from None
         finally:
             worker.close()
+
+    def _further(self, prompt: Sequence[int], example: Any) -> list[str]:
+        """Draw further queries; one that ran on to the token limit is none."""
+        from ..basemodel.generate import generate
+
+        drawn = generate(
+            self.variant.decoder,
+            [prompt] * self.candidates,
+            max_new_tokens=self.room,
+            stop=self._stops,
+            pad=self.variant.pad,
+            temperature=self.temperature or 1.0,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+            seed=self.seed,
+        )
+        said = [reply.ids for reply in drawn if reply.stopped]
+        texts = self.variant.tokenizer.batch_decode(said, skip_special_tokens=True)
+        return [self.recipe.answer(text, example) for text in texts]
 
 
 def growing(tokenizer: Any, tokens: Iterable[int]) -> Iterator[str]:

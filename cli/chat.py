@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from ftkit.errors import FtkitError
+
 from . import _options
 
 
@@ -23,6 +25,15 @@ from . import _options
     metavar="FILE",
     help="A SQLite file: its schema stands before the question, the query is run on it, reading; "
     "the sentence below its rows is made of them by program, not by the model.",
+)
+@click.option(
+    "--candidates",
+    type=int,
+    default=0,
+    metavar="N",
+    callback=_options.not_negative,
+    help="With --db: where a query fails or finds nothing, draw N further ones and take the first "
+    "that finds something [default: none].",
 )
 @click.option(
     "--raw",
@@ -82,6 +93,7 @@ def chat(
     run: Path,
     prompts: tuple[str, ...],
     db: Path | None,
+    candidates: int,
     raw: bool,
     temperature: float,
     top_k: int,
@@ -99,6 +111,8 @@ def chat(
     from ._session import Session
     from ._talk import ask_each, converse, piped
 
+    if candidates and db is None:
+        raise FtkitError("--candidates needs --db: a database chooses among them")
     if not temperature and (top_k or top_p < 1):
         temperature = 1.0  # among which likely words, asks who wants samples
     session = Session.open(
@@ -111,6 +125,7 @@ def chat(
         repetition_penalty=repetition_penalty,
         seed=seed,
         max_tokens=max_tokens,
+        candidates=candidates,
     )
     if prompts:
         ask_each(session, prompts)

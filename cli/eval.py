@@ -44,6 +44,15 @@ from ._work import RUNS
     help="Show the base up to so many examples before a question, as far as they fit.",
 )
 @click.option(
+    "--candidates",
+    type=int,
+    default=0,
+    show_default=True,
+    callback=_options.not_negative,
+    help="Also draw so many further answers to a question to a database, and take the first that "
+    "runs and finds something: a metric beside the others.",
+)
+@click.option(
     "--dtype",
     type=click.Choice(("float32", "bfloat16", "float16")),
     default="float32",
@@ -64,6 +73,7 @@ def evaluate(
     on_bad_rows: str | None,
     limit: int | None,
     shots: int,
+    candidates: int,
     dtype: str,
     out: Path | None,
     pairs: tuple[str, ...],
@@ -87,7 +97,7 @@ def evaluate(
         refuse_full(place)
     from ..eval._groups import collect, draw_ahead
 
-    groups = collect(folders, recipe, data, limit, seed, on_bad_rows)
+    groups = collect(folders, recipe, data, limit, seed, on_bad_rows, candidates)
     click.echo(f"evaluation folder: {place}")
     draw_ahead(groups)  # the libraries that models need take seconds to load
     for card, folder in score(groups, place, shots=shots, seed=seed, dtype=dtype):

@@ -220,18 +220,22 @@ def _samples(
     variant: Variant, asker: Asker, room: int, items: Sequence[Asked], ends: Sequence[int]
 ) -> dict[int, list[str]]:
     """Draw the further answers that some items ask for; an item's do not depend on its batch."""
-    found = {}
-    for place, item in enumerate(items):
-        if item.samples:
-            drawn = generate(
-                variant.decoder,
-                [item.prompt] * item.samples,
-                max_new_tokens=room,
-                stop=ends,
-                pad=variant.pad,
-                temperature=1.0,
-            )
-            found[place] = [_ended(asker, item, reply) for reply in drawn]
+    wanted = [(place, one) for place, item in enumerate(items) for one in range(item.samples)]
+    if not wanted:
+        return {}
+    drawn = generate(
+        variant.decoder,
+        [items[place].prompt for place, _ in wanted],
+        max_new_tokens=room,
+        stop=ends,
+        pad=variant.pad,
+        temperature=1.0,
+        batch_size=len(items),
+        places=[one for _, one in wanted],
+    )
+    found: dict[int, list[str]] = {}
+    for (place, _), reply in zip(wanted, drawn, strict=True):
+        found.setdefault(place, []).append(_ended(asker, items[place], reply))
     return found
 
 

@@ -99,6 +99,7 @@ def collect(
     limit: int | None = None,
     seed: int = 0,
     on_bad_rows: str | None = None,
+    candidates: int = 0,
 ) -> list[Group]:
     """Sort finished runs into groups.
 
@@ -109,6 +110,7 @@ def collect(
         limit: at most so many items, drawn evenly by the seed.
         seed: of the draw.
         on_bad_rows: stop or skip; None as the run did.
+        candidates: answers to draw beside the greedy one, of which the database may choose.
 
     Raises:
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
@@ -123,7 +125,9 @@ def collect(
             continue  # a base comes in with what was tuned on it
         for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows):
             if teaches not in asked:
-                asked[teaches] = _items(teaches, limit, seed)
+                items, available = _items(teaches, limit, seed)
+                drawn = candidates if teaches.queries else 0
+                asked[teaches] = _sampled(items, drawn), available
             items, available = asked[teaches]
             asks = [(item.messages, item.meta.get("labels")) for item in items]
             content = digest(json.dumps(asks))
@@ -136,6 +140,8 @@ def collect(
         raise FtkitError(
             f"nothing to evaluate in {where}: tune a variant first, or name a --recipe for a base"
         )
+    if candidates and not any(group.recipe.queries for group in groups.values()):
+        raise FtkitError("--candidates is for recipes that ask a database: none of these does")
     for group in groups.values():
         group.tuned.sort(key=lambda tuned: tuned.size)
     return list(groups.values())
@@ -220,3 +226,10 @@ def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[Sequence[Examp
         return items, len(items)
     drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:limit].tolist())
     return [items[place] for place in drawn], len(items)
+
+
+def _sampled(items: Sequence[Example], candidates: int) -> Sequence[Example]:
+    """Ask for so many further answers to each item."""
+    if not candidates:
+        return items
+    return [replace(item, meta=item.meta | {"samples": candidates}) for item in items]

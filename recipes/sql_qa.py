@@ -48,8 +48,8 @@ class SqlQa(Recipe):
     values: int = 0
     databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = (
-        *("execution_accuracy", "execution_on_file", "execution_lenient", "valid_sql"),
-        *("exact_match", "format_failure", "calibration"),
+        *("execution_accuracy", "execution_on_file", "execution_lenient", "execution_guided"),
+        *("valid_sql", "exact_match", "format_failure", "calibration"),
     )
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
     queries: ClassVar[bool] = True

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ftkit.basemodel import generate
+from ftkit.basemodel.generate import Generated
 from ftkit.cli import _session, ftkit
 from ftkit.cli._session import Session
 
@@ -51,6 +52,34 @@ def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, data
     assert sqlite3.connect(database).execute("SELECT count(*) FROM ships").fetchone() == (2,)
 
 
+@pytest.mark.parametrize("query", ["SELECT weight FROM ships", "SELECT name FROM ships WHERE 0"])
+def test_of_further_queries_the_best_takes_the_place_of_one_that_finds_nothing(
+    tiny_runs, database, monkeypatch, query: str
+):
+    drawn = ["SELECT tons FROM ships WHERE tons > 99", "SELECT tons FROM ships WHERE tons > 50"]
+
+    def further(decoder: object, prompts: list[list[int]], **options: object) -> list[Generated]:
+        given.update(options, prompts=prompts)
+        ids = [saying(session, text) for text in drawn]
+        return [Generated(ids[0], True), Generated(ids[1], False), Generated(ids[1], True)]
+
+    given: dict[str, object] = {}
+    session = Session.open(tiny_runs["lora"], database, raw=False, candidates=3)
+    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: saying(self, query))
+    monkeypatch.setattr(generate, "generate", further)
+    asked = "Which weigh more than 50?"
+    words = ["-p", asked, "--db", database, "--candidates", "3"]
+    result = chat(tiny_runs["lora"], *words)
+    assert result.exit_code == 0, result.stderr
+    first, why, second, *rows = result.stdout.splitlines()
+    assert (first, second) == (query, drawn[1])
+    assert why.endswith("; of 3 further queries this is the best:)")
+    assert why.startswith("(error: no such column" if "weight" in query else "(it finds nothing")
+    assert rows[0] == "60"
+    assert (len(given["prompts"]), given["temperature"]) == (3, 1.0)
+    assert "further" not in chat(tiny_runs["lora"], *words[:-1], "0").stdout
+
+
 @pytest.mark.parametrize("query", ["DROP TABLE ships", "SELECT nothing FROM ships"])
 def test_a_query_that_fails_says_why(tiny_runs, database, monkeypatch, query: str):
     monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: saying(self, query))
@@ -77,6 +106,8 @@ def test_a_base_completes_and_every_variant_answers_in_turn(tiny_runs):
         ("nowhere", [], "no model at nowhere: there is no such folder"),
         ("base", ["--db", "x.sqlite"], "--db needs a variant that was tuned to query: "),
         ("lora", ["--db", "x.sqlite"], "no such file: x.sqlite"),
+        ("lora", ["--candidates", "3"], "--candidates needs --db: "),
+        ("lora", ["--candidates", "-3"], "--candidates cannot be negative, but it is -3"),
         ("lora", ["--db", __file__], f"{__file__} cannot be read as a SQLite database: "),
         ("lora", ["--temperature", "-1"], "--temperature must be 0 or above, not -1"),
         ("lora", ["--temperature", "nan"], "--temperature must be 0 or above, not nan"),

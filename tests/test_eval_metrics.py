@@ -70,6 +70,14 @@ PAIRS = {
     "answer_named": ({}, {"answer": "It is Fever and rest!"}, {"answer": "fever"}),
     "calibration": ({}, {"said": 0.1}, {"said": 3.0}),
     "execution_lenient": ({}, {"answer": "SELECT a FROM t"}, {"answer": "nope"}),
+    "execution_guided": (
+        {"samples": 2},
+        {
+            "answer": "SELECT z FROM t",
+            "samples": ("SELECT a FROM t WHERE a > 9", "SELECT a FROM t"),
+        },
+        {"answer": "SELECT z FROM t", "samples": ("", "SELECT b FROM t")},
+    ),
     "facts_right": (FACTS, {"answer": "fever, rest"}, {"answer": "fever"}),
     "facts_some": (FACTS, {"answer": "fever, rash"}, {"answer": "rash"}),
     "format_failure": ({}, {"answer": "SELECT a"}, {"answer": "User: a"}),

@@ -1,0 +1,87 @@
+"""Of several queries the database takes one; no gold query is looked at."""
+
+import json
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ftkit import catalog
+from ftkit.adapters._variant import open_variant
+from ftkit.errors import FtkitError
+from ftkit.eval._answers import answers
+from ftkit.eval._ask import Form
+from ftkit.eval._groups import collect
+from ftkit.eval._guided import guided
+from ftkit.eval._sql import Sql
+from tests.test_eval_answers import _drain
+
+FAILS, NOTHING = "SELECT z FROM t", "SELECT a FROM t WHERE a > 9"
+COUNTS_NONE = "SELECT COUNT(*) FROM t WHERE a > 9"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    path = tmp_path / "t.sqlite"
+    file = sqlite3.connect(path)
+    file.executescript("CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (2, NULL), (0, 'y')")
+    file.close()
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("queries", "taken"),
+    [
+        (["SELECT a FROM t", "SELECT b FROM t"], 0),  # what is trusted most stays
+        ([FAILS, NOTHING, "SELECT b FROM t", "SELECT a FROM t"], 2),
+        ([FAILS, NOTHING, COUNTS_NONE], 1),
+        ([FAILS, "", "DROP TABLE t"], 0),
+        ([COUNTS_NONE, "SELECT MAX(a) FROM t WHERE a > 9", "SELECT COUNT(*) FROM t"], 2),
+        (["SELECT a FROM t WHERE b = 'y'", "SELECT a, b FROM t WHERE b = 'y'"], 1),  # a lone 0
+    ],
+)
+def test_the_first_query_that_finds_something_is_taken(database, queries, taken):
+    sql, asked = Sql(), []
+
+    def run(query):
+        asked.append(query)
+        return sql.query(database, query)
+
+    assert guided(run, [*queries, *queries]) == taken
+    assert len(asked) == len(set(asked))
+
+
+def test_the_gold_query_chooses_nothing(database):
+    """A first answer that finds something stays, though a later one is right."""
+    metric = catalog.load("eval", "execution_guided")
+    gold = "SELECT a FROM t"
+    for queries, value in (
+        (["SELECT b FROM t", gold], 0.0),
+        ([FAILS, gold], 1.0),
+        ([FAILS, "SELECT b FROM t", gold], 0.0),
+    ):
+        assert metric.score(json.dumps(queries), gold, database).value == value
+    assert metric.score(json.dumps([gold]), gold, "").value is None
+    with pytest.raises(ValueError, match="cannot be opened as a SQLite database"):
+        metric.score(json.dumps([gold]), gold, __file__)
+
+
+def test_an_item_that_was_not_asked_counts_as_wrong_here_too(database):
+    metric = catalog.load("eval", "execution_guided")
+    example = SimpleNamespace(meta={"sql": "SELECT a FROM t", "database": database, "samples": 2})
+    assert metric.grade(SimpleNamespace(answer="", samples=()), example).value == 0.0
+    example.meta.pop("samples")
+    assert metric.grade(SimpleNamespace(answer="", samples=()), example).value is None
+
+
+def test_candidates_are_drawn_for_those_who_ask_a_database(tiny_runs, tmp_path):
+    (group,) = collect([tiny_runs["lora"]], limit=3, candidates=4)
+    assert [item.meta["samples"] for item in group.items] == [4] * 3
+    variant = open_variant(tiny_runs["lora"])
+    found = _drain(answers(variant, group.recipe, group.items, Form(), folder=tmp_path))
+    assert [len(outcome.samples) for outcome in found] == [4] * 3
+    alone = _drain(answers(variant, group.recipe, group.items[2:], Form(), folder=tmp_path / "b"))
+    assert alone[0].samples == found[2].samples  # no item's depend on its batch
+    with pytest.raises(FtkitError, match="--candidates is for recipes that ask a database"):
+        collect([tiny_runs["lora"]], recipe="chat", limit=2, candidates=4)
