@@ -68,7 +68,7 @@ Ask it with `ftkit chat {folder}`, compare it with `ftkit eval {folder}`, tune i
 {_listed(data)}
 
 `run/run.toml` holds every setting, seeds included. Test rows chose nothing: the weights kept are \
-those of the last check on rows held out from training whose loss was within 2 % of the lowest.
+those of the last check on rows held out from training whose loss was within 10 % of the lowest.
 
 ## Limits
 - Its answers can be wrong however sure they sound{_how_wrong(recipe)}.

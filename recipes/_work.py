@@ -41,7 +41,7 @@ class Tuning:
         warmup: share of the steps over which the learning rate rises.
         decay: share of the steps, the last, over which it falls to zero.
         checks: validations during training, evenly spaced, the last one at the end.
-        patience: checks without a loss as good as the best (within 2 %) after which training stops.
+        patience: checks without a loss within 10 % of the best after which training stops.
         held_out: most rows of the validation split that a check reads.
         checkpointing: whether blocks are computed again on the way back, which takes about a third
             longer, so that what they keep need not fit in memory; `auto` measures and decides.

@@ -171,7 +171,7 @@ def test_it_stops_early_and_keeps_the_best(base: Path, tmp_path: Path) -> None:
     assert any(record.get("event") == "early stop" for record in run.records())
     assert run.done["steps"] < run.settings["decided"]["steps"]
     del checks[0]  # where it began from is no result
-    close = [step for step, nats in checks.items() if nats <= min(checks.values()) * 1.02]
+    close = [step for step, nats in checks.items() if nats <= min(checks.values()) * 1.1]
     assert run.done["best_step"] == close[-1], "of those that are about the best the last"
     assert list(checks)[-1] > run.done["best_step"], "the best is not the last"
     variant, tests = open_variant(run.path), Contrary().examples("validation")
@@ -206,7 +206,7 @@ def test_a_run_says_what_it_did(base: Path, tmp_path: Path) -> None:
     assert done["bytes"] == 20 * 64 * 4
     assert done["tokens_per_second"] > 0
     assert 0 < done["training_seconds"] < done["seconds"] < 60
-    assert "was within 2 % of the lowest" in (run.path / "README.md").read_text()
+    assert "was within 10 % of the lowest" in (run.path / "README.md").read_text()
     assert "svg" in (run.path / "run" / "curves.svg").read_text()
     assert 100e6 < done["peak_memory"] < 4e9
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(
