@@ -2,12 +2,14 @@
 
 import os
 
-# Set before any library reads them: no network, no forked tokenizer threads, few torch threads.
+# Set before any library reads them: no network, no forked tokenizer threads, one torch thread
+# whatever the user's shell says, for tests fork, and a forked process has no other threads to wait
+# for: it would wait for ever.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_EVALUATE_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import atexit
 import random
