@@ -126,13 +126,13 @@ def generate(
         top_k: sample among the k likeliest tokens; 0 among all.
         top_p: sample among the likeliest tokens that hold this share of the probability.
         repetition_penalty: above 1 makes tokens of the prompt and the answer less likely.
-        seed: of the sampling. A prompt's text depends on the seed and its place in `prompts`, not
-            on the batch it falls into.
+        seed: of the sampling. A prompt's text depends on the seed and its place (`places`), not on
+            the batch it falls into.
         crop: go on past the end of the context, for prompts of any length: the model then reads
             the last half of the context and what follows it, until the context is full again.
         batch_size: rows at a time; prompts are sorted by length first.
         likelihoods: measure how likely the model finds what it says, whatever the sampling.
-        places: where each prompt counts as standing for its samples; None counts from 0.
+        places: the numbers that prompts' samples are drawn by, one each; None counts from 0.
 
     Returns:
         One Generated for each prompt, in the order of the prompts.

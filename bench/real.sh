@@ -6,9 +6,9 @@
 #
 # DATA holds pretrain/{standardebooks,openstax}, sql_qa/{wikisql,spider,wikisql_train_nodb},
 # medical/{medquad,medical_meadow_small,med_safety_bench} and chat/{sgd,topical_chat,mts_dialog}.
-# RECIPES names others than all three; MIX= leaves the mixture out. Every stage is an ordinary
-# command; one that is finished is passed over, one that was stopped goes on, so the script can be
-# started again after Ctrl-C.
+# Rows with a fault are named and left out. RECIPES names others than all three; MIX= leaves the
+# mixture out. Every stage is an ordinary command; one that is finished is passed over, one that was
+# stopped goes on, so the script can be started again after Ctrl-C.
 set -euo pipefail
 usage="usage: bench/real.sh DATA OUT [PRETRAIN_TOKENS] [TUNE_MINUTES] [LIMIT]"
 data=${1:?"$usage"}
@@ -26,9 +26,8 @@ declare -A sets=(
   [medical]="medquad medical_meadow_small med_safety_bench"
   [chat]="sgd topical_chat mts_dialog"
 )
-rows() { # rows RECIPE: its sources, one word a line; rows with a fault are named and left out
+rows() { # rows RECIPE: its sources, one word a line
   local name
-  printf '%s\n' --on-bad-rows skip
   for name in ${sets[$1]}; do printf '%s\n' --data "$data/$1/$name"; done
 }
 
@@ -55,7 +54,7 @@ all=()
 for recipe in $recipes; do
   mapfile -t own < <(rows "$recipe")
   all+=("${own[@]}")
-  [ -f "$out/$recipe.jsonl" ] || ftkit data --recipe "$recipe" "${own[@]}" --prose "$out/$recipe.jsonl"
+  [ -f "$out/$recipe.jsonl" ] || ftkit data --recipe "$recipe" "${own[@]}" --on-bad-rows skip --prose "$out/$recipe.jsonl"
   texts+=(--data "$out/$recipe.jsonl")
 done
 stage "$out/base" pretrain "${texts[@]}" --tokens "$tokens" --set plan.vocab_size=8192
@@ -63,10 +62,10 @@ for method in full lora soft_prompt; do
   for recipe in $recipes; do
     mapfile -t own < <(rows "$recipe")
     stage "$out/$recipe-$method" tune --recipe "$recipe" --method "$method" --base "$out/base" \
-      "${own[@]}" --minutes "$minutes" --set recipe.max_new_tokens=128
+      "${own[@]}" --on-bad-rows skip --minutes "$minutes" --set recipe.max_new_tokens=128
   done
   [ -z "$mix" ] || stage "$out/mixture-$method" tune --recipe "$mix" --method "$method" \
-    --base "$out/base" "${all[@]}" --minutes "$minutes" --set recipe.max_new_tokens=128
+    --base "$out/base" "${all[@]}" --on-bad-rows skip --minutes "$minutes" --set recipe.max_new_tokens=128
 done
 folders=()
 for name in ${recipes} ${mix:+mixture}; do

@@ -1,8 +1,8 @@
 """A conversation with a variant: the recipe's own prompt, or raw text for a base."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -98,11 +98,6 @@ class Session:
         return self.max_tokens or (self.recipe.max_new_tokens if self.recipe else LONGEST)
 
     @property
-    def _stops(self) -> set[int]:
-        """The tokens that end an answer."""
-        return {*self.variant.stops, *(self.renderer.stops if self.recipe else ())}
-
-    @property
     def remembers(self) -> bool:
         """Whether what was said before is part of the next prompt."""
         return self.recipe is not None and bool(self.recipe.turns)
@@ -161,7 +156,9 @@ class Session:
         opening = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
         return opening + list(plain.encode(text, add_special_tokens=False).ids)
 
-    def _tokens(self, prompt: list[int], room: int) -> Iterator[int]:
+    def _tokens(
+        self, prompt: list[int], room: int, temperature: float | None = None
+    ) -> Iterator[int]:
         """Generate; a recipe's prompt that does not fit is refused at once, plain text goes on."""
         from ..basemodel.generate import stream
 
@@ -169,8 +166,8 @@ class Session:
             self.variant.decoder,
             prompt,
             max_new_tokens=room,
-            stop=self._stops,
-            temperature=self.temperature,
+            stop={*self.variant.stops, *(self.renderer.stops if self.recipe else ())},
+            temperature=self.temperature if temperature is None else temperature,
             top_k=self.top_k,
             top_p=self.top_p,
             repetition_penalty=self.repetition_penalty,
@@ -182,7 +179,7 @@ class Session:
         return made
 
     def _pieces(
-        self, tokens: Iterable[int], example: Any, prompt: Sequence[int] = ()
+        self, tokens: Iterable[int], example: Any, prompt: list[int] | None = None
     ) -> Generator[str, None, None]:
         """Turn tokens into pieces of the answer, and keep what was said."""
         answer = reply = ""
@@ -201,60 +198,55 @@ class Session:
             if self.remembers and answer.strip():
                 asked = [message for message in example.prompt if message["role"] != "system"]
                 self.history.append((*asked, {"role": "assistant", "content": answer}))
-        if self.database is not None and answer:
-            yield from (f"\n{printable(part)}" for part in self._rows(example, prompt, answer))
+        if self.database is not None and (answer or self.candidates):
+            yield from self._rows(example, prompt, answer)
 
-    def _rows(self, example: Any, prompt: Sequence[int], sql: str) -> Iterator[str]:
+    def _rows(self, example: Any, prompt: list[int], sql: str) -> Iterator[str]:
         """Run a query where it can only read, lay out its rows and say them in words.
 
-        Where it fails or finds nothing, the best of some further queries takes its place.
+        Where it fails or finds nothing, a further query that does better takes its place.
         """
-        from ..eval._guided import finds, guided
+        from ..eval._guided import FINDS, worth
         from ..eval._sql import Sql
         from ._in_words import told
 
         assert self.database is not None
         worker = Sql(seconds=10.0)
-        run, question = partial(worker.query, self.database), example.meta["question"]
+        run = cache(partial(worker.query, self.database))
         try:
-            result = run(sql)
-            if self.candidates and not finds(result):
-                queries = [sql, *self._further(prompt, example)]
-                taken = queries[guided(run, queries)]
-                if taken != sql:
-                    why = result.failure or "it finds nothing"
-                    yield f"({why}; of {self.candidates} further queries this is the best:)"
-                    yield taken
-                    sql, result = taken, run(taken)
-            yield (
-                f"({result.failure})"
-                if result.failure
-                else told(question, sql, result.rows, lambda other: run(other).rows)
-            )
+            result = first = run(sql)
+            if self.candidates and worth(first) != FINDS:
+                yield f"\n({first.failure or 'it finds nothing'}; drawing further queries)"
+                for query in self._further(prompt, example):
+                    yield ""  # here Ctrl-C is heard
+                    if query is not None and worth(run(query)) > worth(result):
+                        sql, result = query, run(query)
+                    if worth(result) == FINDS:
+                        break
+                better = worth(result) > worth(first)
+                yield f"\n{printable(sql)}" if better else "\n(none does better)"
+            said = f"({result.failure})"
+            if not result.failure:
+                question = example.meta["question"]
+                said = printable(told(question, sql, result.rows, lambda other: run(other).rows))
+            yield f"\n{said}"
         except ValueError as problem:
             raise FtkitError(str(problem)) from None
         finally:
             worker.close()
 
-    def _further(self, prompt: Sequence[int], example: Any) -> list[str]:
-        """Draw further queries; one that ran on to the token limit is none."""
-        from ..basemodel.generate import generate
+    def _further(self, prompt: list[int], example: Any) -> Iterator[str | None]:
+        """Draw further queries; after each token of one comes None, and behind the last the query.
 
-        drawn = generate(
-            self.variant.decoder,
-            [prompt] * self.candidates,
-            max_new_tokens=self.room,
-            stop=self._stops,
-            pad=self.variant.pad,
-            temperature=self.temperature or 1.0,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            repetition_penalty=self.repetition_penalty,
-            seed=self.seed,
-        )
-        said = [reply.ids for reply in drawn if reply.stopped]
-        texts = self.variant.tokenizer.batch_decode(said, skip_special_tokens=True)
-        return [self.recipe.answer(text, example) for text in texts]
+        One that runs on to the token limit is none.
+        """
+        for _ in range(self.candidates):
+            ids: list[int] = []
+            for token in self._tokens(prompt, self.room, self.temperature or 1.0):
+                ids.append(token)
+                yield None
+            if len(ids) < self.room:
+                yield self.recipe.answer(self.renderer.decode(ids), example)
 
 
 def growing(tokenizer: Any, tokens: Iterable[int]) -> Iterator[str]:

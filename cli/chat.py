@@ -32,8 +32,8 @@ from . import _options
     default=0,
     metavar="N",
     callback=_options.not_negative,
-    help="With --db: where a query fails or finds nothing, draw N further ones and take the first "
-    "that finds something [default: none].",
+    help="With --db: where a query fails or finds nothing, draw up to N further ones until one "
+    "finds something, or take one that runs; a right 0 or nobody may be lost [default: none].",
 )
 @click.option(
     "--raw",

@@ -49,8 +49,8 @@ from ._work import RUNS
     default=0,
     show_default=True,
     callback=_options.not_negative,
-    help="Also draw so many further answers to a question to a database, and take the first that "
-    "runs and finds something: a metric beside the others.",
+    help="Behind the greedy answer to a question to a database draw so many more at temperature 1, "
+    "and judge the first that runs and finds something too; takes up to so many times as long.",
 )
 @click.option(
     "--dtype",

@@ -154,10 +154,12 @@ def answers(
     answered = len(examples) - len(missing)
     yield {"done": answered, "of": len(examples)}
     size = _size(variant, recipe.max_new_tokens, list(missing.values()))
-    for batch in _batches(missing, size):
+    # What is kept, and where Ctrl-C is heard, is as much work with samples as without.
+    texts = 1 + max((item.samples for item in missing.values()), default=0)
+    for batch in _batches(missing, max(1, size // texts)):
         items = [missing[key] for key in batch]
         stops = ends[items[0].stop]
-        store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, stops))
+        store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, stops, size))
         answered += len(batch)
         yield {"done": answered, "of": len(examples)}
     return [
@@ -187,8 +189,9 @@ def _answer(
     keys: Sequence[str],
     items: Sequence[Asked],
     ends: Sequence[int],
+    size: int,
 ) -> list[_Kept]:
-    """Generate and score one batch."""
+    """Generate and score one batch; of samples so many rows are made at a time."""
     began = time.perf_counter()
     with variant.decoder.remembering():
         replies = generate(
@@ -202,8 +205,8 @@ def _answer(
         )
         numbers(variant, [reply.nats for reply in replies if reply.nats is not None])
         scores = scored(variant, items)
-    samples = _samples(variant, asker, room, items, ends)
-    each = (time.perf_counter() - began) / len(items)
+    each = (time.perf_counter() - began) / len(items)  # an answer's; samples are no answers
+    samples = _samples(variant, asker, room, items, ends, size)
     kept = []
     for place, (key, item, reply) in enumerate(zip(keys, items, replies, strict=True)):
         text, ended = asker.renderer.decode(reply.ids), reply.stopped
@@ -217,7 +220,12 @@ def _answer(
 
 
 def _samples(
-    variant: Variant, asker: Asker, room: int, items: Sequence[Asked], ends: Sequence[int]
+    variant: Variant,
+    asker: Asker,
+    room: int,
+    items: Sequence[Asked],
+    ends: Sequence[int],
+    size: int,
 ) -> dict[int, list[str]]:
     """Draw the further answers that some items ask for; an item's do not depend on its batch."""
     wanted = [(place, one) for place, item in enumerate(items) for one in range(item.samples)]
@@ -230,7 +238,7 @@ def _samples(
         stop=ends,
         pad=variant.pad,
         temperature=1.0,
-        batch_size=len(items),
+        batch_size=size,
         places=[one for _, one in wanted],
     )
     found: dict[int, list[str]] = {}

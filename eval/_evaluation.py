@@ -206,12 +206,16 @@ class Evaluation:
             ((name, m) for name, m in self.metrics.items() if _applies(scores[name])),
             next(iter(self.metrics.items())),
         )
-        known = [score.value for score in scores[primary] if score.value is not None]
-        mean = sum(known) / len(known) if known else None
+        mean = _mean(scores[primary])
         unread = sum(not outcome.asked for outcome in entry.outcomes)
         left = f"; {unread} items do not fit its context and count as wrong" if unread else ""
         found = value(mean, Reading(metric.title, metric.lower_is_better, metric.share))
-        return {"event": f"{entry.name}: {metric.title.lower()} {found}{left}"}
+        more = [
+            f", {also.title.lower()} {value(_mean(scores[name]), Reading(also.title, False, True))}"
+            for name, also in self.metrics.items()
+            if also.told and _applies(scores[name])
+        ]
+        return {"event": f"{entry.name}: {metric.title.lower()} {found}{''.join(more)}{left}"}
 
     def _write(self) -> Scorecard:
         """Write the files of this group, each whole; what no item can be scored by is left out."""
@@ -233,6 +237,11 @@ class Evaluation:
         write_whole(self.out / "report.html", html(card, shown, self.curves))
         write_whole(self.out / "scorecard.json", json.dumps(card.json(), indent=1) + "\n")
         return card
+
+
+def _mean(scores: Sequence[Score]) -> float | None:
+    known = [score.value for score in scores if score.value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _applies(scores: Sequence[Score]) -> bool:

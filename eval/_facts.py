@@ -40,7 +40,9 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
     words += ["--on-bad-rows", recipe.on_bad_rows] if recipe.on_bad_rows == "skip" else []
     words += ["--limit", str(n)] if n != group.available else []
     words += ["--shots", str(wish), "--seed", str(seed)]
+    words += ["--candidates", str(group.candidates)] if group.candidates else []
     words += ["--dtype", dtype] if dtype != FP32 else []
+    drawn = f"; {group.candidates} more at temperature 1" if group.candidates else ""
     return {
         "command": shlex.join(["ftkit", "eval", *words]),
         "items": {"asked": n, "available": group.available},
@@ -49,7 +51,7 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
         "shots": {"wished for": wish, "shown": shots},
         "seed": seed,
         "resamples": RESAMPLES,
-        "decoding": f"greedy, {dtype}",
+        "decoding": f"greedy, {dtype}{drawn}",
         "hardware": hardware(),
         "versions": versions(),
     }

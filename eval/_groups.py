@@ -66,6 +66,7 @@ class Group:
         base_fingerprint: its hash; "" for a Hub id.
         tuned: from the smallest to the largest.
         drawn: gives the training rows, where they are being drawn already.
+        candidates: answers that are drawn beside the greedy one.
     """
 
     recipe: Recipe
@@ -75,6 +76,7 @@ class Group:
     base_fingerprint: str
     tuned: list[Tuned]
     drawn: Callable[[], Sequence[Example]] | None = None
+    candidates: int = 0
 
     @property
     def train(self) -> Sequence[Example]:
@@ -126,8 +128,10 @@ def collect(
         for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows):
             if teaches not in asked:
                 items, available = _items(teaches, limit, seed)
-                drawn = candidates if teaches.queries else 0
-                asked[teaches] = _sampled(items, drawn), available
+                if candidates and teaches.queries:
+                    more = {"samples": candidates}
+                    items = [replace(item, meta=item.meta | more) for item in items]
+                asked[teaches] = items, available
             items, available = asked[teaches]
             asks = [(item.messages, item.meta.get("labels")) for item in items]
             content = digest(json.dumps(asks))
@@ -143,6 +147,7 @@ def collect(
     if candidates and not any(group.recipe.queries for group in groups.values()):
         raise FtkitError("--candidates is for recipes that ask a database: none of these does")
     for group in groups.values():
+        group.candidates = candidates if group.recipe.queries else 0
         group.tuned.sort(key=lambda tuned: tuned.size)
     return list(groups.values())
 
@@ -226,10 +231,3 @@ def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[Sequence[Examp
         return items, len(items)
     drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:limit].tolist())
     return [items[place] for place in drawn], len(items)
-
-
-def _sampled(items: Sequence[Example], candidates: int) -> Sequence[Example]:
-    """Ask for so many further answers to each item."""
-    if not candidates:
-        return items
-    return [replace(item, meta=item.meta | {"samples": candidates}) for item in items]

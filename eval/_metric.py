@@ -36,6 +36,7 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
         lower_is_better: the direction.
         share: whether a score lies between 0 and 1 and is shown as a percentage.
         judges: whether 1.0 says that the answer is right and 0.0 that it is wrong, strictly.
+        told: whether it is measured at the user's wish, so that progress lines tell it too.
     """
 
     columns: ClassVar[dict[str, str]]
@@ -43,6 +44,7 @@ class Metric(evaluate.Metric, ABC):  # type: ignore[misc]
     lower_is_better: ClassVar[bool] = False
     share: ClassVar[bool] = True
     judges: ClassVar[bool] = False
+    told: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, *row: Any) -> Score:

@@ -122,6 +122,7 @@ def every_answer(items: Sequence[Example], entries: Graded, metrics: Sequence[st
             entry.name: {
                 "answer": entry.outcomes[place].answer,
                 "reply": entry.outcomes[place].reply,
+                **({"samples": drawn} if (drawn := entry.outcomes[place].samples) else {}),
                 "scores": {name: scores[name][place].value for name in metrics},
                 "reason": scores[metrics[0]][place].reason,
             }

@@ -2,12 +2,12 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from ftkit.basemodel import generate
-from ftkit.basemodel.generate import Generated
 from ftkit.cli import _session, ftkit
 from ftkit.cli._session import Session
 
@@ -52,32 +52,79 @@ def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, data
     assert sqlite3.connect(database).execute("SELECT count(*) FROM ships").fetchone() == (2,)
 
 
-@pytest.mark.parametrize("query", ["SELECT weight FROM ships", "SELECT name FROM ships WHERE 0"])
-def test_of_further_queries_the_best_takes_the_place_of_one_that_finds_nothing(
-    tiny_runs, database, monkeypatch, query: str
+def drawing(monkeypatch, query: str, drawn: list[str], asked: list[float] | None = None) -> None:
+    """Let a session say a query, and where it draws further ones, these."""
+
+    def tokens(
+        self: Session, prompt: list[int], room: int, temperature: float | None = None
+    ) -> list[int]:
+        if temperature is None:
+            return saying(self, query)
+        if asked is not None:
+            asked.append(temperature)
+        ids = saying(self, drawn[len(asked or []) - 1])
+        return ids if drawn[len(asked or []) - 1] != "endless" else ids * room
+
+    monkeypatch.setattr(Session, "_tokens", tokens)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("SELECT weight FROM ships", "error: no such column: weight"),
+        ("SELECT name FROM ships WHERE 0", "it finds nothing"),
+        ("", "error: no query"),
+    ],
+)
+def test_a_further_query_takes_the_place_of_one_that_finds_nothing(
+    tiny_runs, database, monkeypatch, query: str, why: str
 ):
-    drawn = ["SELECT tons FROM ships WHERE tons > 99", "SELECT tons FROM ships WHERE tons > 50"]
-
-    def further(decoder: object, prompts: list[list[int]], **options: object) -> list[Generated]:
-        given.update(options, prompts=prompts)
-        ids = [saying(session, text) for text in drawn]
-        return [Generated(ids[0], True), Generated(ids[1], False), Generated(ids[1], True)]
-
-    given: dict[str, object] = {}
-    session = Session.open(tiny_runs["lora"], database, raw=False, candidates=3)
-    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: saying(self, query))
-    monkeypatch.setattr(generate, "generate", further)
-    asked = "Which weigh more than 50?"
-    words = ["-p", asked, "--db", database, "--candidates", "3"]
-    result = chat(tiny_runs["lora"], *words)
+    nothing, finds = "SELECT tons FROM ships WHERE 0", "SELECT tons FROM ships WHERE tons > 50"
+    asked: list[float] = []
+    drawing(monkeypatch, query, [nothing, "endless", finds, "SELECT 1"], asked)
+    words = ["-p", "Which weigh more than 50?", "--db", database, "--candidates"]
+    result = chat(tiny_runs["lora"], *words, "4")
     assert result.exit_code == 0, result.stderr
-    first, why, second, *rows = result.stdout.splitlines()
-    assert (first, second) == (query, drawn[1])
-    assert why.endswith("; of 3 further queries this is the best:)")
-    assert why.startswith("(error: no such column" if "weight" in query else "(it finds nothing")
-    assert rows[0] == "60"
-    assert (len(given["prompts"]), given["temperature"]) == (3, 1.0)
-    assert "further" not in chat(tiny_runs["lora"], *words[:-1], "0").stdout
+    assert result.stdout.splitlines() == [
+        *(query, f"({why}; drawing further queries)", finds, "60", "The tons is 60.")
+    ]
+    assert asked == [1.0] * 3, "none is drawn behind one that finds something"
+    assert "further" not in chat(tiny_runs["lora"], *words, "0").stdout
+    asked.clear()
+    less = chat(tiny_runs["lora"], *words, "2").stdout.splitlines()
+    better = "(none does better)" if "WHERE 0" in query else nothing
+    assert less[2:] == [better, "(no rows)", "No row of the database fits."]
+
+
+def test_further_queries_differ_from_the_first_and_from_each_other(tiny_runs, monkeypatch):
+    """Whatever the temperature; the same seed draws the same ones."""
+    places: list[tuple[int, float]] = []
+
+    def stream(decoder: object, prompt: list[int], **options: Any) -> list[int]:
+        places.append((options["place"], options["temperature"]))
+        return []
+
+    monkeypatch.setattr(generate, "stream", stream)
+    for temperature, wanted in ((0.0, 1.0), (0.5, 0.5)):
+        places.clear()
+        session = Session.open(
+            tiny_runs["lora"], None, raw=False, candidates=3, temperature=temperature
+        )
+        example = session.recipe.ask("Which?", None)
+        list(session._tokens([1], 4))
+        list(session._further([1], example))
+        assert places == [(0, temperature), (1, wanted), (2, wanted), (3, wanted)]
+
+
+def test_ctrl_c_is_heard_while_further_queries_are_drawn(tiny_runs, database):
+    session = Session.open(tiny_runs["lora"], database, raw=False, candidates=1000)
+    pieces, heard = session.reply("Which ships are there?"), 0
+    for piece in pieces:
+        heard += piece == ""
+        if heard == 20:  # as `_talk` does when it is asked to stop
+            pieces.close()
+            break
+    assert heard == 20
 
 
 @pytest.mark.parametrize("query", ["DROP TABLE ships", "SELECT nothing FROM ships"])

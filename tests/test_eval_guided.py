@@ -6,10 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from ftkit import catalog
 from ftkit.adapters._variant import open_variant
+from ftkit.cli import ftkit
 from ftkit.errors import FtkitError
+from ftkit.eval import _answers
 from ftkit.eval._answers import answers
 from ftkit.eval._ask import Form
 from ftkit.eval._groups import collect
@@ -39,6 +42,7 @@ def database(tmp_path: Path) -> str:
         ([FAILS, "", "DROP TABLE t"], 0),
         ([COUNTS_NONE, "SELECT MAX(a) FROM t WHERE a > 9", "SELECT COUNT(*) FROM t"], 2),
         (["SELECT a FROM t WHERE b = 'y'", "SELECT a, b FROM t WHERE b = 'y'"], 1),  # a lone 0
+        (["SELECT COUNT(*), MAX(a) FROM t WHERE a > 9", "SELECT a FROM t"], 1),
     ],
 )
 def test_the_first_query_that_finds_something_is_taken(database, queries, taken):
@@ -48,8 +52,18 @@ def test_the_first_query_that_finds_something_is_taken(database, queries, taken)
         asked.append(query)
         return sql.query(database, query)
 
-    assert guided(run, [*queries, *queries]) == taken
+    assert guided(run, [*queries, *queries]) == queries[taken]
     assert len(asked) == len(set(asked))
+
+
+def test_what_was_found_is_not_looked_behind(database):
+    sql = Sql()
+
+    def queries():
+        yield "SELECT a FROM t"
+        raise AssertionError("another one was asked for")
+
+    assert guided(lambda query: sql.query(database, query), queries()) == "SELECT a FROM t"
 
 
 def test_the_gold_query_chooses_nothing(database):
@@ -65,6 +79,9 @@ def test_the_gold_query_chooses_nothing(database):
     assert metric.score(json.dumps([gold]), gold, "").value is None
     with pytest.raises(ValueError, match="cannot be opened as a SQLite database"):
         metric.score(json.dumps([gold]), gold, __file__)
+    for wrong in (gold, "[]", "{}", '"SELECT 1"', "[1]"):
+        with pytest.raises(ValueError, match="a prediction is a JSON list of queries"):
+            metric.score(wrong, gold, database)
 
 
 def test_an_item_that_was_not_asked_counts_as_wrong_here_too(database):
@@ -75,13 +92,31 @@ def test_an_item_that_was_not_asked_counts_as_wrong_here_too(database):
     assert metric.grade(SimpleNamespace(answer="", samples=()), example).value is None
 
 
-def test_candidates_are_drawn_for_those_who_ask_a_database(tiny_runs, tmp_path):
+def test_candidates_are_drawn_for_those_who_ask_a_database(tiny_runs, tmp_path, monkeypatch):
     (group,) = collect([tiny_runs["lora"]], limit=3, candidates=4)
     assert [item.meta["samples"] for item in group.items] == [4] * 3
     variant = open_variant(tiny_runs["lora"])
+    # A tiny run never ends a query: what it says up to the limit is looked at here.
+    monkeypatch.setattr(_answers, "_ended", lambda _, item, reply: str(reply.ids))
+    monkeypatch.setattr(type(group.recipe), "answer", lambda self, reply, example: reply)
     found = _drain(answers(variant, group.recipe, group.items, Form(), folder=tmp_path))
-    assert [len(outcome.samples) for outcome in found] == [4] * 3
+    said = [outcome.samples for outcome in found]
+    assert [len(set(samples)) for samples in said] == [4] * 3
+    assert len({samples[0] for samples in said}) > 1
     alone = _drain(answers(variant, group.recipe, group.items[2:], Form(), folder=tmp_path / "b"))
-    assert alone[0].samples == found[2].samples  # no item's depend on its batch
+    assert alone[0].samples == said[2], "no item's depend on its batch"
     with pytest.raises(FtkitError, match="--candidates is for recipes that ask a database"):
         collect([tiny_runs["lora"]], recipe="chat", limit=2, candidates=4)
+
+
+def test_the_command_draws_tells_and_notes_them(tiny_runs, tmp_path):
+    words = ["eval", str(tiny_runs["lora"]), "--limit", "3", "--shots", "0", "--candidates", "2"]
+    result = CliRunner().invoke(ftkit, [*words, "--out", str(tmp_path / "eval")])
+    assert result.exit_code == 0, result.stderr
+    card = json.loads((tmp_path / "eval" / "scorecard.json").read_text())
+    assert "--candidates 2" in card["facts"]["command"]
+    assert card["facts"]["decoding"] == "greedy, float32; 2 more at temperature 1"
+    assert {line["metrics"]["execution_guided"]["n"] for line in card["variants"]} == {3}
+    assert ", execution, guided 0.0 %" in result.stdout + result.stderr
+    (first, *_) = (tmp_path / "eval" / "answers.jsonl").read_text().splitlines()
+    assert len(json.loads(first)["variants"]["base"]["samples"]) == 2

@@ -257,9 +257,12 @@ print(json.dumps([
         predictions=["select A from T"], references=["SELECT a FROM t;"]),
     evaluate.load(at + "/own_stop.py").compute(predictions=[True, False]),
     evaluate.load(at + "/bits_per_byte.py").compute(nats=[1.0, 2.0], bytes=[2, 2])["scores"],
+    evaluate.load(at + "/execution_guided.py", instances=0).compute(
+        predictions=['["SELECT a FROM u", "SELECT a FROM t WHERE a < 3"]'],
+        references=["SELECT a FROM t"], databases=[{database!r}])["execution_guided"],
 ]))
 """
-    accuracy, on_file, valid, exact, stopped, bits = clean(code, cwd)
+    accuracy, on_file, valid, exact, stopped, bits, guided = clean(code, cwd)
     reasons = accuracy.pop("reasons")
     assert reasons[:4] == [
         *("right", "refused: DROP", "wrong rows: other values", "error: no such table: u"),
@@ -279,4 +282,5 @@ print(json.dumps([
     assert valid["valid_sql"] == 0.5
     assert exact["exact_match"] == 1.0
     assert stopped["own_stop"] == 0.5
+    assert guided == 1.0
     assert bits == pytest.approx([1 / math.log(4), 2 / math.log(4)])
