@@ -216,7 +216,8 @@ class Session:
         try:
             result = first = run(sql)
             if self.candidates and worth(first) != FINDS:
-                yield f"\n({first.failure or 'it finds nothing'}; drawing further queries)"
+                why = printable(first.failure) or "it finds nothing"
+                yield f"\n({why}; drawing further queries)"
                 for query in self._further(prompt, example):
                     yield ""  # here Ctrl-C is heard
                     if query is not None and worth(run(query)) > worth(result):
@@ -228,8 +229,8 @@ class Session:
             said = f"({result.failure})"
             if not result.failure:
                 question = example.meta["question"]
-                said = printable(told(question, sql, result.rows, lambda other: run(other).rows))
-            yield f"\n{said}"
+                said = told(question, sql, result.rows, lambda other: run(other).rows)
+            yield f"\n{printable(said)}"
         except ValueError as problem:
             raise FtkitError(str(problem)) from None
         finally:
