@@ -1,6 +1,6 @@
 """A conversation with a variant: the recipe's own prompt, or raw text for a base."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import chain
@@ -157,7 +157,7 @@ class Session:
         return opening + list(plain.encode(text, add_special_tokens=False).ids)
 
     def _tokens(
-        self, prompt: list[int], room: int, temperature: float | None = None
+        self, prompt: Sequence[int], room: int, temperature: float | None = None
     ) -> Iterator[int]:
         """Generate; a recipe's prompt that does not fit is refused at once, plain text goes on."""
         from ..basemodel.generate import stream
@@ -179,7 +179,7 @@ class Session:
         return made
 
     def _pieces(
-        self, tokens: Iterable[int], example: Any, prompt: list[int] | None = None
+        self, tokens: Iterable[int], example: Any, prompt: Sequence[int] = ()
     ) -> Generator[str, None, None]:
         """Turn tokens into pieces of the answer, and keep what was said."""
         answer = reply = ""
@@ -201,7 +201,7 @@ class Session:
         if self.database is not None and (answer or self.candidates):
             yield from self._rows(example, prompt, answer)
 
-    def _rows(self, example: Any, prompt: list[int], sql: str) -> Iterator[str]:
+    def _rows(self, example: Any, prompt: Sequence[int], sql: str) -> Iterator[str]:
         """Run a query where it can only read, lay out its rows and say them in words.
 
         Where it fails or finds nothing, a further query that does better takes its place.
@@ -236,7 +236,7 @@ class Session:
         finally:
             worker.close()
 
-    def _further(self, prompt: list[int], example: Any) -> Iterator[str | None]:
+    def _further(self, prompt: Sequence[int], example: Any) -> Iterator[str | None]:
         """Draw further queries; after each token of one comes None, and behind the last the query.
 
         One that runs on to the token limit is none.

@@ -154,9 +154,10 @@ def answers(
     answered = len(examples) - len(missing)
     yield {"done": answered, "of": len(examples)}
     size = _size(variant, recipe.max_new_tokens, list(missing.values()))
-    # What is kept, and where Ctrl-C is heard, is as much work with samples as without.
-    texts = 1 + max((item.samples for item in missing.values()), default=0)
-    for batch in _batches(missing, max(1, size // texts)):
+    # With samples a batch, behind which Ctrl-C is heard, is as much work as without.
+    drawn = sum(item.samples for item in missing.values())
+    at_once = max(1, size * len(missing) // max(1, len(missing) + drawn))
+    for batch in _batches(missing, at_once):
         items = [missing[key] for key in batch]
         stops = ends[items[0].stop]
         store.add(_answer(variant, asker, recipe.max_new_tokens, batch, items, stops, size))

@@ -38,7 +38,6 @@ class ExecutionGuided(Metric):
 
     columns = {"predictions": "string", "references": "string", "databases": "string"}  # noqa: RUF012
     title = "Execution, guided"
-
     told = True
 
     def __init__(self, instances: int = 4, seed: int = 0, **settings: Any) -> None:
