@@ -54,7 +54,7 @@ def _by_source(answers: Path, metric: str) -> dict[str, Any]:
     if len(found) < 2:
         return {}
     means = {
-        source: {"n": len(next(iter(names.values())))}
+        source: {"n": max(map(len, names.values()))}
         | {name: round(sum(scores) / len(scores), 4) for name, scores in names.items() if scores}
         for source, names in found.items()
     }

@@ -145,7 +145,7 @@ def summary(cards: list[dict[str, Any]]) -> str:
             known = [measure for measure in measures if measure["mean"] is not None]
             sign = -1 if reading["lower_is_better"] else 1
             best = max(known, key=lambda measure: sign * measure["mean"], default=None)
-            cells.append(score(best) if best else "–")
+            cells.append(score(best, reading["share"]) if best else "–")
         lines.append(f"| {' | '.join(cells)} |")
     words: dict[str, list[str]] = {}
     for card in cards:
@@ -159,7 +159,7 @@ def summary(cards: list[dict[str, Any]]) -> str:
         minutes = sum(stage["seconds"] for stage in stages) / 60
         peak = max(stage["peak_memory"] for stage in stages) / 2**30
         said.append(f"{minutes:.1f} minutes in all, {peak:.2f} GiB at most")
-    text = ". ".join(["Means in percent, 95 % intervals in brackets", *said])
+    text = ". ".join(["Shares in percent, 95 % intervals in brackets", *said])
     return "\n".join(lines) + f"\n\n{text}.\n"
 
 
@@ -176,10 +176,12 @@ def facts(card: dict[str, Any]) -> str:
     return "; ".join([*words, *filter(None, [card.get("notes")])]) + "."
 
 
-def score(value: dict[str, Any]) -> str:
-    """Render a share with its interval, in percent, and the spread between seeds."""
+def score(value: dict[str, Any], share: bool = True) -> str:
+    """Render a mean with its interval and the spread between seeds; a share in percent."""
     if value["mean"] is None:
         return "–"
+    if not share:
+        return f"{value['mean']:.2f} ({value['low']:.2f}–{value['high']:.2f})"
     spread = f" ±{100 * value['spread']:.1f}" if value.get("spread") is not None else ""
     return f"{100 * value['mean']:.1f}{spread} ({100 * value['low']:.0f}–{100 * value['high']:.0f})"
 
