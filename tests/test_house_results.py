@@ -152,9 +152,12 @@ def test_recipes_stand_under_each_other_with_the_base_in_its_best_form(write):
         "| --- | --- | ---: | ---: | ---: |",
         "| sql_qa, n = 500 | Execution accuracy | 2.0 (1–4) | 30.0 (0–50) | 72.1 ±1.2 (68–76) |",
         "",
-        "Means in percent, 95 % intervals in brackets. Some CPU, 2 threads; one core. "
+        "Shares in percent, 95 % intervals in brackets. Some CPU, 2 threads; one core. "
         "1.5 minutes in all, 1.00 GiB at most.",
     ]
+    readings["execution_accuracy"] |= {"share": False, "lower_is_better": True}
+    row = write.summary([card]).splitlines()[2]
+    assert row.startswith("| sql_qa, n = 500 | Execution accuracy | 0.02 (0.01–0.04) | 0.10 (0.00")
 
 
 LOWER = {"lower_is_better": False}
