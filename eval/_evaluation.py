@@ -202,20 +202,21 @@ class Evaluation:
         except ValueError as problem:  # a database that cannot be opened
             raise FtkitError(str(problem)) from None
         self.entries.append((entry, scores))
-        primary, metric = next(
-            ((name, m) for name, m in self.metrics.items() if _applies(scores[name])),
-            next(iter(self.metrics.items())),
-        )
-        mean = _mean(scores[primary])
+        applying = [name for name in self.metrics if _applies(scores[name])]
+        first = next(iter(applying or self.metrics))
+        told = [first, *(name for name in applying if self.metrics[name].told)]
         unread = sum(not outcome.asked for outcome in entry.outcomes)
         left = f"; {unread} items do not fit its context and count as wrong" if unread else ""
+        said = "; ".join(self._told(name, scores[name]) for name in told)
+        return {"event": f"{entry.name}: {said}{left}"}
+
+    def _told(self, name: str, scores: Sequence[Score]) -> str:
+        """Say what the items that a metric applies to come to."""
+        metric = self.metrics[name]
+        known = [score.value for score in scores if score.value is not None]
+        mean = sum(known) / len(known) if known else None
         found = value(mean, Reading(metric.title, metric.lower_is_better, metric.share))
-        more = [
-            f", {also.title.lower()} {value(_mean(scores[name]), Reading(also.title, False, True))}"
-            for name, also in self.metrics.items()
-            if also.told and _applies(scores[name])
-        ]
-        return {"event": f"{entry.name}: {metric.title.lower()} {found}{''.join(more)}{left}"}
+        return f"{metric.title.lower()} {found}"
 
     def _write(self) -> Scorecard:
         """Write the files of this group, each whole; what no item can be scored by is left out."""
@@ -237,11 +238,6 @@ class Evaluation:
         write_whole(self.out / "report.html", html(card, shown, self.curves))
         write_whole(self.out / "scorecard.json", json.dumps(card.json(), indent=1) + "\n")
         return card
-
-
-def _mean(scores: Sequence[Score]) -> float | None:
-    known = [score.value for score in scores if score.value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _applies(scores: Sequence[Score]) -> bool:

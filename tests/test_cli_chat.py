@@ -52,22 +52,6 @@ def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, data
     assert sqlite3.connect(database).execute("SELECT count(*) FROM ships").fetchone() == (2,)
 
 
-def drawing(monkeypatch, query: str, drawn: list[str], asked: list[float] | None = None) -> None:
-    """Let a session say a query, and where it draws further ones, these."""
-
-    def tokens(
-        self: Session, prompt: list[int], room: int, temperature: float | None = None
-    ) -> list[int]:
-        if temperature is None:
-            return saying(self, query)
-        if asked is not None:
-            asked.append(temperature)
-        ids = saying(self, drawn[len(asked or []) - 1])
-        return ids if drawn[len(asked or []) - 1] != "endless" else ids * room
-
-    monkeypatch.setattr(Session, "_tokens", tokens)
-
-
 @pytest.mark.parametrize(
     ("query", "why"),
     [
@@ -81,7 +65,15 @@ def test_a_further_query_takes_the_place_of_one_that_finds_nothing(
 ):
     nothing, finds = "SELECT tons FROM ships WHERE 0", "SELECT tons FROM ships WHERE tons > 50"
     asked: list[float] = []
-    drawing(monkeypatch, query, [nothing, "endless", finds, "SELECT 1"], asked)
+
+    def tokens(session: Session, prompt: object, room: int, temperature: float = 0) -> list[int]:
+        if not temperature:
+            return saying(session, query)
+        asked.append(temperature)
+        drawn = (nothing, "endless " * room, finds, "SELECT 1")
+        return saying(session, drawn[len(asked) - 1])[:room]
+
+    monkeypatch.setattr(Session, "_tokens", tokens)
     words = ["-p", "Which weigh more than 50?", "--db", database, "--candidates"]
     result = chat(tiny_runs["lora"], *words, "4")
     assert result.exit_code == 0, result.stderr

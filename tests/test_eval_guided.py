@@ -117,6 +117,6 @@ def test_the_command_draws_tells_and_notes_them(tiny_runs, tmp_path):
     assert "--candidates 2" in card["facts"]["command"]
     assert card["facts"]["decoding"] == "greedy, float32; 2 more at temperature 1"
     assert {line["metrics"]["execution_guided"]["n"] for line in card["variants"]} == {3}
-    assert ", execution, guided 0.0 %" in result.stdout + result.stderr
+    assert "; execution, guided 0.0 %" in result.stdout + result.stderr
     (first, *_) = (tmp_path / "eval" / "answers.jsonl").read_text().splitlines()
     assert len(json.loads(first)["variants"]["base"]["samples"]) == 2
