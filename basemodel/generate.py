@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ftkit.errors import FtkitError
 
+from .rows import Allowed, Row, chosen, start_of
 from .sampling import Sampling
 
 
@@ -66,37 +67,6 @@ class Generated:
     nats: float | None = None
 
 
-@dataclass
-class _Row:
-    """A prompt and its answer so far.
-
-    Args:
-        ids: both together, without the stop token.
-        most: how many tokens they may have.
-        draw: where its samples come from.
-        end: how many they may have before the window moves.
-        stopped: whether a stop token came.
-        nats: negative log-likelihood of the answer so far, where it is asked for.
-    """
-
-    ids: list[int]
-    most: int
-    draw: torch.Generator
-    end: int = 0
-    stopped: bool = False
-    nats: float = 0.0
-
-    @property
-    def going(self) -> bool:
-        """Whether its window has room for a token that is wanted."""
-        return not self.stopped and len(self.ids) < self.end
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to add."""
-        return self.stopped or len(self.ids) >= self.most
-
-
 def generate(
     decoder: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -113,6 +83,7 @@ def generate(
     batch_size: int = 64,
     likelihoods: bool = False,
     places: Sequence[int] | None = None,
+    allowed: Sequence[Allowed | None] | None = None,
 ) -> list[Generated]:
     """Continue every prompt until a stop token, the token limit or the end of the context.
 
@@ -133,6 +104,8 @@ def generate(
         batch_size: rows at a time; prompts are sorted by length first.
         likelihoods: measure how likely the model finds what it says, whatever the sampling.
         places: the numbers that prompts' samples are drawn by, one each; None counts from 0.
+        allowed: for each prompt, what says whether some ids may begin an answer, or with True be
+            one. A token with which it may not go on is passed over, and the next one chosen.
 
     Returns:
         One Generated for each prompt, in the order of the prompts.
@@ -143,13 +116,14 @@ def generate(
     """
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
     draws = map(sampling.draw, range(len(prompts)) if places is None else places)
+    limits = [None] * len(prompts) if allowed is None else allowed
     rows = [
-        _row(decoder, prompt, f"prompt {number}", max_new_tokens, draw, crop)
-        for number, (prompt, draw) in enumerate(zip(prompts, draws, strict=True), 1)
+        _row(decoder, prompt, f"prompt {number}", max_new_tokens, draw, crop, limit)
+        for number, (prompt, draw, limit) in enumerate(zip(prompts, draws, limits, strict=True), 1)
     ]
     waiting, ends = rows, frozenset(stop)
     while waiting := [row for row in waiting if not row.done]:
-        waiting.sort(key=lambda row: len(row.ids) - _start(len(row.ids), decoder.context))
+        waiting.sort(key=lambda row: len(row.ids) - start_of(len(row.ids), decoder.context))
         for first in range(0, len(waiting), batch_size):
             batch = waiting[first : first + batch_size]
             for _ in _steps(decoder, batch, ends, pad, sampling, likelihoods):
@@ -173,6 +147,7 @@ def stream(
     seed: int = 0,
     crop: bool = False,
     place: int = 0,
+    allowed: Allowed | None = None,
 ) -> Iterator[int]:
     """Continue one prompt, giving each token as it is made: those of `generate`, one by one.
 
@@ -188,6 +163,7 @@ def stream(
         seed: of the sampling.
         crop: go on past the end of the context.
         place: where the prompt would stand among the prompts of `generate`.
+        allowed: says whether some ids may begin the answer, or with True be it.
 
     Returns:
         The new tokens, without the stop token.
@@ -197,11 +173,12 @@ def stream(
             option out of its range.
     """
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
-    row = _row(decoder, prompt, "the prompt", max_new_tokens, sampling.draw(place), crop)
+    draw = sampling.draw(place)
+    row = _row(decoder, prompt, "the prompt", max_new_tokens, draw, crop, allowed)
     return _tokens(decoder, row, frozenset(stop), sampling)
 
 
-def _tokens(decoder: Decoder, row: _Row, stop: frozenset[int], sampling: Sampling) -> Iterator[int]:
+def _tokens(decoder: Decoder, row: Row, stop: frozenset[int], sampling: Sampling) -> Iterator[int]:
     """Yield the tokens of a single row, which has no pads."""
     while not row.done:
         for _ in _steps(decoder, [row], stop, 0, sampling):
@@ -216,33 +193,24 @@ def _row(
     new: int,
     draw: torch.Generator,
     crop: bool,
-) -> _Row:
+    allowed: Allowed | None,
+) -> Row:
     """Begin a row; refuse a prompt that is empty or leaves no room."""
     context = decoder.context
-    length = len(prompt) - (_start(len(prompt), context) if crop else 0)
+    length = len(prompt) - (start_of(len(prompt), context) if crop else 0)
     if not 0 < length < context:
         raise FtkitError(
             f"{name} has {len(prompt)} tokens: "
             f"the model reads 1 to {context - 1} and needs room to answer"
         )
     most = len(prompt) + new
-    return _Row(list(prompt), most if crop else min(most, context), draw)
-
-
-def _start(length: int, context: int) -> int:
-    """Say where the window of so many tokens starts: the least half contexts that leave room.
-
-    >>> [_start(length, 48) for length in (1, 47, 48, 71, 72, 100)]
-    [0, 0, 24, 24, 48, 72]
-    """
-    half = max(1, context // 2)
-    return half * max(0, (length - context) // half + 1)
+    return Row(list(prompt), most if crop else min(most, context), draw, len(prompt), allowed)
 
 
 @torch.inference_mode()
 def _steps(
     decoder: Decoder,
-    rows: Sequence[_Row],
+    rows: Sequence[Row],
     stop: frozenset[int],
     pad: int,
     sampling: Sampling,
@@ -252,8 +220,7 @@ def _steps(
     logits_BV, cache, lengths = _read(decoder, rows, pad)
     seen_BV = None if sampling.repetition_penalty == 1 else _seen(rows, logits_BV)
     while True:
-        draws = [row.draw if row.going else None for row in rows]
-        next_B = sampling.choose(logits_BV, seen_BV, draws)
+        next_B = chosen(rows, logits_BV, seen_BV, stop, sampling)
         nats_B = torch.zeros(len(rows))
         if likelihoods:
             nats_B = F.cross_entropy(logits_BV.float(), next_B, reduction="none")
@@ -276,9 +243,9 @@ def _steps(
         logits_BV, cache = decoder.step(next_B[:, None], cache)
 
 
-def _read(decoder: Decoder, rows: Sequence[_Row], pad: int) -> tuple[Tensor, Any, list[int]]:
+def _read(decoder: Decoder, rows: Sequence[Row], pad: int) -> tuple[Tensor, Any, list[int]]:
     """Read the windows of some rows; returns logits_BV, a fresh cache and the windows' lengths."""
-    starts = [_start(len(row.ids), decoder.context) for row in rows]
+    starts = [start_of(len(row.ids), decoder.context) for row in rows]
     for row, start in zip(rows, starts, strict=True):
         row.end = min(row.most, start + decoder.context)
     windows = [row.ids[start:] for row, start in zip(rows, starts, strict=True)]
@@ -292,7 +259,7 @@ def _read(decoder: Decoder, rows: Sequence[_Row], pad: int) -> tuple[Tensor, Any
     return *decoder.prompt(ids_BT.to(device), mask_BT.to(device), room), lengths
 
 
-def _seen(rows: Sequence[_Row], logits_BV: Tensor) -> Tensor:
+def _seen(rows: Sequence[Row], logits_BV: Tensor) -> Tensor:
     """Mark the tokens of each row, pads left out, those before its window too."""
     seen_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
     for seen_V, row in zip(seen_BV, rows, strict=True):
@@ -300,7 +267,7 @@ def _seen(rows: Sequence[_Row], logits_BV: Tensor) -> Tensor:
     return seen_BV
 
 
-def _add(rows: Sequence[_Row], next_B: Tensor, nats_B: Tensor, stop: frozenset[int]) -> None:
+def _add(rows: Sequence[Row], next_B: Tensor, nats_B: Tensor, stop: frozenset[int]) -> None:
     """Add its token to each row that goes on; a stop token ends it."""
     for row, token, nats in zip(rows, next_B.tolist(), nats_B.tolist(), strict=True):
         if row.going and token in stop:

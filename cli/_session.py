@@ -33,6 +33,7 @@ class Session:
         seed: of sampling; each question draws anew from it.
         max_tokens: of an answer; None takes the recipe's, or LONGEST.
         candidates: further queries to draw where the database finds nothing by the first.
+        limits: how far queries are held against the schema while they are written.
         notice: what is to be said beside the answers.
         history: the exchanges that stand before the next question, where the recipe has turns.
         forgotten: how many older ones no longer fitted.
@@ -49,6 +50,7 @@ class Session:
     seed: int = 0
     max_tokens: int | None = None
     candidates: int = 0
+    limits: str = ""
     notice: str = ""
     history: list[Exchange] = field(default_factory=list)
     forgotten: int = 0
@@ -62,7 +64,7 @@ class Session:
             folder: a run, a Hugging Face folder or a PEFT folder.
             database: a SQLite file that queries are run on, if any.
             raw: complete plain text, whatever the variant was tuned for.
-            options: fields of the session, from `temperature` to `candidates`.
+            options: fields of the session, from `temperature` to `limits`.
 
         Raises:
             FtkitError: when there is no variant, or it cannot be asked in this way.
@@ -123,10 +125,10 @@ class Session:
         if (shown := text.encode(errors="replace").decode()) != text:
             raise FtkitError(f"this is not UTF-8 text: {shown}")
         if self.recipe is None:
-            return self._pieces(self._tokens(self._plain(text), self.room), None)
+            return self._pieces(self._tokens(self._plain(text), self.room, None), None)
         example = self.recipe.ask(text, self.database)
         prompt, kept = self._prompt(example)
-        tokens = self._tokens(prompt, self.room)
+        tokens = self._tokens(prompt, self.room, example)
         self.forgotten += len(self.history) - len(kept)
         self.history = kept
         return self._pieces(tokens, example, prompt)
@@ -157,11 +159,13 @@ class Session:
         return opening + list(plain.encode(text, add_special_tokens=False).ids)
 
     def _tokens(
-        self, prompt: Sequence[int], room: int, temperature: float | None = None
+        self, prompt: Sequence[int], room: int, example: Any, temperature: float | None = None
     ) -> Iterator[int]:
         """Generate; a recipe's prompt that does not fit is refused at once, plain text goes on."""
         from ..basemodel.generate import stream
+        from ..recipes._limits import held
 
+        grammar = self.recipe.grammar(example, self.limits) if self.limits else None
         made = stream(
             self.variant.decoder,
             prompt,
@@ -174,6 +178,7 @@ class Session:
             seed=self.seed,
             crop=self.recipe is None,
             place=self.asked,
+            allowed=held(grammar, self.renderer.decode) if grammar else None,
         )
         self.asked += 1
         return made
@@ -243,7 +248,7 @@ class Session:
         """
         for _ in range(self.candidates):
             ids: list[int] = []
-            for token in self._tokens(prompt, self.room, self.temperature or 1.0):
+            for token in self._tokens(prompt, self.room, example, self.temperature or 1.0):
                 ids.append(token)
                 yield None
             if len(ids) < self.room:

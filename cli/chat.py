@@ -36,6 +36,13 @@ from . import _options
     "finds something, or take one that runs; a right 0 or nobody may be lost [default: none].",
 )
 @click.option(
+    "--only",
+    "limits",
+    type=click.Choice(("names", "texts")),
+    help="With --db: while a query is written, hold it to the names of the schema, or to these and "
+    "to texts that stand in the question [default: neither].",
+)
+@click.option(
     "--raw",
     is_flag=True,
     help="Complete plain text of any length, without template or recipe.",
@@ -94,6 +101,7 @@ def chat(
     prompts: tuple[str, ...],
     db: Path | None,
     candidates: int,
+    limits: str | None,
     raw: bool,
     temperature: float,
     top_k: int,
@@ -113,6 +121,8 @@ def chat(
 
     if candidates and db is None:
         raise FtkitError("--candidates needs --db: a database chooses among them")
+    if limits and db is None:
+        raise FtkitError("--only needs --db: queries are held to its schema")
     if not temperature and (top_k or top_p < 1):
         temperature = 1.0  # among which likely words, asks who wants samples
     session = Session.open(
@@ -126,6 +136,7 @@ def chat(
         seed=seed,
         max_tokens=max_tokens,
         candidates=candidates,
+        limits=limits or "",
     )
     if prompts:
         ask_each(session, prompts)

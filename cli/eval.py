@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from ftkit.runs import find_runs, free_name, refuse_full
 from . import _options
 from ._bar import watch
 from ._work import RUNS
+
+if TYPE_CHECKING:  # recipes take a while to load
+    from ..recipes._limits import Limits
 
 
 @click.command("eval")
@@ -53,6 +56,13 @@ from ._work import RUNS
     "and judge the first that runs and finds something too; takes up to so many times as long.",
 )
 @click.option(
+    "--only",
+    "limits",
+    type=click.Choice(("names", "texts")),
+    help="While a query to a database is written, hold it to the names of the schema, or to these "
+    "and to texts that stand in the question; the base and every variant alike [default: neither].",
+)
+@click.option(
     "--dtype",
     type=click.Choice(("float32", "bfloat16", "float16")),
     default="float32",
@@ -74,6 +84,7 @@ def evaluate(
     limit: int | None,
     shots: int,
     candidates: int,
+    limits: "Limits | None",
     dtype: str,
     out: Path | None,
     pairs: tuple[str, ...],
@@ -97,7 +108,7 @@ def evaluate(
         refuse_full(place)
     from ..eval._groups import collect, draw_ahead
 
-    groups = collect(folders, recipe, data, limit, seed, on_bad_rows, candidates)
+    groups = collect(folders, recipe, data, limit, seed, on_bad_rows, candidates, limits or "")
     click.echo(f"evaluation folder: {place}")
     draw_ahead(groups)  # the libraries that models need take seconds to load
     for card, folder in score(groups, place, shots=shots, seed=seed, dtype=dtype):

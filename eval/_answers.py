@@ -203,6 +203,7 @@ def _answer(
             pad=variant.pad,
             batch_size=len(items),
             likelihoods=True,
+            allowed=[item.allowed for item in items],
         )
         numbers(variant, [reply.nats for reply in replies if reply.nats is not None])
         scores = scored(variant, items)
@@ -241,6 +242,7 @@ def _samples(
         temperature=1.0,
         batch_size=size,
         places=[one for _, one in wanted],
+        allowed=[items[place].allowed for place, _ in wanted],
     )
     found: dict[int, list[str]] = {}
     for (place, _), reply in zip(wanted, drawn, strict=True):
@@ -295,5 +297,5 @@ def _asked(
 def _key(item: Asked) -> str:
     """Name an item by its tokens: template, examples, wording and labels are all in them."""
     made = [item.prompt, item.target, item.stop]
-    more = [part for part in (item.samples, item.labels) if part]
+    more = [part for part in (item.samples, item.labels, item.limits) if part]
     return digest(json.dumps([*made, *more]))

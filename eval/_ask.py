@@ -11,6 +11,8 @@ from typing import Literal
 from tokenizers import Tokenizer
 
 from ..adapters._variant import Variant
+from ..basemodel.rows import Allowed
+from ..recipes._limits import Limits, held
 from ..recipes._recipe import Example, Recipe
 from ..recipes._render import IGNORE, Renderer
 
@@ -48,6 +50,8 @@ class Asked:
         samples: how many answers to draw beside the greedy one.
         end: the tokens that end the reference's turn.
         labels: the tokens of each label or candidate that the item has, its end included.
+        limits: how far the answer is held against what is asked.
+        allowed: says so of its tokens; None where it is not.
     """
 
     prompt: list[int]
@@ -58,6 +62,8 @@ class Asked:
     samples: int = 0
     end: list[int] = field(default_factory=list)
     labels: dict[str, list[int]] = field(default_factory=dict)
+    limits: Limits = ""
+    allowed: Allowed | None = field(default=None, compare=False)
 
     @property
     def row(self) -> tuple[list[int], list[int]]:
@@ -96,12 +102,20 @@ class Asker:
 
     def ask(self, example: Example) -> Asked | None:
         """Put an example into tokens; None when its prompt alone fills the context."""
-        asked = self._put(example)
+        asked = self._limited(self._put(example), example)
         texts = example.meta.get("labels") or example.meta.get("candidates")
         if asked is None or not texts:
             return asked
         said = {text: self._reply(example, text, asked.shots) for text in texts}
         return replace(asked, labels=said)
+
+    def _limited(self, asked: Asked | None, example: Example) -> Asked | None:
+        """Hold the answer against what is asked, where the item wants it and the recipe can."""
+        limits: Limits = example.meta.get("limits", "")
+        grammar = self.recipe.grammar(example, limits) if limits else None
+        if asked is None or grammar is None:
+            return asked
+        return replace(asked, limits=limits, allowed=held(grammar, self.renderer.decode))
 
     def _put(self, example: Example) -> Asked | None:
         """Put an example into tokens, without the labels."""

@@ -16,6 +16,7 @@ from ftkit import __version__
 from ftkit.config import table
 
 from ..adapters._variant import FP32
+from ..recipes._limits import SAID
 from ..recipes._recipe import Example
 from ._groups import Group
 from ._metric import Metric
@@ -41,8 +42,10 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
     words += ["--limit", str(n)] if n != group.available else []
     words += ["--shots", str(wish), "--seed", str(seed)]
     words += ["--candidates", str(group.candidates)] if group.candidates else []
+    words += ["--only", group.limits] if group.limits else []
     words += ["--dtype", dtype] if dtype != FP32 else []
     drawn = f"; {group.candidates} more at temperature 1" if group.candidates else ""
+    limited = f"; {SAID[group.limits]}" if group.limits else ""
     return {
         "command": shlex.join(["ftkit", "eval", *words]),
         "items": {"asked": n, "available": group.available},
@@ -51,7 +54,7 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
         "shots": {"wished for": wish, "shown": shots},
         "seed": seed,
         "resamples": RESAMPLES,
-        "decoding": f"greedy, {dtype}{drawn}",
+        "decoding": f"greedy, {dtype}{drawn}{limited}",
         "hardware": hardware(),
         "versions": versions(),
     }

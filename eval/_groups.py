@@ -16,6 +16,7 @@ from ftkit.errors import FtkitError
 from ftkit.runs import Run, digest, fingerprint, read_json
 
 from ..recipes._in_order import beside
+from ..recipes._limits import Limits
 from ..recipes._recipe import Example, Recipe
 
 
@@ -67,6 +68,7 @@ class Group:
         tuned: from the smallest to the largest.
         drawn: gives the training rows, where they are being drawn already.
         candidates: answers that are drawn beside the greedy one.
+        limits: how far queries are held against the schema while they are written.
     """
 
     recipe: Recipe
@@ -77,6 +79,7 @@ class Group:
     tuned: list[Tuned]
     drawn: Callable[[], Sequence[Example]] | None = None
     candidates: int = 0
+    limits: Limits = ""
 
     @property
     def train(self) -> Sequence[Example]:
@@ -102,6 +105,7 @@ def collect(
     seed: int = 0,
     on_bad_rows: str | None = None,
     candidates: int = 0,
+    limits: Limits = "",
 ) -> list[Group]:
     """Sort finished runs into groups.
 
@@ -113,6 +117,7 @@ def collect(
         seed: of the draw.
         on_bad_rows: stop or skip; None as the run did.
         candidates: answers to draw beside the greedy one, of which the database may choose.
+        limits: hold queries against the schema, and against the question, while they are written.
 
     Raises:
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
@@ -128,8 +133,8 @@ def collect(
         for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows):
             if teaches not in asked:
                 items, available = _items(teaches, limit, seed)
-                if candidates and teaches.queries:
-                    more = {"samples": candidates}
+                if (candidates or limits) and teaches.queries:
+                    more = {"samples": candidates, "limits": limits}
                     items = [replace(item, meta=item.meta | more) for item in items]
                 asked[teaches] = items, available
             items, available = asked[teaches]
@@ -144,10 +149,12 @@ def collect(
         raise FtkitError(
             f"nothing to evaluate in {where}: tune a variant first, or name a --recipe for a base"
         )
-    if candidates and not any(group.recipe.queries for group in groups.values()):
-        raise FtkitError("--candidates is for recipes that ask a database: none of these does")
+    if (candidates or limits) and not any(group.recipe.queries for group in groups.values()):
+        option = "--candidates" if candidates else "--only"
+        raise FtkitError(f"{option} is for recipes that ask a database: none of these does")
     for group in groups.values():
-        group.candidates = candidates if group.recipe.queries else 0
+        if group.recipe.queries:
+            group.candidates, group.limits = candidates, limits
         group.tuned.sort(key=lambda tuned: tuned.size)
     return list(groups.values())
 

@@ -1,6 +1,6 @@
 """Mixtures: several recipes taught at once, and settings that several recipes share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ from ftkit.errors import FtkitError
 
 from ..basemodel.record import BadRow
 from ._found import Found, joined
+from ._limits import Allows, Limits
 from ._read import Row, streams
 from ._recipe import Example, Recipe, Split
 from ._split import repeated
@@ -44,13 +45,23 @@ class Mixture(Recipe):
 
     def examples(self, split: Split) -> Sequence[Example]:
         """Give the parts' examples one after the other."""
-        found: list[Sequence[Example]] = []
-        for part in self.parts:
-            examples = part.examples(split)
-            if split == "train":
-                examples = Rows(examples, repeated(len(examples), part.epochs))
-            found.append(_Named(part.name, examples))
-        return _Joined(tuple(found))
+        if split == "train":
+            return self._repeated(lambda part: part.examples("train"))
+        return _Joined(tuple(_Named(part.name, part.examples(split)) for part in self.parts))
+
+    def taught(self) -> Sequence[Example]:
+        """Give what the parts are taught."""
+        return self._repeated(lambda part: part.taught())
+
+    def _repeated(self, rows: Callable[[Recipe], Sequence[Example]]) -> Sequence[Example]:
+        """Give rows of each part as often as its epochs say."""
+        found = [(part, rows(part)) for part in self.parts]
+        return _Joined(
+            tuple(
+                _Named(part.name, Rows(examples, repeated(len(examples), part.epochs)))
+                for part, examples in found
+            )
+        )
 
     def mark(self) -> str:
         """Hash what the parts' sources hold."""
@@ -79,6 +90,11 @@ class Mixture(Recipe):
         """Show of an unfinished answer what that part shows."""
         asks = self._querying if "schema" in example.meta else None
         return asks.so_far(reply, example) if asks else super().so_far(reply, example)
+
+    def grammar(self, example: Example, limits: Limits) -> Allows | None:
+        """Hold replies to questions to a database against it, as that part does."""
+        asks = self._querying if "schema" in example.meta else None
+        return asks.grammar(example, limits) if asks else None
 
     @property
     def _querying(self) -> Recipe | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftkit.errors import FtkitError
 
+from ._limits import Allows, Limits
 from ._read import Row, sources
 from ._shapes import talk
 
@@ -156,6 +157,10 @@ class Recipe:
             rows.found.refuse()
         return rows.split(split)
 
+    def taught(self) -> Sequence[Example]:
+        """Give what tuning reads: the training rows, and what a recipe makes of them besides."""
+        return self.examples("train")
+
     def folders(self) -> tuple[Path, ...]:
         """Name the folders in which the sources' files lie."""
         paths = [
@@ -213,7 +218,7 @@ class Recipe:
 
     def documents(self) -> Iterator[str]:
         """Yield the training rows as plain-text documents, to pretrain on beside other text."""
-        for example in self.examples("train"):
+        for example in self.taught():
             if (prose := self.prose(example)) is not None:
                 yield prose.prompt + prose.answer + prose.stop
 
@@ -230,6 +235,15 @@ class Recipe:
     def answer(self, reply: str, example: Example) -> str:
         """Take the answer from a reply, the same way for all variants and strictly."""
         return reply.strip()
+
+    def grammar(self, example: Example, limits: Limits) -> Allows | None:
+        """Give what says which replies there can be to an example, where a recipe can tell.
+
+        Args:
+            example: what is asked.
+            limits: how far they are held against it.
+        """
+        return None
 
     def so_far(self, reply: str, example: Example) -> str:
         """Take from an unfinished reply what the answer begins with, whatever follows.

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from ftkit.basemodel import generate
 from ftkit.cli import _session, ftkit
 from ftkit.cli._session import Session
+from ftkit.recipes._sql_files import schema_of
+from ftkit.recipes._sql_grammar import Grammar
 
 
 def chat(*words: str | Path, typed: str = "") -> Result:
@@ -35,7 +37,7 @@ def database(tmp_path: Path) -> Path:
 def test_a_variant_is_asked_with_the_schema_and_its_query_is_run(tiny_runs, database, monkeypatch):
     asked = []
 
-    def tokens(self: Session, prompt: list[int], room: int) -> list[int]:
+    def tokens(self: Session, prompt: list[int], room: int, example: object) -> list[int]:
         asked.append(self.variant.tokenizer.decode(prompt))
         return saying(self, "SELECT name FROM ships; DROP TABLE ships")
 
@@ -66,7 +68,9 @@ def test_a_further_query_takes_the_place_of_one_that_finds_nothing(
     nothing, finds = "SELECT tons FROM ships WHERE 0", "SELECT tons FROM ships WHERE tons > 50"
     asked: list[float] = []
 
-    def tokens(session: Session, prompt: object, room: int, temperature: float = 0) -> list[int]:
+    def tokens(
+        session: Session, prompt: object, room: int, example: object, temperature: float = 0
+    ) -> list[int]:
         if not temperature:
             return saying(session, query)
         asked.append(temperature)
@@ -103,9 +107,27 @@ def test_further_queries_differ_from_the_first_and_from_each_other(tiny_runs, mo
             tiny_runs["lora"], None, raw=False, candidates=3, temperature=temperature
         )
         example = session.recipe.ask("Which?", None)
-        list(session._tokens([1], 4))
+        list(session._tokens([1], 4, example))
         list(session._further([1], example))
         assert places == [(0, temperature), (1, wanted), (2, wanted), (3, wanted)]
+
+
+@pytest.mark.parametrize("temperature", ["0", "1"])
+def test_a_query_is_held_to_the_names_of_the_database(tiny_runs, database, temperature: str):
+    """A tiny run says anything; held, it begins a query on ships, further ones too."""
+    words = ["-p", "Which ships are there?", "--db", database, "--temperature", temperature]
+    free = chat(tiny_runs["lora"], *words).stdout
+    assert "near " in free
+    for only in ("names", "texts"):
+        held = chat(tiny_runs["lora"], *words, "--only", only)
+        assert held.exit_code == 0, held.stderr
+        query = held.stdout.splitlines()[0]
+        grammar = Grammar(
+            schema_of(database), "Which ships are there?" if only == "texts" else None
+        )
+        assert query.startswith("SELECT ")
+        assert grammar.allows(query)
+        assert not grammar.allows(free.splitlines()[0])
 
 
 def test_ctrl_c_is_heard_while_further_queries_are_drawn(tiny_runs, database):
@@ -121,7 +143,7 @@ def test_ctrl_c_is_heard_while_further_queries_are_drawn(tiny_runs, database):
 
 @pytest.mark.parametrize("query", ["DROP TABLE ships", "SELECT nothing FROM ships"])
 def test_a_query_that_fails_says_why(tiny_runs, database, monkeypatch, query: str):
-    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: saying(self, query))
+    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room, example: saying(self, query))
     result = chat(tiny_runs["lora"], "-p", "Sink them", "--db", database)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{query}\n(")
@@ -146,6 +168,7 @@ def test_a_base_completes_and_every_variant_answers_in_turn(tiny_runs):
         ("base", ["--db", "x.sqlite"], "--db needs a variant that was tuned to query: "),
         ("lora", ["--db", "x.sqlite"], "no such file: x.sqlite"),
         ("lora", ["--candidates", "3"], "--candidates needs --db: "),
+        ("lora", ["--only", "names"], "--only needs --db: queries are held to its schema"),
         ("lora", ["--candidates", "-3"], "--candidates cannot be negative, but it is -3"),
         ("lora", ["--db", __file__], f"{__file__} cannot be read as a SQLite database: "),
         ("lora", ["--temperature", "-1"], "--temperature must be 0 or above, not -1"),

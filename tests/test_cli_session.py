@@ -48,7 +48,7 @@ def talk(variant: Variant, monkeypatch: pytest.MonkeyPatch, *answers: str) -> tu
     prompts: list[str] = []
     question = {"role": "user", "content": "x"}
 
-    def tokens(self: Session, prompt: list[int], room: int) -> list[int]:
+    def tokens(self: Session, prompt: list[int], room: int, example: object) -> list[int]:
         prompts.append(variant.tokenizer.decode(prompt))
         answer = {"role": "assistant", "content": answers[len(prompts) - 1]}
         learned = self.renderer.render([question, answer]).labels
@@ -187,7 +187,7 @@ def test_a_query_appears_while_it_is_made(tiny_runs, monkeypatch):
     session = Session.open(tiny_runs["lora"], None, raw=False)
     said = "SELECT MAX( ships. tons) FROM ships WHERE name = 'a. b' ; x"
     ids = session.variant.tokenizer.encode(said, add_special_tokens=False)
-    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: ids)
+    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room, example: ids)
     pieces = list(session.reply("Heaviest?"))
     assert "".join(pieces) == "SELECT MAX(ships.tons) FROM ships WHERE name = 'a. b'"
     assert sum(map(bool, pieces)) > 4
@@ -198,7 +198,7 @@ def test_a_decoder_that_takes_words_back_repeats_the_answer(variant, monkeypatch
         def decode(self, ids: list[int], **options: object) -> str:
             return "do n" if len(ids) == 1 else "don't"
 
-    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room: [1, 2])
+    monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room, example: [1, 2])
     session = Session(replace(variant), Talking())
     assert session.renderer.end in variant.stops  # the template, the decoder are made before
     assert session.variant.decoder.context == 512

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,3 +121,34 @@ def test_the_command_draws_tells_and_notes_them(tiny_runs, tmp_path):
     assert "; execution, guided 0.0 %" in result.stdout + result.stderr
     (first, *_) = (tmp_path / "eval" / "answers.jsonl").read_text().splitlines()
     assert len(json.loads(first)["variants"]["base"]["samples"]) == 2
+
+
+def test_queries_are_held_to_their_schema_alike_for_base_and_variant(tiny_runs, tmp_path):
+    """A tiny run says anything; held, all that it says begins a query over the item's schema."""
+    (group,) = collect([tiny_runs["lora"]], limit=3, candidates=2, limits="names")
+    for form in (Form(), Form("prose")):
+        variant = open_variant(tiny_runs["lora"])
+        free = [replace(item, meta=item.meta | {"limits": ""}) for item in group.items]
+        before = _drain(answers(variant, group.recipe, free, form, folder=tmp_path))
+        found = _drain(answers(variant, group.recipe, group.items, form, folder=tmp_path))
+        for item, outcome, other in zip(group.items, found, before, strict=True):
+            grammar = group.recipe.grammar(item, "names")
+            assert grammar.allows(outcome.reply)
+            assert outcome.reply.startswith("SELECT")
+            assert not grammar.allows(other.reply)
+            assert outcome.nll == other.nll, "what is likely stays as it is"
+    with pytest.raises(FtkitError, match="--only is for recipes that ask a database"):
+        collect([tiny_runs["lora"]], recipe="chat", limit=2, limits="names")
+
+
+def test_the_command_holds_queries_and_notes_it(tiny_runs, tmp_path):
+    words = ["eval", str(tiny_runs["lora"]), "--limit", "3", "--shots", "0", "--only", "texts"]
+    result = CliRunner().invoke(ftkit, [*words, "--out", str(tmp_path / "eval")])
+    assert result.exit_code == 0, result.stderr
+    card = json.loads((tmp_path / "eval" / "scorecard.json").read_text())
+    assert "--only texts" in card["facts"]["command"]
+    said = "greedy, float32; names of the schema and texts of the question only"
+    assert card["facts"]["decoding"] == said
+    result = CliRunner().invoke(ftkit, ["eval", str(tiny_runs["lora"]), "--only", "nothing"])
+    assert result.exit_code == 2
+    assert "'nothing' is not one of 'names', 'texts'" in result.stderr

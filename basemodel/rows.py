@@ -1,0 +1,93 @@
+"""A prompt and its answer while it grows: its window, and the tokens that it may go on with."""
+
+# B rows of a batch, V vocabulary.
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .sampling import Sampling
+
+# Whether some ids may begin an answer, or be the whole of one.
+Allowed = Callable[[Sequence[int], bool], bool]
+TRIES = 2048  # tokens of which one has to be allowed; then the row goes on as if all were
+
+
+@dataclass
+class Row:
+    """A prompt and its answer so far.
+
+    Args:
+        ids: both together, without the stop token.
+        most: how many tokens they may have.
+        draw: where its samples come from.
+        end: how many they may have before the window moves.
+        begun: how many of the ids are the prompt.
+        allowed: what its answer may be; None for anything.
+        stopped: whether a stop token came.
+        nats: negative log-likelihood of the answer so far, where it is asked for.
+    """
+
+    ids: list[int]
+    most: int
+    draw: torch.Generator
+    begun: int
+    allowed: Allowed | None = None
+    end: int = 0
+    stopped: bool = False
+    nats: float = 0.0
+
+    @property
+    def going(self) -> bool:
+        """Whether its window has room for a token that is wanted."""
+        return not self.stopped and len(self.ids) < self.end
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to add."""
+        return self.stopped or len(self.ids) >= self.most
+
+    def takes(self, token: int, stop: Collection[int]) -> bool:
+        """Whether its answer may go on with a token, or end by one."""
+        answer = self.ids[self.begun :]
+        if self.allowed is None:
+            return True
+        ends = token in stop
+        return self.allowed(answer if ends else [*answer, token], ends)
+
+
+def start_of(length: int, context: int) -> int:
+    """Say where the window of so many tokens starts: the least half contexts that leave room.
+
+    >>> [start_of(length, 48) for length in (1, 47, 48, 71, 72, 100)]
+    [0, 0, 24, 24, 48, 72]
+    """
+    half = max(1, context // 2)
+    return half * max(0, (length - context) // half + 1)
+
+
+def chosen(
+    rows: Sequence[Row],
+    logits_BV: Tensor,
+    seen_BV: Tensor | None,
+    stop: Collection[int],
+    sampling: Sampling,
+) -> Tensor:
+    """Pick the next token of each row, anew where its answer may not go on with it."""
+    draws = [row.draw if row.going else None for row in rows]
+    next_B = sampling.choose(logits_BV, seen_BV, draws)
+    bound = [place for place, row in enumerate(rows) if row.going and row.allowed is not None]
+    left_BV = logits_BV.clone() if bound else logits_BV
+    first_B = next_B.clone()
+    for _ in range(TRIES):
+        bound = [place for place in bound if not rows[place].takes(int(next_B[place]), stop)]
+        if not bound:
+            return next_B
+        left_BV[bound, next_B[bound]] = -torch.inf
+        seen = None if seen_BV is None else seen_BV[bound]
+        next_B[bound] = sampling.choose(left_BV[bound], seen, [draws[place] for place in bound])
+    for place in bound:
+        rows[place].allowed, next_B[place] = None, first_B[place]
+    return next_B

@@ -1,0 +1,204 @@
+"""What a query may begin with: SQLite says which words can follow, its schema which names.
+
+Incremental parsing of what a model writes (PICARD, arXiv:2109.05093). A name that no table has, a
+column of a table that the query does not ask, a word that SQLite's parser does not take: what could
+not run is not written. SQLite says of an unfinished query that its input is incomplete, and of one
+that cannot go on that there is a syntax error, so no parser is needed beside its own. Queries that
+begin with WITH, and windows, are not written either: their names are no schema's.
+"""
+
+import re
+from functools import lru_cache
+from itertools import zip_longest
+
+from ._sql_compact import KEYWORDS, columns_of
+from ._sql_files import compiles
+from ._sql_place import Place, unquoted
+from ._sql_spelling import FUNCTIONS, TOKENS
+
+# Words behind which what stands before them must be a query that runs.
+ENDING = frozenset("where group having order limit union intersect except".split())  # noqa: SIM905
+OFFERED = (KEYWORDS | FUNCTIONS) - {"with", "over", "partition", "collate", "full", "right"}
+SHORT = re.compile(r"[a-z]\d{0,2}")  # T1 and its like, which stand for a table
+# Of the signs that SQLite knows, those that answers to questions need.
+SIGNS = frozenset("( ) , . * + - / || = == < > <= >= <> !=".split())  # noqa: SIM905
+NESTED = 8  # brackets at once
+WIDE = re.compile(r"[^\S ]|  ")  # a query is taught on one line, with single spaces
+HALF = "\ufffd"  # the bytes of a character that are there as yet
+UNKNOWN = ("no such column", "no such table", "ambiguous column name")
+
+
+@lru_cache(maxsize=64)
+def grammar(schema: str, question: str | None = None) -> "Grammar":
+    """Give the grammar of a schema, the same as before where there was one."""
+    return Grammar(schema, question)
+
+
+class Grammar:
+    """The queries over one schema.
+
+    Args:
+        schema: CREATE TABLE statements with the names that a query uses.
+        question: where it is given, texts in a query must be words of it, capitals aside.
+    """
+
+    def __init__(self, schema: str, question: str | None = None) -> None:
+        self.schema = schema
+        self.tables = columns_of(schema)
+        self.columns = set[str]().union(*self.tables.values())
+        self.question = None if question is None else question.lower()
+        self.fault = lru_cache(maxsize=4096)(self._fault)
+        self._read: set[tuple[str, str]] = set()  # what was found to fit, before what
+
+    def allows(self, text: str, whole: bool = False) -> bool:
+        """Say whether a query can begin so, or be so as a `whole`.
+
+        >>> grammar = Grammar("CREATE TABLE ships (id, name); CREATE TABLE crew (age, ship_id)")
+        >>> [grammar.allows(f"SELECT {name}") for name in ("na", "nam", "nome", "ships.", "COU")]
+        [True, True, False, True, True]
+        >>> [grammar.allows(f"SELECT name FROM {rest}") for rest in ("cr", "ships WH", "crew WH")]
+        [True, True, False]
+        """
+        place, found, end = Place(), list(TOKENS.finditer(text)), 0
+        for match, following in zip_longest(found, found[1:]):
+            kind, word, head = str(match.lastgroup), match.group(), text[: match.start()]
+            if WIDE.search(text, end, match.start()):
+                return False
+            end = match.end()
+            after = following.group() if following else ""
+            goes_on = kind == "text" and after == "'" and following.start() == end
+            if goes_on or (kind == "sign" and word in ("'", '"')):
+                return not whole and self._unclosed(place, head, text[match.start() :])
+            ends = end == len(text) and not whole
+            read = (text[:end], after if after in ("(", ".") else "")
+            if read not in self._read:
+                if not self._fits(place, head, word, kind, after, ends):
+                    return False
+                if after:
+                    self._read.add(read)
+            place.add(word, kind)
+        wide = WIDE.search(text, end) is not None
+        return self.fault(text) is None if whole else not wide
+
+    def _fault(self, text: str) -> str | None:
+        return compiles(text, self.schema)
+
+    def _viable(self, text: str) -> bool:
+        """Say whether SQLite's parser could go on behind a text."""
+        fault = self.fault(text)
+        return fault is None or not ("syntax error" in fault or "unrecognized token" in fault)
+
+    def _resolved(self, text: str, place: Place) -> bool:
+        """Say whether all names are known, once what is open is closed."""
+        if any(level.part == "select" for level in place.levels[:-1]):
+            return True  # names of a query around it may wait for its FROM
+        fault = self.fault(text + ")" * place.brackets)
+        return fault is None or not fault.startswith(UNKNOWN)
+
+    def _fits(self, place: Place, head: str, word: str, kind: str, after: str, ends: bool) -> bool:
+        """Say whether a word, which may go on where it `ends` the text, can stand behind a head."""
+        if kind in ("word", "quoted"):
+            if ends and kind == "word":
+                return self._begins(place, head, word)
+            return self._word(place, head, word, after, kind)
+        if kind == "text":
+            inner = word.strip("'")
+            return place.free and self._said(inner, True) and self._viable(head + word)
+        if kind == "sign":
+            return self._sign(place, head, word, ends)
+        return kind == "number" and self._viable(head + word)
+
+    def _sign(self, place: Place, head: str, sign: str, ends: bool) -> bool:
+        """Say whether a sign can stand here."""
+        if sign in ("!", "|") and ends:
+            sign = "!=" if sign == "!" else "||"
+        refused = {
+            ".": place.part == "from",
+            "(": (place.valued and not place.calls) or place.brackets == NESTED,
+            ")": place.part not in ("", "select") and not self._resolved(head, place),
+        }
+        return sign in SIGNS and not refused.get(sign, False) and self._viable(head + sign)
+
+    def _unclosed(self, place: Place, head: str, rest: str) -> bool:
+        """Say whether a text or a quoted name that nothing closes yet can stand here."""
+        rest = rest.rstrip(HALF)
+        if "\n" in rest:
+            return False
+        if rest[0] == '"':
+            return self._begins(place, head, rest[1:].lower(), quoted=True)
+        return place.free and self._said(rest[1:], False) and self._viable(f"{head}''")
+
+    def _said(self, text: str, whole: bool) -> bool:
+        """Say whether a text, or one that begins so, is words of the question."""
+        words = text.lower().strip(" %").replace("''", "'")
+        if self.question is None or not words:
+            return True
+        begin = r"(?<!\w)" if words[0].isalnum() else ""
+        end = r"(?:e?s)?(?!\w)" if whole and words[-1].isalnum() else ""
+        return bool(re.search(begin + re.escape(words) + end, self.question))
+
+    # Words.
+
+    def _begins(self, place: Place, head: str, start: str, quoted: bool = False) -> bool:
+        """Say whether a word that begins so can stand here; keywords in capitals, as taught."""
+        if place.last == "as":
+            return True
+        if not quoted and place.last != ".":
+            likely = (word for word in OFFERED if word.upper().startswith(start))
+            if any(self._keyword(place, head, word) for word in likely):
+                return True
+        start = start.lower()
+        if SHORT.fullmatch(start) and self._short(place):
+            return True
+        names = {*self.columns, *self.tables, *place.given, *self._standing(place)}
+        names = {name for name in names if name.startswith(start)}
+        return any(self._name(place, head, name, after) for name in names for after in ("", "."))
+
+    def _standing(self, place: Place) -> set[str]:
+        return {name for level in place.levels for name in level.stands}
+
+    def _word(self, place: Place, head: str, word: str, after: str, kind: str) -> bool:
+        """Say whether a whole word can stand here."""
+        low = unquoted(word, kind)
+        if place.last == "as":
+            return True
+        if kind == "word" and word.isupper() and place.last != "." and low in OFFERED:
+            return (after == "(" or low in KEYWORDS) and self._keyword(place, head, low)
+        return self._name(place, head, low, after)
+
+    def _keyword(self, place: Place, head: str, word: str) -> bool:
+        """Say whether a keyword or a function can stand here."""
+        if word in FUNCTIONS:
+            return place.free and self._viable(f"{head}{word}(")
+        if place.wants_table or not self._viable(head + word):
+            return False
+        return word not in ENDING or self._resolved(head, place)
+
+    def _short(self, place: Place) -> bool:
+        """Whether a short name for a table can stand here."""
+        if place.part == "from":
+            return place.valued and place.last == place.table
+        return place.part == "select" and not place.valued and place.last != "."
+
+    def _name(self, place: Place, head: str, name: str, after: str) -> bool:
+        """Say whether a name can stand here, a dot behind it or not."""
+        if place.last == ".":
+            table = place.stands(place.qualifier)
+            table = place.qualifier if table is None else table
+            return name in self.tables.get(table, self.columns)
+        if place.wants_table:
+            return name in self.tables and name not in place.levels[-1].stands
+        short = SHORT.fullmatch(name) is not None and self._short(place)
+        if place.part == "from":
+            return short
+        if place.valued or not self._viable(f"{head}[{name}]"):
+            return False
+        if after == ".":
+            if place.part == "select" and name in self.tables:
+                return True
+            return short or place.stands(name) is not None
+        if place.part == "select":
+            return name in self.columns
+        return name in place.given or (
+            name in self.columns and self._resolved(f"{head}[{name}]", place)
+        )

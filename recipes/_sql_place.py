@@ -1,0 +1,112 @@
+"""Where a query that is being written has come to: which part of it, what its names stand for."""
+
+from dataclasses import dataclass, field
+
+from ._sql_compact import KEYWORDS
+from ._sql_spelling import FUNCTIONS
+
+PARTS = {
+    "select": "select",
+    "from": "from",
+    "join": "from",
+    "on": "on",
+    "using": "on",
+} | dict.fromkeys(("where", "group", "having", "order", "limit"), "after")
+
+
+@dataclass
+class Level:
+    """A SELECT, or what a bracket holds of it: which part is written, what names in FROM mean."""
+
+    part: str = ""
+    stands: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Place:
+    """Where a query has come to.
+
+    Attributes:
+        levels: the SELECTs and brackets that are open, the innermost last.
+        last: the word before.
+        valued: whether it ends a value or a table.
+        calls: whether it names a function.
+        qualifier: the name before the dot.
+        table: the table that FROM named last; "" for a query in its place.
+        given: names that AS gave to values.
+    """
+
+    levels: list[Level] = field(default_factory=lambda: [Level()])
+    last: str = ""
+    valued: bool = False
+    calls: bool = False
+    qualifier: str = ""
+    table: str = ""
+    given: set[str] = field(default_factory=set)
+
+    @property
+    def part(self) -> str:
+        """The part of the innermost SELECT: select, from, on, after."""
+        return self.levels[-1].part
+
+    @property
+    def brackets(self) -> int:
+        """How many are open."""
+        return len(self.levels) - 1
+
+    @property
+    def wants_table(self) -> bool:
+        """Whether a table's name comes next."""
+        return self.part == "from" and self.last in ("from", "join", ",")
+
+    @property
+    def free(self) -> bool:
+        """Whether a value may begin: behind none, and not where a table stands."""
+        return not self.valued and self.part != "from"
+
+    def stands(self, name: str) -> str | None:
+        """Say which table a name stands for."""
+        found = (level.stands[name] for level in reversed(self.levels) if name in level.stands)
+        return next(found, None)
+
+    def add(self, word: str, kind: str) -> None:
+        """Go on behind a word."""
+        keyword = kind == "word" and word.isupper() and self.last not in (".", "as")
+        low = unquoted(word, kind)
+        self.calls = keyword and low in FUNCTIONS
+        keyword = keyword and low in KEYWORDS
+        if kind == "sign":
+            self._sign(low)
+        elif keyword and low == "select":
+            self.levels[-1] = Level("select")
+        elif keyword and low in PARTS:
+            self.levels[-1].part = PARTS[low]
+        elif kind in ("word", "quoted") and not keyword:
+            self._name(low)
+        ends = not keyword or low in ("null", "true", "false", "end")
+        self.valued = ends and (kind != "sign" or low == ")")
+        self.last = low
+
+    def _sign(self, sign: str) -> None:
+        if sign == "(":
+            self.levels.append(Level(self.part, self.levels[-1].stands))
+        elif sign == ")" and self.brackets:
+            self.levels.pop()
+            self.table = ""
+        elif sign == ".":
+            self.qualifier = self.last
+
+    def _name(self, name: str) -> None:
+        stands = self.levels[-1].stands
+        if self.wants_table:
+            self.table = stands[name] = name
+        elif self.part == "from":  # another name for that table
+            stands.pop(self.table, None)
+            stands[name] = self.table
+        elif self.last == "as":
+            self.given.add(name)
+
+
+def unquoted(word: str, kind: str) -> str:
+    """Give a name without its quotes, and any word in small letters."""
+    return (word[1:-1] if kind == "quoted" else word).lower()
