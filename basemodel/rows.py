@@ -12,7 +12,8 @@ from .sampling import Sampling
 
 # Whether some ids may begin an answer, or be the whole of one.
 Allowed = Callable[[Sequence[int], bool], bool]
-TRIES = 2048  # tokens of which one has to be allowed; then the row goes on as if all were
+DRAWN = 64  # tokens that are chosen in turn until one may follow
+WALKED = 8192  # of the likeliest, among which it is looked for then
 
 
 @dataclass
@@ -75,13 +76,16 @@ def chosen(
     stop: Collection[int],
     sampling: Sampling,
 ) -> Tensor:
-    """Pick the next token of each row, anew where its answer may not go on with it."""
+    """Pick the next token of each row, anew where its answer may not go on with it.
+
+    A row with which none of the likeliest tokens may go on does so freely from there.
+    """
     draws = [row.draw if row.going else None for row in rows]
     next_B = sampling.choose(logits_BV, seen_BV, draws)
     bound = [place for place, row in enumerate(rows) if row.going and row.allowed is not None]
     left_BV = logits_BV.clone() if bound else logits_BV
     first_B = next_B.clone()
-    for _ in range(TRIES):
+    for _ in range(DRAWN):
         bound = [place for place in bound if not rows[place].takes(int(next_B[place]), stop)]
         if not bound:
             return next_B
@@ -89,5 +93,9 @@ def chosen(
         seen = None if seen_BV is None else seen_BV[bound]
         next_B[bound] = sampling.choose(left_BV[bound], seen, [draws[place] for place in bound])
     for place in bound:
-        rows[place].allowed, next_B[place] = None, first_B[place]
+        row, likely = rows[place], left_BV[place].argsort(descending=True, stable=True)
+        token = next((t for t in likely[:WALKED].tolist() if row.takes(t, stop)), None)
+        if token is None:
+            row.allowed, token = None, int(first_B[place])
+        next_B[place] = token
     return next_B

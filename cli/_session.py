@@ -232,6 +232,8 @@ class Session:
                 better = worth(result) > worth(first)
                 yield f"\n{printable(sql)}" if better else "\n(none does better)"
             said = f"({result.failure})"
+            if "no such" in result.failure and not self.limits:
+                said += "\n(--only names holds a query to the names that are there)"
             if not result.failure:
                 question = example.meta["question"]
                 said = told(question, sql, result.rows, lambda other: run(other).rows)

@@ -28,11 +28,15 @@ def held(grammar: Allows, decode: Callable[[Sequence[int]], str]) -> Allowed:
         grammar: of the texts.
         decode: makes text of tokens.
     """
+    known: tuple[Sequence[int], str] = ((), "")  # many tokens are tried behind the same ones
 
     def allowed(ids: Sequence[int], whole: bool) -> bool:
-        text = decode(ids)
+        nonlocal known
         if whole:
-            return grammar.allows(text, True)
-        return text != decode(ids[:-1]) and grammar.allows(text)
+            return grammar.allows(decode(ids), True)
+        if known[0] != ids[:-1]:
+            known = ids[:-1], decode(ids[:-1])
+        text = decode(ids)
+        return text != known[1] and grammar.allows(text)
 
     return allowed

@@ -199,7 +199,7 @@ def restore(sql: str, known: Names) -> str:
 
 @lru_cache(maxsize=1024)
 def columns_of(schema: str) -> dict[str, frozenset[str]]:
-    """Name the columns of each table, all in lower case.
+    """Name the columns of each table, as the schema spells them.
 
     Args:
         schema: CREATE TABLE statements.
@@ -208,8 +208,7 @@ def columns_of(schema: str) -> dict[str, frozenset[str]]:
         ValueError: when SQLite does not take the text as CREATE TABLE statements.
     """
     return {
-        table.name.lower(): frozenset(column.lower() for column, _ in table.columns)
-        for table in _tables(schema)
+        table.name: frozenset(column for column, _ in table.columns) for table in _tables(schema)
     }
 
 

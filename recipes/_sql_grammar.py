@@ -44,7 +44,9 @@ class Grammar:
 
     def __init__(self, schema: str, question: str | None = None) -> None:
         self.schema = schema
-        self.tables = columns_of(schema)
+        spelt = columns_of(schema)
+        self.names = set[str](spelt).union(*spelt.values())  # as they are spelt, and as taught
+        self.tables = {t.lower(): {c.lower() for c in spelt[t]} for t in spelt}
         self.columns = set[str]().union(*self.tables.values())
         self.question = None if question is None else question.lower()
         self.fault = lru_cache(maxsize=4096)(self._fault)
@@ -114,7 +116,7 @@ class Grammar:
             sign = "!=" if sign == "!" else "||"
         refused = {
             ".": place.part == "from",
-            "(": (place.valued and not place.calls) or place.brackets == NESTED,
+            "(": not place.calls and (place.valued or place.brackets >= NESTED),
             ")": place.part not in ("", "select") and not self._resolved(head, place),
         }
         return sign in SIGNS and not refused.get(sign, False) and self._viable(head + sign)
@@ -147,30 +149,28 @@ class Grammar:
             likely = (word for word in OFFERED if word.upper().startswith(start))
             if any(self._keyword(place, head, word) for word in likely):
                 return True
-        start = start.lower()
-        if SHORT.fullmatch(start) and self._short(place):
+        low = start.lower()
+        if SHORT.fullmatch(low) and self._short(place):
             return True
-        names = {*self.columns, *self.tables, *place.given, *self._standing(place)}
-        names = {name for name in names if name.startswith(start)}
+        names = {name.lower() for name in self.names if name.startswith(start)}
+        names |= {name for name in place.made if name.startswith(low)}
         return any(self._name(place, head, name, after) for name in names for after in ("", "."))
-
-    def _standing(self, place: Place) -> set[str]:
-        return {name for level in place.levels for name in level.stands}
 
     def _word(self, place: Place, head: str, word: str, after: str, kind: str) -> bool:
         """Say whether a whole word can stand here."""
-        low = unquoted(word, kind)
+        low, spelt = unquoted(word, kind), word[1:-1] if kind == "quoted" else word
         if place.last == "as":
             return True
         if kind == "word" and word.isupper() and place.last != "." and low in OFFERED:
             return (after == "(" or low in KEYWORDS) and self._keyword(place, head, low)
-        return self._name(place, head, low, after)
+        known = spelt in self.names or low in place.made or SHORT.fullmatch(low) is not None
+        return known and self._name(place, head, low, after)
 
     def _keyword(self, place: Place, head: str, word: str) -> bool:
         """Say whether a keyword or a function can stand here."""
         if word in FUNCTIONS:
             return place.free and self._viable(f"{head}{word}(")
-        if place.wants_table or not self._viable(head + word):
+        if place.wants_table or _misread(place, word) or not self._viable(head + word):
             return False
         return word not in ENDING or self._resolved(head, place)
 
@@ -202,3 +202,17 @@ class Grammar:
         return name in place.given or (
             name in self.columns and self._resolved(f"{head}[{name}]", place)
         )
+
+
+def _misread(place: Place, word: str) -> bool:
+    """Say whether SQLite would take a keyword for a name here, as it does where it can."""
+    if word in ("asc", "desc", "offset"):
+        return not (place.valued and place.part == "after")
+    if word in ("inner", "left", "cross", "natural"):
+        return not (place.valued and place.part in ("from", "on"))
+    if word == "not" and place.part == "from":  # NOT INDEXED
+        return True
+    if word in ("like", "glob", "end"):
+        return not (place.valued or place.last == "not") or place.part == "from"
+    before = {"outer": ("left",), "by": ("group", "order")}.get(word, (place.last,))
+    return place.last not in before

@@ -64,6 +64,11 @@ class Place:
         """Whether a value may begin: behind none, and not where a table stands."""
         return not self.valued and self.part != "from"
 
+    @property
+    def made(self) -> set[str]:
+        """Names that are no schema's: those that AS gave, and what stands in FROM."""
+        return self.given.union(*(level.stands for level in self.levels))
+
     def stands(self, name: str) -> str | None:
         """Say which table a name stands for."""
         found = (level.stands[name] for level in reversed(self.levels) if name in level.stands)

@@ -141,12 +141,13 @@ def test_ctrl_c_is_heard_while_further_queries_are_drawn(tiny_runs, database):
     assert heard == 20
 
 
-@pytest.mark.parametrize("query", ["DROP TABLE ships", "SELECT nothing FROM ships"])
-def test_a_query_that_fails_says_why(tiny_runs, database, monkeypatch, query: str):
+@pytest.mark.parametrize("query", ["DROP TABLE ships", "SELECT weight FROM ships"])
+def test_a_query_that_fails_says_why_and_what_helps(tiny_runs, database, monkeypatch, query: str):
     monkeypatch.setattr(Session, "_tokens", lambda self, prompt, room, example: saying(self, query))
     result = chat(tiny_runs["lora"], "-p", "Sink them", "--db", database)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith(f"{query}\n(")
+    assert ("--only names" in result.stdout) is ("weight" in query)
 
 
 def test_a_base_completes_and_every_variant_answers_in_turn(tiny_runs):
