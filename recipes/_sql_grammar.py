@@ -18,13 +18,16 @@ from ._sql_spelling import FUNCTIONS, TOKENS
 
 # Words behind which what stands before them must be a query that runs.
 ENDING = frozenset("where group having order limit union intersect except".split())  # noqa: SIM905
-OFFERED = (KEYWORDS | FUNCTIONS) - {"with", "over", "partition", "collate", "full", "right"}
+UNUSED = frozenset("with over partition collate full right values".split())  # noqa: SIM905
+OFFERED = (KEYWORDS | FUNCTIONS) - UNUSED
 SHORT = re.compile(r"[a-z]\d{0,2}")  # T1 and its like, which stand for a table
 # Of the signs that SQLite knows, those that answers to questions need.
 SIGNS = frozenset("( ) , . * + - / || = == < > <= >= <> !=".split())  # noqa: SIM905
 NESTED = 8  # brackets at once
 WIDE = re.compile(r"[^\S ]|  ")  # a query is taught on one line, with single spaces
 HALF = "\ufffd"  # the bytes of a character that are there as yet
+ENDLESS = re.compile(rf"[^\S ]|   |{HALF}{{4}}")  # what no text of a question holds
+JOINING = frozenset("inner left cross natural outer".split())  # noqa: SIM905
 UNKNOWN = ("no such column", "no such table", "ambiguous column name")
 
 
@@ -119,13 +122,15 @@ class Grammar:
             "(": not place.calls and (place.valued or place.brackets >= NESTED),
             ")": place.part not in ("", "select") and not self._resolved(head, place),
         }
-        return sign in SIGNS and not refused.get(sign, False) and self._viable(head + sign)
+        if place.twice or sign not in SIGNS:
+            return False
+        return not refused.get(sign, False) and self._viable(head + sign)
 
     def _unclosed(self, place: Place, head: str, rest: str) -> bool:
         """Say whether a text or a quoted name that nothing closes yet can stand here."""
-        rest = rest.rstrip(HALF)
-        if "\n" in rest:
+        if ENDLESS.search(rest):
             return False
+        rest = rest.rstrip(HALF)
         if rest[0] == '"':
             return self._begins(place, head, rest[1:].lower(), quoted=True)
         return place.free and self._said(rest[1:], False) and self._viable(f"{head}''")
@@ -170,6 +175,8 @@ class Grammar:
         """Say whether a keyword or a function can stand here."""
         if word in FUNCTIONS:
             return place.free and self._viable(f"{head}{word}(")
+        if place.twice and word != "as":
+            return False
         if place.wants_table or _misread(place, word) or not self._viable(head + word):
             return False
         return word not in ENDING or self._resolved(head, place)
@@ -187,7 +194,7 @@ class Grammar:
             table = place.qualifier if table is None else table
             return name in self.tables.get(table, self.columns)
         if place.wants_table:
-            return name in self.tables and name not in place.levels[-1].stands
+            return name in self.tables
         short = SHORT.fullmatch(name) is not None and self._short(place)
         if place.part == "from":
             return short
@@ -206,13 +213,18 @@ class Grammar:
 
 def _misread(place: Place, word: str) -> bool:
     """Say whether SQLite would take a keyword for a name here, as it does where it can."""
+    if place.last in JOINING:
+        return word not in ("join", "outer", "left", "inner", "cross")
+    if place.part == "from" and place.last == "(":
+        return word != "select"
     if word in ("asc", "desc", "offset"):
         return not (place.valued and place.part == "after")
-    if word in ("inner", "left", "cross", "natural"):
-        return not (place.valued and place.part in ("from", "on"))
-    if word == "not" and place.part == "from":  # NOT INDEXED
+    if word in JOINING:
+        return word == "outer" or not (place.valued and place.part in ("from", "on"))
+    if word in ("like", "glob", "end", "not") and place.part == "from":  # NOT INDEXED
         return True
     if word in ("like", "glob", "end"):
-        return not (place.valued or place.last == "not") or place.part == "from"
-    before = {"outer": ("left",), "by": ("group", "order")}.get(word, (place.last,))
-    return place.last not in before
+        return not (place.valued or place.last == "not")
+    if word == "on":
+        return not place.joins
+    return word == "by" and place.last not in ("group", "order")

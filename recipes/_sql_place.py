@@ -16,9 +16,10 @@ PARTS = {
 
 @dataclass
 class Level:
-    """A SELECT, or what a bracket holds of it: which part is written, what names in FROM mean."""
+    """A SELECT, or a bracket in it: its part, whether it joins, what names in FROM stand for."""
 
     part: str = ""
+    joins: bool = False
     stands: dict[str, str] = field(default_factory=dict)
 
 
@@ -33,6 +34,7 @@ class Place:
         calls: whether it names a function.
         qualifier: the name before the dot.
         table: the table that FROM named last; "" for a query in its place.
+        known: whether that one was there already.
         given: names that AS gave to values.
     """
 
@@ -42,12 +44,18 @@ class Place:
     calls: bool = False
     qualifier: str = ""
     table: str = ""
+    known: bool = False
     given: set[str] = field(default_factory=set)
 
     @property
     def part(self) -> str:
         """The part of the innermost SELECT: select, from, on, after."""
         return self.levels[-1].part
+
+    @property
+    def joins(self) -> bool:
+        """Whether a JOIN waits for its condition."""
+        return self.levels[-1].joins
 
     @property
     def brackets(self) -> int:
@@ -58,6 +66,11 @@ class Place:
     def wants_table(self) -> bool:
         """Whether a table's name comes next."""
         return self.part == "from" and self.last in ("from", "join", ",")
+
+    @property
+    def twice(self) -> bool:
+        """Whether a table was named that is there already, so that another name has to follow."""
+        return self.known and self.part == "from" and self.last == self.table
 
     @property
     def free(self) -> bool:
@@ -86,6 +99,7 @@ class Place:
             self.levels[-1] = Level("select")
         elif keyword and low in PARTS:
             self.levels[-1].part = PARTS[low]
+            self.levels[-1].joins = low == "join"
         elif kind in ("word", "quoted") and not keyword:
             self._name(low)
         ends = not keyword or low in ("null", "true", "false", "end")
@@ -104,9 +118,11 @@ class Place:
     def _name(self, name: str) -> None:
         stands = self.levels[-1].stands
         if self.wants_table:
+            self.known = name in stands
             self.table = stands[name] = name
         elif self.part == "from":  # another name for that table
-            stands.pop(self.table, None)
+            if not self.known:
+                stands.pop(self.table, None)
             stands[name] = self.table
         elif self.last == "as":
             self.given.add(name)
