@@ -128,12 +128,20 @@ class Grammar:
 
     def _unclosed(self, place: Place, head: str, rest: str) -> bool:
         """Say whether a text or a quoted name that nothing closes yet can stand here."""
-        if ENDLESS.search(rest):
+        start = rest.rstrip(HALF)
+        if ENDLESS.search(rest) or (start != rest and not self._foreign(start)):
             return False
-        rest = rest.rstrip(HALF)
-        if rest[0] == '"':
-            return self._begins(place, head, rest[1:].lower(), quoted=True)
-        return place.free and self._said(rest[1:], False) and self._viable(f"{head}''")
+        if start[0] == '"':
+            return self._begins(place, head, start[1:], quoted=True)
+        return place.free and self._said(start[1:], False) and self._viable(f"{head}''")
+
+    def _foreign(self, start: str) -> bool:
+        """Say whether a character of several bytes can follow the beginning of a quoted thing."""
+        if start[0] == "'" and self.question is None:
+            return True
+        texts = [self.question or ""] if start[0] == "'" else self.names
+        begun = re.escape(start[1:].strip(" %").lower()) + r"[^\x00-\x7f]"
+        return any(re.search(begun, text.lower()) for text in texts)
 
     def _said(self, text: str, whole: bool) -> bool:
         """Say whether a text, or one that begins so, is words of the question."""
@@ -166,8 +174,9 @@ class Grammar:
         low, spelt = unquoted(word, kind), word[1:-1] if kind == "quoted" else word
         if place.last == "as":
             return True
-        if kind == "word" and word.isupper() and place.last != "." and low in OFFERED:
-            return (after == "(" or low in KEYWORDS) and self._keyword(place, head, low)
+        capitals = kind == "word" and word.isupper() and place.last != "." and low in OFFERED
+        if capitals and (after == "(" or low in KEYWORDS):
+            return self._keyword(place, head, low)
         known = spelt in self.names or low in place.made or SHORT.fullmatch(low) is not None
         return known and self._name(place, head, low, after)
 

@@ -108,7 +108,7 @@ class Place:
 
     def _sign(self, sign: str) -> None:
         if sign == "(":
-            self.levels.append(Level(self.part, self.levels[-1].stands))
+            self.levels.append(Level(self.part, stands=self.levels[-1].stands))
         elif sign == ")" and self.brackets:
             self.levels.pop()
             self.table = ""

@@ -88,6 +88,7 @@ def test_what_runs_can_be_written_letter_by_letter(grammar: Grammar, query: str)
         "SELECT name FROM ships JOIN ( TRUE",
         "SELECT name FROM ships WHERE name = '\ufffd\ufffd\ufffd\ufffd",
         "SELECT name FROM ships WHERE name = '    ",
+        'SELECT "full\ufffd',
         "SELECT LIKE",
         "SELECT name FROM ships WHERE LEFT",
         "name",
@@ -156,6 +157,17 @@ def test_nearly_every_reference_of_real_data_can_be_written(
     assert any(names(row.meta["schema"]).schema != row.meta["schema"] for row in rows)
 
 
+def test_names_in_capitals_may_be_those_of_functions() -> None:
+    grammar = Grammar('CREATE TABLE Sales (DATE TEXT, "ORDER" INT, SUM REAL)')
+    for query in (
+        "SELECT DATE, SUM( SUM) FROM Sales WHERE DATE > '2020' GROUP BY DATE",
+        'SELECT "ORDER" FROM Sales ORDER BY "ORDER"',
+    ):
+        assert not begins(grammar, query), query[: begins(grammar, query)]
+        assert grammar.allows(query, whole=True)
+    assert begins(grammar, "SELECT ORDER FROM Sales")
+
+
 def test_texts_are_words_of_the_question() -> None:
     grammar = Grammar(SCHEMA, "Is the Old  Maid's café older than ships named Gulls?")
     start = "SELECT built FROM ships WHERE name = '"
@@ -167,4 +179,6 @@ def test_texts_are_words_of_the_question() -> None:
         assert not grammar.allows(f"{start}{text}'", whole=True), text
     assert not grammar.allows(f"{start}n"[:-1] + "new")
     assert grammar.allows(f"{start}caf\ufffd"), "half a character may become the other half"
+    assert not grammar.allows(f"{start}old\ufffd")
+    assert Grammar('CREATE TABLE t ("Größe" REAL)').allows('SELECT "Gr\ufffd')
     assert Grammar(SCHEMA).allows(f"{start}new'", whole=True)
