@@ -1,6 +1,6 @@
 """Mixtures: several recipes taught at once, and settings that several recipes share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -45,23 +45,13 @@ class Mixture(Recipe):
 
     def examples(self, split: Split) -> Sequence[Example]:
         """Give the parts' examples one after the other."""
-        if split == "train":
-            return self._repeated(lambda part: part.examples("train"))
-        return _Joined(tuple(_Named(part.name, part.examples(split)) for part in self.parts))
-
-    def taught(self) -> Sequence[Example]:
-        """Give what the parts are taught."""
-        return self._repeated(lambda part: part.taught())
-
-    def _repeated(self, rows: Callable[[Recipe], Sequence[Example]]) -> Sequence[Example]:
-        """Give rows of each part as often as its epochs say."""
-        found = [(part, rows(part)) for part in self.parts]
-        return _Joined(
-            tuple(
-                _Named(part.name, Rows(examples, repeated(len(examples), part.epochs)))
-                for part, examples in found
-            )
-        )
+        found: list[Sequence[Example]] = []
+        for part in self.parts:
+            examples = part.examples(split)
+            if split == "train":
+                examples = Rows(examples, repeated(len(examples), part.epochs))
+            found.append(_Named(part.name, examples))
+        return _Joined(tuple(found))
 
     def mark(self) -> str:
         """Hash what the parts' sources hold."""

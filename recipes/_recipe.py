@@ -157,10 +157,6 @@ class Recipe:
             rows.found.refuse()
         return rows.split(split)
 
-    def taught(self) -> Sequence[Example]:
-        """Give what tuning reads: the training rows, and what a recipe makes of them besides."""
-        return self.examples("train")
-
     def folders(self) -> tuple[Path, ...]:
         """Name the folders in which the sources' files lie."""
         paths = [
@@ -218,7 +214,7 @@ class Recipe:
 
     def documents(self) -> Iterator[str]:
         """Yield the training rows as plain-text documents, to pretrain on beside other text."""
-        for example in self.taught():
+        for example in self.examples("train"):
             if (prose := self.prose(example)) is not None:
                 yield prose.prompt + prose.answer + prose.stop
 

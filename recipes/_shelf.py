@@ -33,7 +33,7 @@ class Shelf:
         if self._recipe == recipe:
             return
         self._recipe, self._examples, self._tokens = None, (), ()
-        rows = recipe.taught()
+        rows = recipe.examples("train")
         checks = _spread(recipe.examples("validation"), self._checked)
         if not rows or not checks:
             raise FtkitError(

@@ -10,7 +10,6 @@ import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from random import Random
 from typing import NamedTuple
 
 from ._sql_files import Values, memory_of
@@ -72,48 +71,19 @@ def names(schema: str) -> Names:
                     "t" if OPAQUE.fullmatch(name) and name == table else _plain(name), full
                 )
                 short[name.lower()], full[made] = made, name
-    return Names(_created(tables, short), short, full)
-
-
-def reordered(schema: str, number: int) -> str:
-    """Put the tables of a schema, and the columns of each, into another order.
-
-    Args:
-        schema: CREATE TABLE statements.
-        number: of the order; the same one gives the same.
-
-    Raises:
-        ValueError: when SQLite does not take the text as CREATE TABLE statements.
-
-    >>> reordered("CREATE TABLE crew (id INT, name TEXT, ship TEXT)", 1)
-    'CREATE TABLE crew (ship TEXT, id INT, name TEXT)'
-    """
-    order = Random(f"{number} {schema}")
-    tables = [
-        table._replace(columns=order.sample(table.columns, len(table.columns)))
-        for table in _tables(schema)
-    ]
-    return _created(order.sample(tables, len(tables)), {})
-
-
-def _created(tables: list["_Table"], short: dict[str, str]) -> str:
-    """Write tables as CREATE TABLE statements, with short names for those that have one."""
-
-    def name(of: str) -> str:
-        return _quote(short.get(of.lower(), of))
-
     lines = []
     for table, columns, key, links in tables:
-        parts = [f"{name(column)} {kind}".rstrip() for column, kind in columns]
+        parts = [f"{_quote(short[c.lower()])} {kind}".rstrip() for c, kind in columns]
         if len(key) > 1:
-            parts.append(f"PRIMARY KEY ({', '.join(map(name, key))})")
+            parts.append(f"PRIMARY KEY ({', '.join(_quote(short[c.lower()]) for c in key)})")
         parts += [
-            f"FOREIGN KEY ({name(mine)}) REFERENCES {name(other)}"
-            + (f" ({name(theirs)})" if theirs else "")
+            f"FOREIGN KEY ({_quote(short[mine.lower()])}) REFERENCES "
+            f"{_quote(short.get(other.lower(), other))}"
+            + (f" ({_quote(short.get(theirs.lower(), theirs))})" if theirs else "")
             for mine, other, theirs in links
         ]
-        lines.append(f"CREATE TABLE {name(table)} ({', '.join(parts)})")
-    return "; ".join(lines)
+        lines.append(f"CREATE TABLE {_quote(short[table.lower()])} ({', '.join(parts)})")
+    return Names("; ".join(lines), short, full)
 
 
 def compact(sql: str, known: Names) -> str:

@@ -15,7 +15,7 @@ from . import _sql_world
 from ._limits import Allows, Limits
 from ._read import Row
 from ._recipe import Example, Prose, Recipe, Split
-from ._sql_compact import compact, names, reordered, restore, shorten
+from ._sql_compact import compact, names, restore, shorten
 from ._sql_files import Values, find_database, schema_of, values_of
 from ._sql_grammar import grammar
 from ._sql_rows import asked
@@ -36,7 +36,6 @@ class SqlQa(Recipe):
         types: show the type of every column; without it keys go without.
         keys: show which columns are primary keys.
         values: show so many of a column's values, read from the database.
-        orders: teach each row so many further times, its tables and columns in other orders.
         databases: folder of the rows' databases; "" for `databases/` beside the rows.
     """
 
@@ -49,7 +48,6 @@ class SqlQa(Recipe):
     types: bool = False
     keys: bool = False
     values: int = 0
-    orders: int = 0
     databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = (
         *("execution_accuracy", "execution_on_file", "execution_lenient", "execution_guided"),
@@ -62,35 +60,13 @@ class SqlQa(Recipe):
     def __post_init__(self) -> None:
         """Refuse settings that make no recipe."""
         super().__post_init__()
-        for name in ("values", "orders"):
-            if getattr(self, name) < 0:
-                raise FtkitError(f"'recipe.{name}' takes 0 or more, not {getattr(self, name)}")
+        if self.values < 0:
+            raise FtkitError(f"'recipe.values' takes 0 or more, not {self.values}")
 
     def examples(self, split: Split) -> Sequence[Example]:
         """Give a split; schemas of the embedded world never lie in two of them."""
         found = super().examples(split)
         return [self.placed(row) for row in found] if self.data and split == "test" else found
-
-    def taught(self) -> Sequence[Example]:
-        """Give the training rows, then each again, its schema in as many orders as are wanted."""
-        rows = self.examples("train")
-        return _Orders(self, rows) if self.orders else rows
-
-    def reordered(self, example: Example, number: int) -> Example:
-        """Ask for the same with the schema's tables and columns in another order.
-
-        Args:
-            example: of the training rows.
-            number: of the order; rows over one schema share it.
-        """
-        meta = example.meta
-        schema = reordered(meta["schema"], number)
-        shown = self._shown(schema, meta["held"], meta["compact"])
-        # Which of two names that come out alike is numbered, the order decides.
-        query = compact(meta["sql"], names(schema)) if meta["compact"] else example.reference
-        facts = {name: meta[name] for name in meta if name not in ("question", "shown")}
-        facts["schema"] = schema
-        return _example(shown, meta["question"], query, example.where, **facts)
 
     def generate(self, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         """Yield rows of the embedded world's training domains, each database written when drawn."""
@@ -113,7 +89,7 @@ class SqlQa(Recipe):
             yield from super().documents()
             return
         by_schema: dict[str, list[Example]] = {}
-        for example in self.taught():
+        for example in self.examples("train"):
             by_schema.setdefault(example.meta["schema"], []).append(example)
         for rows in by_schema.values():
             for first in range(0, len(rows), NOTED):
@@ -168,11 +144,11 @@ class SqlQa(Recipe):
         if split == "test":
             place = self.cached / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
             files = _sql_world.databases(split, self.world_seed, place)
-        held = [_sql_world.held(item.db_id, self.values) if self.values else () for item in items]
-        bare = not (self.types or self.keys or self.values)
         return [
             _example(
-                item.shown if bare else self._shown(item.schema, values, compact=False),
+                self._shown(item.schema, _sql_world.held(item.db_id, self.values), compact=False)
+                if self.types or self.keys or self.values
+                else item.shown,
                 item.question,
                 spread(item.sql),
                 f"world {split} {number}",
@@ -182,10 +158,9 @@ class SqlQa(Recipe):
                 features=item.features,
                 unit=item.db_id,
                 sql=item.sql,
-                held=values,
                 compact=False,
             )
-            for number, (item, values) in enumerate(zip(items, held, strict=True), 1)
+            for number, item in enumerate(items, 1)
         ]
 
     def take(self, row: Row, test: bool = False) -> list[Example]:
@@ -198,7 +173,6 @@ class SqlQa(Recipe):
             "home": str(found.home),
             "unit": found.schema,
             "sql": found.sql,
-            "held": held,
             "asked": found.database is not None,
             "compact": True,
         }
@@ -220,23 +194,6 @@ class SqlQa(Recipe):
         return replace(
             example, meta=meta | {"database": str(file), "features": _features(meta["sql"])}
         )
-
-
-@dataclass(frozen=True)
-class _Orders(Sequence[Example]):
-    """Rows as they are, then all of them in the first other order, and so on; made when read."""
-
-    recipe: SqlQa
-    rows: Sequence[Example]
-
-    def __len__(self) -> int:
-        return len(self.rows) * (1 + self.recipe.orders)
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return [self[each] for each in range(len(self))[place]]
-        number, row = divmod(range(len(self))[place], len(self.rows))
-        return self.recipe.reordered(self.rows[row], number) if number else self.rows[row]
 
 
 def _example(shown: str, question: str, answer: str, where: str, **meta: object) -> Example:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +13,7 @@ from ftkit.catalog import load
 from ftkit.config import override
 from ftkit.errors import FtkitError
 from ftkit.recipes._check import check
-from ftkit.recipes._mix import Mixture
 from ftkit.recipes._sql_compact import names
-from ftkit.recipes._sql_files import compiles
 from ftkit.recipes._sql_spelling import first_statement
 from ftkit.recipes.sql_qa import RECIPE
 
@@ -252,7 +249,6 @@ def test_notebooks_come_from_training_rows_alone_and_in_the_prose_form(tmp_path:
     ("values", "words"),
     [
         ({"rows": "0"}, "'recipe.rows' takes 1 or more, not 0"),
-        ({"orders": "-1"}, "'recipe.orders' takes 0 or more, not -1"),
         ({"validation": "1.5"}, "'recipe.validation' is a share of 0 to 1, not 1.5"),
     ],
 )
@@ -281,60 +277,3 @@ def test_the_corpus_holds_the_prose_form() -> None:
     remark, query = lines[1].split("\n")
     assert remark
     assert query.startswith("SELECT ")
-
-
-@pytest.mark.parametrize("real", [True, False])
-def test_rows_are_taught_in_other_orders_and_mean_the_same(tmp_path: Path, real: bool) -> None:
-    data = {"data": (str(source(tmp_path / "rows")),)} if real else {"rows": "200"}
-    shown = {"types": "true", "keys": "true", "orders": "2", "cache": str(tmp_path / "cache")}
-    made = override(RECIPE, data | shown, "recipe")
-    rows, taught = made.examples("train"), made.taught()
-    assert len(taught) == 3 * len(rows)
-    assert list(taught[: len(rows)]) == list(rows)
-    changed = 0
-    for place in range(len(rows), len(taught), 1 + len(rows) // 40):
-        row, other = rows[place % len(rows)], taught[place]
-        changed += row.prompt != other.prompt
-        first, second = (re.split(r"[:,\n] ?", each.meta["shown"]) for each in (row, other))
-        assert sorted(first) == sorted(second)
-        assert compiles(made.answer(other.reference, other), other.meta["schema"]) is None
-        assert made.answer(other.reference, other) == made.answer(row.reference, row)
-        for known in ("unit", "question", "sql"):
-            assert other.meta[known] == row.meta[known]
-    assert changed > 10
-    assert taught[-1] == made.taught()[-1]
-    with pytest.raises(IndexError):
-        taught[len(taught)]
-    for split in ("train", "validation", "test"):
-        assert len(made.examples(split)) == len(override(made, {"orders": "0"}, "").examples(split))
-    assert list(override(made, {"orders": "0"}, "recipe").taught()) == list(rows)
-
-
-def test_other_orders_reach_notebooks_and_mixtures(tmp_path: Path) -> None:
-    data = {"data": (str(source(tmp_path / "rows")),), "cache": str(tmp_path / "cache")}
-    plain, more = (override(RECIPE, data | {"orders": n}, "recipe") for n in ("0", "3"))
-    once, again = list(plain.documents()), list(more.documents())
-    assert set(once) < set(again)
-    assert {"name_of text" in text.split(",")[0] for text in again} == {True, False}
-    mixed = Mixture(parts=(more, override(load("recipes", "chat"), {"rows": "50"}, "recipe")))
-    assert len(mixed.taught()) == len(mixed.examples("train")) + 3 * len(plain.examples("train"))
-
-
-def test_names_that_come_out_alike_keep_their_meaning_in_any_order(tmp_path: Path) -> None:
-    place = tmp_path / "rows.jsonl"
-    schema = 'CREATE TABLE t ("a b" TEXT, "A-B" TEXT, "a_b?" TEXT)'
-    rows = [
-        {
-            "question": f"Which, {n}?",
-            "schema": schema,
-            "sql": f'SELECT "A-B" FROM t WHERE "a b" = {n}',
-        }
-        for n in range(20)
-    ]
-    place.write_text("\n".join(map(json.dumps, rows)))
-    made = recipe(tmp_path, str(place), orders="6")
-    said = {made.taught()[n].reference for n in range(len(made.taught()))}
-    assert len({re.sub(r"\d+$", "", text) for text in said}) > 2
-    for example in (made.taught()[n] for n in range(len(made.taught()))):
-        assert '"A-B"' in made.answer(example.reference, example)
-        assert "a b" in made.answer(example.reference, example)
