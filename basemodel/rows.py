@@ -12,8 +12,8 @@ from .sampling import Sampling
 
 # Whether some ids may begin an answer, or be the whole of one.
 Allowed = Callable[[Sequence[int], bool], bool]
-DRAWN = 64  # tokens that are chosen in turn until one may follow
-WALKED = 8192  # of the likeliest, among which it is looked for then
+DRAWN = 8  # tokens that are chosen in turn until one may follow; then all are looked at
+FORCED = 16  # times that this is done for an answer, which then goes on freely
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Row:
         end: how many they may have before the window moves.
         begun: how many of the ids are the prompt.
         allowed: what its answer may be; None for anything.
+        forced: how often all tokens were looked at for one that may follow.
         stopped: whether a stop token came.
         nats: negative log-likelihood of the answer so far, where it is asked for.
     """
@@ -36,6 +37,7 @@ class Row:
     draw: torch.Generator
     begun: int
     allowed: Allowed | None = None
+    forced: int = 0
     end: int = 0
     stopped: bool = False
     nats: float = 0.0
@@ -52,9 +54,9 @@ class Row:
 
     def takes(self, token: int, stop: Collection[int]) -> bool:
         """Whether its answer may go on with a token, or end by one."""
-        answer = self.ids[self.begun :]
         if self.allowed is None:
             return True
+        answer = self.ids[self.begun :]
         ends = token in stop
         return self.allowed(answer if ends else [*answer, token], ends)
 
@@ -76,9 +78,9 @@ def chosen(
     stop: Collection[int],
     sampling: Sampling,
 ) -> Tensor:
-    """Pick the next token of each row, anew where its answer may not go on with it.
+    """Pick the next token of each row, among those with which its answer may go on.
 
-    A row with which none of the likeliest tokens may go on does so freely from there.
+    An answer behind which nothing may follow, or that is not at all like what may, goes on freely.
     """
     draws = [row.draw if row.going else None for row in rows]
     next_B = sampling.choose(logits_BV, seen_BV, draws)
@@ -93,9 +95,14 @@ def chosen(
         seen = None if seen_BV is None else seen_BV[bound]
         next_B[bound] = sampling.choose(left_BV[bound], seen, [draws[place] for place in bound])
     for place in bound:
-        row, likely = rows[place], left_BV[place].argsort(descending=True, stable=True)
-        token = next((t for t in likely[:WALKED].tolist() if row.takes(t, stop)), None)
-        if token is None:
-            row.allowed, token = None, int(first_B[place])
-        next_B[place] = token
+        row, left_1V = rows[place], left_BV[place : place + 1]
+        row.forced += 1
+        likely = left_1V[0].isfinite().nonzero()[:, 0].tolist() if row.forced <= FORCED else []
+        barred = [token for token in likely if not row.takes(token, stop)]
+        if len(barred) == len(likely):
+            row.allowed, next_B[place] = None, first_B[place]
+            continue
+        left_1V[0, barred] = -torch.inf
+        seen_1V = None if seen_BV is None else seen_BV[place : place + 1]
+        next_B[place] = sampling.choose(left_1V, seen_1V, [draws[place]])[0]
     return next_B

@@ -163,7 +163,7 @@ class Session:
     ) -> Iterator[int]:
         """Generate; a recipe's prompt that does not fit is refused at once, plain text goes on."""
         from ..basemodel.generate import stream
-        from ..recipes._limits import held
+        from ..recipes._limits import Held
 
         grammar = self.recipe.grammar(example, self.limits) if self.limits else None
         made = stream(
@@ -178,7 +178,7 @@ class Session:
             seed=self.seed,
             crop=self.recipe is None,
             place=self.asked,
-            allowed=held(grammar, self.renderer.decode) if grammar else None,
+            allowed=Held(grammar, self.renderer.decode) if grammar else None,
         )
         self.asked += 1
         return made

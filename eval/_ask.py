@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from ..adapters._variant import Variant
 from ..basemodel.rows import Allowed
-from ..recipes._limits import Limits, held
+from ..recipes._limits import Held, Limits
 from ..recipes._recipe import Example, Recipe
 from ..recipes._render import IGNORE, Renderer
 
@@ -95,6 +95,7 @@ class Asker:
     ) -> None:
         self.variant, self.recipe, self.form = variant, recipe, form
         self.examples = examples[: form.shots]
+        self._pieces: dict[int, str] = {}
         self._sizes: list[int] = []  # tokens that the first 1, 2 ... examples add to a prompt
         self.renderer = Renderer(variant.tokenizer, variant.name)
         self._plain: Tokenizer = Tokenizer.from_str(variant.tokenizer.backend_tokenizer.to_str())
@@ -115,7 +116,8 @@ class Asker:
         grammar = self.recipe.grammar(example, limits) if limits else None
         if asked is None or grammar is None:
             return asked
-        return replace(asked, limits=limits, allowed=held(grammar, self.renderer.decode))
+        allowed = Held(grammar, self.renderer.decode, self._pieces, asked.stop)
+        return replace(asked, limits=limits, allowed=allowed)
 
     def _put(self, example: Example) -> Asked | None:
         """Put an example into tokens, without the labels."""

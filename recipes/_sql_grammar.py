@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import zip_longest
 
 from ._sql_compact import KEYWORDS, columns_of
-from ._sql_files import compiles
-from ._sql_place import Place, unquoted
+from ._sql_files import compiles, quoted
+from ._sql_place import Place, spelt, unquoted
 from ._sql_spelling import FUNCTIONS, TOKENS
 
 # Words behind which what stands before them must be a query that runs.
@@ -23,9 +23,11 @@ OFFERED = (KEYWORDS | FUNCTIONS) - UNUSED
 SHORT = re.compile(r"[a-z]\d{0,2}")  # T1 and its like, which stand for a table
 # Of the signs that SQLite knows, those that answers to questions need.
 SIGNS = frozenset("( ) , . * + - / || = == < > <= >= <> !=".split())  # noqa: SIM905
-NESTED = 8  # brackets at once
+NESTED = 5  # brackets at once
 WIDE = re.compile(r"[^\S ]|  ")  # a query is taught on one line, with single spaces
 HALF = "\ufffd"  # the bytes of a character that are there as yet
+QUOTES = ("'", '"')
+KEPT = 4096  # faults and beginnings that are known
 ENDLESS = re.compile(rf"[^\S ]|   |{HALF}{{4}}")  # what no text of a question holds
 JOINING = frozenset("inner left cross natural outer".split())  # noqa: SIM905
 UNKNOWN = ("no such column", "no such table", "ambiguous column name")
@@ -47,12 +49,12 @@ class Grammar:
 
     def __init__(self, schema: str, question: str | None = None) -> None:
         self.schema = schema
-        spelt = columns_of(schema)
-        self.names = set[str](spelt).union(*spelt.values())  # as they are spelt, and as taught
-        self.tables = {t.lower(): {c.lower() for c in spelt[t]} for t in spelt}
+        found = columns_of(schema)
+        self.names = set[str](found).union(*found.values())  # as they are spelt, and as taught
+        self.tables = {t.lower(): {c.lower() for c in found[t]} for t in found}
         self.columns = set[str]().union(*self.tables.values())
         self.question = None if question is None else question.lower()
-        self.fault = lru_cache(maxsize=4096)(self._fault)
+        self.fault = lru_cache(maxsize=KEPT)(self._fault)
         self._read: set[tuple[str, str]] = set()  # what was found to fit, before what
 
     def allows(self, text: str, whole: bool = False) -> bool:
@@ -71,8 +73,8 @@ class Grammar:
                 return False
             end = match.end()
             after = following.group() if following else ""
-            goes_on = kind == "text" and after == "'" and following.start() == end
-            if goes_on or (kind == "sign" and word in ("'", '"')):
+            twice = word[0] in QUOTES and after == word[0] and following.start() == end
+            if twice or (kind == "sign" and word in QUOTES):
                 return not whole and self._unclosed(place, head, text[match.start() :])
             ends = end == len(text) and not whole
             read = (text[:end], after if after in ("(", ".") else "")
@@ -81,6 +83,8 @@ class Grammar:
                     return False
                 if after:
                     self._read.add(read)
+                if len(self._read) > KEPT:
+                    self._read.clear()
             place.add(word, kind)
         wide = WIDE.search(text, end) is not None
         return self.fault(text) is None if whole else not wide
@@ -95,8 +99,8 @@ class Grammar:
 
     def _resolved(self, text: str, place: Place) -> bool:
         """Say whether all names are known, once what is open is closed."""
-        if any(level.part == "select" for level in place.levels[:-1]):
-            return True  # names of a query around it may wait for its FROM
+        if any(level.part in ("select", "from") for level in place.levels[:-1]):
+            return True  # names of a query around it may still come
         fault = self.fault(text + ")" * place.brackets)
         return fault is None or not fault.startswith(UNKNOWN)
 
@@ -105,7 +109,11 @@ class Grammar:
         if kind in ("word", "quoted"):
             if ends and kind == "word":
                 return self._begins(place, head, word)
-            return self._word(place, head, word, after, kind)
+            # What closes a name may yet be a table's before its dot.
+            likely = (after, ".") if ends else (after,)
+            if any(self._word(place, head, word, one, kind) for one in likely):
+                return True
+            return ends and self._begins(place, head, f'{spelt(word, kind)}"', bare=False)
         if kind == "text":
             inner = word.strip("'")
             return place.free and self._said(inner, True) and self._viable(head + word)
@@ -132,7 +140,7 @@ class Grammar:
         if ENDLESS.search(rest) or (start != rest and not self._foreign(start)):
             return False
         if start[0] == '"':
-            return self._begins(place, head, start[1:], quoted=True)
+            return self._begins(place, head, start[1:].replace('""', '"'), bare=False)
         return place.free and self._said(start[1:], False) and self._viable(f"{head}''")
 
     def _foreign(self, start: str) -> bool:
@@ -154,16 +162,16 @@ class Grammar:
 
     # Words.
 
-    def _begins(self, place: Place, head: str, start: str, quoted: bool = False) -> bool:
+    def _begins(self, place: Place, head: str, start: str, bare: bool = True) -> bool:
         """Say whether a word that begins so can stand here; keywords in capitals, as taught."""
         if place.last == "as":
             return True
-        if not quoted and place.last != ".":
+        if bare and place.last != ".":
             likely = (word for word in OFFERED if word.upper().startswith(start))
             if any(self._keyword(place, head, word) for word in likely):
                 return True
         low = start.lower()
-        if SHORT.fullmatch(low) and self._short(place):
+        if bare and SHORT.fullmatch(low) and self._short(place):
             return True
         names = {name.lower() for name in self.names if name.startswith(start)}
         names |= {name for name in place.made if name.startswith(low)}
@@ -171,13 +179,14 @@ class Grammar:
 
     def _word(self, place: Place, head: str, word: str, after: str, kind: str) -> bool:
         """Say whether a whole word can stand here."""
-        low, spelt = unquoted(word, kind), word[1:-1] if kind == "quoted" else word
+        low = unquoted(word, kind)
         if place.last == "as":
             return True
         capitals = kind == "word" and word.isupper() and place.last != "." and low in OFFERED
         if capitals and (after == "(" or low in KEYWORDS):
             return self._keyword(place, head, low)
-        known = spelt in self.names or low in place.made or SHORT.fullmatch(low) is not None
+        short = kind == "word" and SHORT.fullmatch(low) is not None
+        known = spelt(word, kind) in self.names or low in place.made or short
         return known and self._name(place, head, low, after)
 
     def _keyword(self, place: Place, head: str, word: str) -> bool:
@@ -193,30 +202,31 @@ class Grammar:
     def _short(self, place: Place) -> bool:
         """Whether a short name for a table can stand here."""
         if place.part == "from":
-            return place.valued and place.last == place.table
-        return place.part == "select" and not place.valued and place.last != "."
+            return place.valued and place.table != "" and place.named == place.table
+        return place.waits and not place.valued and place.last != "."
 
     def _name(self, place: Place, head: str, name: str, after: str) -> bool:
         """Say whether a name can stand here, a dot behind it or not."""
         if place.last == ".":
             table = place.stands(place.qualifier)
             table = place.qualifier if table is None else table
-            return name in self.tables.get(table, self.columns)
+            return name in self.tables.get(table, self.columns | place.given)
         if place.wants_table:
             return name in self.tables
         short = SHORT.fullmatch(name) is not None and self._short(place)
         if place.part == "from":
             return short
-        if place.valued or not self._viable(f"{head}[{name}]"):
+        marked = quoted(name) if "]" in name else f"[{name}]"  # "x" could be a text to SQLite
+        if place.valued or not self._viable(head + marked):
             return False
         if after == ".":
-            if place.part == "select" and name in self.tables:
+            if place.waits and name in self.tables:
                 return True
             return short or place.stands(name) is not None
         if place.part == "select":
             return name in self.columns
         return name in place.given or (
-            name in self.columns and self._resolved(f"{head}[{name}]", place)
+            name in self.columns and self._resolved(head + marked, place)
         )
 
 

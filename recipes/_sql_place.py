@@ -29,7 +29,8 @@ class Place:
 
     Attributes:
         levels: the SELECTs and brackets that are open, the innermost last.
-        last: the word before.
+        last: the keyword or sign before, "" behind a name.
+        named: the name before, "" behind any other word.
         valued: whether it ends a value or a table.
         calls: whether it names a function.
         qualifier: the name before the dot.
@@ -40,6 +41,7 @@ class Place:
 
     levels: list[Level] = field(default_factory=lambda: [Level()])
     last: str = ""
+    named: str = ""
     valued: bool = False
     calls: bool = False
     qualifier: str = ""
@@ -70,7 +72,12 @@ class Place:
     @property
     def twice(self) -> bool:
         """Whether a table was named that is there already, so that another name has to follow."""
-        return self.known and self.part == "from" and self.last == self.table
+        return self.known and self.part == "from" and self.named == self.table
+
+    @property
+    def waits(self) -> bool:
+        """Whether a SELECT is open whose FROM is still to come."""
+        return any(level.part == "select" for level in self.levels)
 
     @property
     def free(self) -> bool:
@@ -100,11 +107,12 @@ class Place:
         elif keyword and low in PARTS:
             self.levels[-1].part = PARTS[low]
             self.levels[-1].joins = low == "join"
-        elif kind in ("word", "quoted") and not keyword:
+        name = kind in ("word", "quoted") and not keyword
+        if name:
             self._name(low)
         ends = not keyword or low in ("null", "true", "false", "end")
         self.valued = ends and (kind != "sign" or low == ")")
-        self.last = low
+        self.last, self.named = ("", low) if name else (low, "")
 
     def _sign(self, sign: str) -> None:
         if sign == "(":
@@ -113,7 +121,7 @@ class Place:
             self.levels.pop()
             self.table = ""
         elif sign == ".":
-            self.qualifier = self.last
+            self.qualifier = self.named
 
     def _name(self, name: str) -> None:
         stands = self.levels[-1].stands
@@ -123,11 +131,18 @@ class Place:
         elif self.part == "from":  # another name for that table
             if not self.known:
                 stands.pop(self.table, None)
-            stands[name] = self.table
+            stands[name], self.table = self.table, ""
         elif self.last == "as":
             self.given.add(name)
 
 
 def unquoted(word: str, kind: str) -> str:
     """Give a name without its quotes, and any word in small letters."""
-    return (word[1:-1] if kind == "quoted" else word).lower()
+    return spelt(word, kind).lower()
+
+
+def spelt(word: str, kind: str) -> str:
+    """Give a name without its quotes."""
+    if kind != "quoted":
+        return word
+    return word[1:-1].replace('""', '"') if word[0] == '"' else word[1:-1]

@@ -3,10 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from ftkit.basemodel import GPT
+from ftkit.basemodel import GPT, rows
 from ftkit.basemodel.decoder import GPTDecoder
 from ftkit.basemodel.generate import generate, stream
 from tests.test_base_generate import PROMPTS, gpt, greedy
@@ -81,3 +82,24 @@ def test_an_answer_ends_where_it_may_be_whole(gpt: GPT) -> None:
 def test_where_nothing_may_follow_a_row_goes_on_freely(gpt: GPT) -> None:
     limits = [lambda ids, _: len(ids) < 4] * len(PROMPTS)
     assert greedy(gpt, allowed=limits) == greedy(gpt)
+
+
+def test_an_answer_that_is_nothing_like_what_may_follow_goes_on_freely_in_the_end(
+    gpt: GPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least likely half of the tokens are all that may follow: each has to be looked for."""
+    decoder, order = GPTDecoder(gpt), {}
+
+    def allowed(ids: list[int], whole: bool) -> bool:
+        behind = tuple(ids[:-1])
+        if behind not in order:
+            logits_V = gpt(torch.tensor([[*PROMPTS[0], *behind]]))[0, -1]
+            order[behind] = set(logits_V.argsort()[:32].tolist())
+        return ids[-1] in order[behind]
+
+    asked = {"max_new_tokens": 12, "stop": (), "pad": 0, "allowed": [allowed]}
+    for most in (3, 99):
+        monkeypatch.setattr(rows, "FORCED", most)
+        (reply,) = generate(decoder, [PROMPTS[0]], **asked)
+        held = [allowed(reply.ids[:n], False) for n in range(1, 13)]
+        assert held == [n < most for n in range(12)]

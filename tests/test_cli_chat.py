@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ftkit.basemodel import generate
+from ftkit.basemodel import generate, rows
 from ftkit.cli import _session, ftkit
 from ftkit.cli._session import Session
 from ftkit.recipes._sql_files import schema_of
@@ -113,8 +113,11 @@ def test_further_queries_differ_from_the_first_and_from_each_other(tiny_runs, mo
 
 
 @pytest.mark.parametrize("temperature", ["0", "1"])
-def test_a_query_is_held_to_the_names_of_the_database(tiny_runs, database, temperature: str):
-    """A tiny run says anything; held, it begins a query on ships, further ones too."""
+def test_a_query_is_held_to_the_names_of_the_database(
+    tiny_runs, database, monkeypatch, temperature: str
+):
+    """A tiny run says anything; held, it begins a query on ships."""
+    monkeypatch.setattr(rows, "FORCED", 999)
     words = ["-p", "Which ships are there?", "--db", database, "--temperature", temperature]
     free = chat(tiny_runs["lora"], *words).stdout
     assert "near " in free

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from ftkit import catalog
 from ftkit.adapters._variant import open_variant
+from ftkit.basemodel import rows
 from ftkit.cli import ftkit
 from ftkit.errors import FtkitError
 from ftkit.eval import _answers
@@ -123,8 +124,11 @@ def test_the_command_draws_tells_and_notes_them(tiny_runs, tmp_path):
     assert len(json.loads(first)["variants"]["base"]["samples"]) == 2
 
 
-def test_queries_are_held_to_their_schema_alike_for_base_and_variant(tiny_runs, tmp_path):
+def test_queries_are_held_to_their_schema_alike_for_base_and_variant(
+    tiny_runs, tmp_path, monkeypatch
+):
     """A tiny run says anything; held, all that it says begins a query over the item's schema."""
+    monkeypatch.setattr(rows, "FORCED", 999)
     (group,) = collect([tiny_runs["lora"]], limit=3, candidates=2, limits="names")
     for form in (Form(), Form("prose")):
         variant = open_variant(tiny_runs["lora"])

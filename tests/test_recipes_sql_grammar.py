@@ -7,6 +7,7 @@ import pytest
 
 from ftkit.catalog import load
 from ftkit.config import override
+from ftkit.recipes._limits import Held
 from ftkit.recipes._sql_compact import names
 from ftkit.recipes._sql_files import compiles
 from ftkit.recipes._sql_grammar import Grammar
@@ -166,6 +167,56 @@ def test_names_in_capitals_may_be_those_of_functions() -> None:
         assert not begins(grammar, query), query[: begins(grammar, query)]
         assert grammar.allows(query, whole=True)
     assert begins(grammar, "SELECT ORDER FROM Sales")
+
+
+ODD = (
+    'CREATE TABLE "order" (id, total, "left" INT, "as" TEXT, "Temp [C]" REAL, "a""b" TEXT); '
+    "CREATE TABLE shop (id, order_id, city, t)"
+)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'SELECT "order". total FROM "order" WHERE "order". id > 3',
+        'SELECT city FROM shop JOIN "order" ON shop. order_id = "order". id',
+        'SELECT T1. "left" FROM "order" AS T1 WHERE T1. "left" BETWEEN 1 AND 2 AND "left" IN (1)',
+        'SELECT "left" FROM "order" GROUP BY "left" HAVING "left" IS NULL ORDER BY "left" LIMIT 1',
+        'SELECT "as" FROM "order" WHERE "as" = "as"',
+        'SELECT "Temp [C]", COUNT( "Temp [C]") FROM "order" WHERE "Temp [C]" > 3',
+        'SELECT "a""b" FROM "order" ORDER BY "a""b"',
+        "SELECT city FROM ( SELECT city, t FROM shop WHERE t = 3) AS x",
+        "SELECT t FROM shop t1",
+        'SELECT city, ( SELECT MAX( id) FROM "order" WHERE "order". id = shop. order_id) FROM shop',
+        'SELECT T1. city, ( SELECT 1 FROM "order" AS T2 WHERE T2. id = T1. t) FROM shop AS T1',
+    ],
+)
+def test_odd_names_and_queries_in_queries(query: str) -> None:
+    assert compiles(query, ODD) is None
+    grammar = Grammar(ODD)
+    assert not begins(grammar, query), query[: begins(grammar, query)]
+    assert grammar.allows(query, whole=True)
+
+
+def test_a_table_has_one_other_name() -> None:
+    grammar = Grammar("CREATE TABLE t (a)")
+    assert grammar.allows("SELECT a FROM t t")
+    assert not grammar.allows("SELECT a FROM t t t")
+    assert not grammar.allows("SELECT a FROM t AS x t")
+
+
+def test_a_token_may_end_a_query_and_the_reply_at_once() -> None:
+    """In plain text a line's end ends a query; the tokens of a base have both in one."""
+    pieces = ["", "SELECT name", " FROM ships", "\n\nNext", ", na\n", "me\n"]
+    made = Held(Grammar(SCHEMA), lambda ids: "".join(pieces[i] for i in ids), stop="\n")
+    assert made([1], False)
+    assert made([1, 2, 3], False)
+    assert made([1, 2, 3, 4], False), "what comes behind the end is cut"
+    assert not made([1, 3], False), "no query ends here"
+    assert not made([1, 4], False)
+    assert not made([1, 2, 0], False), "a token that adds nothing"
+    plain = Held(Grammar(SCHEMA), lambda ids: "".join(pieces[i] for i in ids))
+    assert not plain([1, 2, 3], False)
 
 
 def test_texts_are_words_of_the_question() -> None:
