@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from ftkit.runs import write_whole
 
 from ..recipes._card import read_card
+from ..recipes._limits import SAID
 from ._scorecard import BASELINES, Bias, Line, Measure, Scorecard
 from ._words import change, duration, plain, size, span, value, verdict
 
@@ -50,6 +51,9 @@ def write_cards(card: Scorecard, out: Path) -> Iterator[str]:
                 readme = folder / "README.md"
                 yield f"{readme} keeps its scores of {before} items: these are of {card.n}"
                 continue
+            if ours and _held(card):
+                yield f"{folder / 'README.md'} is left as it is: its scores are of free answers"
+                continue
             text = scored(*(found or _begun(folder, line)), card, line)
             try:
                 write_whole(place / "README.md", text)
@@ -62,6 +66,11 @@ def _asked(found: tuple[ModelCardData, str] | None, card: Scorecard) -> int:
     results = found[0].eval_results or [] if found else []
     mine = [one.metric_args or {} for one in results if one.dataset_type == _kind(card)]
     return max((args["n"] for args in mine if isinstance(args.get("n"), int)), default=0)
+
+
+def _held(card: Scorecard) -> bool:
+    """Say whether queries were held to their schema, which a card's scores do not tell."""
+    return any(words and words in card.facts.get("decoding", "") for words in SAID.values())
 
 
 def _kind(card: Scorecard) -> str:

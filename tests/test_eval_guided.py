@@ -147,8 +147,11 @@ def test_queries_are_held_to_their_schema_alike_for_base_and_variant(
 
 def test_the_command_holds_queries_and_notes_it(tiny_runs, tmp_path):
     words = ["eval", str(tiny_runs["lora"]), "--limit", "3", "--shots", "0", "--only", "texts"]
+    before = (tiny_runs["lora"] / "README.md").read_text()
     result = CliRunner().invoke(ftkit, [*words, "--out", str(tmp_path / "eval")])
     assert result.exit_code == 0, result.stderr
+    assert "is left as it is: its scores are of free answers" in result.output
+    assert (tiny_runs["lora"] / "README.md").read_text() == before
     card = json.loads((tmp_path / "eval" / "scorecard.json").read_text())
     assert "--only texts" in card["facts"]["command"]
     said = "greedy, float32; names of the schema and texts of the question only"
