@@ -46,13 +46,13 @@ def write_cards(card: Scorecard, out: Path) -> Iterator[str]:
             if found is None and ours and (folder / "README.md").is_file():
                 yield f"{folder / 'README.md'} is left as it is: its front matter cannot be read"
                 continue
+            if ours and _held(card):
+                yield f"{folder / 'README.md'} is left as it is: its scores are of free answers"
+                continue
             place = folder if ours else _beside(out, folder, taken)
             if ours and (before := _asked(found, card)) > card.n:
                 readme = folder / "README.md"
                 yield f"{readme} keeps its scores of {before} items: these are of {card.n}"
-                continue
-            if ours and _held(card):
-                yield f"{folder / 'README.md'} is left as it is: its scores are of free answers"
                 continue
             text = scored(*(found or _begun(folder, line)), card, line)
             try:
