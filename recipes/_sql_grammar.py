@@ -181,7 +181,7 @@ class Grammar:
         """Say whether a whole word can stand here."""
         low = unquoted(word, kind)
         if place.last == "as":
-            return True
+            return place.names(low)
         capitals = kind == "word" and word.isupper() and place.last != "." and low in OFFERED
         if capitals and (after == "(" or low in KEYWORDS):
             return self._keyword(place, head, low)
@@ -215,7 +215,7 @@ class Grammar:
             return name in self.tables
         short = SHORT.fullmatch(name) is not None and self._short(place)
         if place.part == "from":
-            return short
+            return short and place.names(name)
         marked = quoted(name) if "]" in name else f"[{name}]"  # "x" could be a text to SQLite
         if place.valued or not self._viable(head + marked):
             return False

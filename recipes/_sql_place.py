@@ -84,6 +84,10 @@ class Place:
         """Whether a value may begin: behind none, and not where a table stands."""
         return not self.valued and self.part != "from"
 
+    def names(self, name: str) -> bool:
+        """Say whether a new name can be given here: in FROM one that nothing else there has."""
+        return self.part != "from" or name not in self.levels[-1].stands or name == self.table
+
     @property
     def made(self) -> set[str]:
         """Names that are no schema's: those that AS gave, and what stands in FROM."""

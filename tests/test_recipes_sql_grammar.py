@@ -203,6 +203,9 @@ def test_a_table_has_one_other_name() -> None:
     assert grammar.allows("SELECT a FROM t t")
     assert not grammar.allows("SELECT a FROM t t t")
     assert not grammar.allows("SELECT a FROM t AS x t")
+    assert grammar.allows("SELECT x. a FROM t AS x JOIN t AS x2 ON")
+    assert not grammar.allows("SELECT x. a FROM t AS x JOIN t AS x ON")
+    assert not grammar.allows("SELECT x. a FROM t x JOIN t x ON")
 
 
 def test_a_token_may_end_a_query_and_the_reply_at_once() -> None:
