@@ -25,7 +25,7 @@ LONGEST = 24  # characters of a value that is shown beside its column
 SCANNED = 2000  # rows of a table that are looked at for values
 # A value of a column, if it may be shown: a database may hold pictures and whole books.
 SHORT = f"CASE WHEN typeof({{0}}) <> 'blob' AND length({{0}}) <= {LONGEST} THEN {{0}} END"
-OPEN = 512  # databases and schemas that stay open for compiling
+OPEN = 512  # databases and schemas that stay open for compiling, as many as a batch of items has
 MEMORY = 64 * 2**20  # bytes of SQLite's heap: a short query may double itself without end
 TABLES = (
     "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' "

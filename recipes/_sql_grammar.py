@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from ._sql_compact import KEYWORDS, columns_of
 from ._sql_files import compiles, quoted
-from ._sql_place import Place, spelt, unquoted
+from ._sql_place import Place, spelt
 from ._sql_spelling import FUNCTIONS, TOKENS
 
 # Words behind which what stands before them must be a query that runs.
@@ -27,7 +27,7 @@ NESTED = 5  # brackets at once
 WIDE = re.compile(r"[^\S ]|  ")  # a query is taught on one line, with single spaces
 HALF = "\ufffd"  # the bytes of a character that are there as yet
 QUOTES = ("'", '"')
-KEPT = 4096  # faults and beginnings that are known
+KEPT = 4096  # faults that are known
 ENDLESS = re.compile(rf"[^\S ]|   |{HALF}{{4}}")  # what no text of a question holds
 JOINING = frozenset("inner left cross natural outer".split())  # noqa: SIM905
 UNKNOWN = ("no such column", "no such table", "ambiguous column name")
@@ -55,7 +55,6 @@ class Grammar:
         self.columns = set[str]().union(*self.tables.values())
         self.question = None if question is None else question.lower()
         self.fault = lru_cache(maxsize=KEPT)(self._fault)
-        self._read: set[tuple[str, str]] = set()  # what was found to fit, before what
 
     def allows(self, text: str, whole: bool = False) -> bool:
         """Say whether a query can begin so, or be so as a `whole`.
@@ -77,14 +76,8 @@ class Grammar:
             if twice or (kind == "sign" and word in QUOTES):
                 return not whole and self._unclosed(place, head, text[match.start() :])
             ends = end == len(text) and not whole
-            read = (text[:end], after if after in ("(", ".") else "")
-            if read not in self._read:
-                if not self._fits(place, head, word, kind, after, ends):
-                    return False
-                if after:
-                    self._read.add(read)
-                if len(self._read) > KEPT:
-                    self._read.clear()
+            if not self._fits(place, head, word, kind, after, ends):
+                return False
             place.add(word, kind)
         wide = WIDE.search(text, end) is not None
         return self.fault(text) is None if whole else not wide
@@ -179,9 +172,9 @@ class Grammar:
 
     def _word(self, place: Place, head: str, word: str, after: str, kind: str) -> bool:
         """Say whether a whole word can stand here."""
-        low = unquoted(word, kind)
+        low = spelt(word, kind).lower()
         if place.last == "as":
-            return place.names(low)
+            return place.may_name(low)
         capitals = kind == "word" and word.isupper() and place.last != "." and low in OFFERED
         if capitals and (after == "(" or low in KEYWORDS):
             return self._keyword(place, head, low)
@@ -215,7 +208,7 @@ class Grammar:
             return name in self.tables
         short = SHORT.fullmatch(name) is not None and self._short(place)
         if place.part == "from":
-            return short and place.names(name)
+            return short and place.may_name(name)
         marked = quoted(name) if "]" in name else f"[{name}]"  # "x" could be a text to SQLite
         if place.valued or not self._viable(head + marked):
             return False

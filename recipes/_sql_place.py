@@ -84,7 +84,7 @@ class Place:
         """Whether a value may begin: behind none, and not where a table stands."""
         return not self.valued and self.part != "from"
 
-    def names(self, name: str) -> bool:
+    def may_name(self, name: str) -> bool:
         """Say whether a new name can be given here: in FROM one that nothing else there has."""
         return self.part != "from" or name not in self.levels[-1].stands or name == self.table
 
@@ -101,7 +101,7 @@ class Place:
     def add(self, word: str, kind: str) -> None:
         """Go on behind a word."""
         keyword = kind == "word" and word.isupper() and self.last not in (".", "as")
-        low = unquoted(word, kind)
+        low = spelt(word, kind).lower()
         self.calls = keyword and low in FUNCTIONS
         keyword = keyword and low in KEYWORDS
         if kind == "sign":
@@ -138,11 +138,6 @@ class Place:
             stands[name], self.table = self.table, ""
         elif self.last == "as":
             self.given.add(name)
-
-
-def unquoted(word: str, kind: str) -> str:
-    """Give a name without its quotes, and any word in small letters."""
-    return spelt(word, kind).lower()
 
 
 def spelt(word: str, kind: str) -> str:
