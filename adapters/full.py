@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight of the base moves."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -11,10 +11,16 @@ from ._method import Method
 
 @dataclass(frozen=True)
 class Full(Method):
-    """Train all weights with AdamW; the result is a whole model folder."""
+    """Train all weights; the result is a whole model folder.
+
+    Args:
+        optimizer: `adamw`, or `muon` for the matrices between hidden layers and AdamW for the rest,
+            as in pretraining: for bases that know little yet, at some ten times the rate.
+    """
 
     lr: float = 5e-4
     weight_decay: float = 0.01
+    optimizer: Literal["adamw", "muon"] = "adamw"
     identity_at_start: ClassVar[bool] = True
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:
@@ -24,16 +30,16 @@ class Full(Method):
 
     def groups(self, model: nn.Module) -> list[Group]:
         """Decay the matrices, not the embeddings (rare tokens would fade) nor the vectors."""
-        tables = [
-            parameter
-            for module in model.modules()
-            if isinstance(module, nn.Embedding)
-            for parameter in module.parameters()
-        ]
-        matrices, rest = hidden_matrices(model, tables)
+        embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+        tables = {id(table.weight) for table in embeddings}
+        head = model.get_output_embeddings()
+        heads = [head.weight] if head is not None and id(head.weight) not in tables else []
+        hidden, rest = hidden_matrices(model, [*(table.weight for table in embeddings), *heads])
+        chosen = {id(weight) for weight in heads}
         return [
-            Group(matrices, lr=self.lr, weight_decay=self.weight_decay),
-            Group(rest, lr=self.lr),
+            Group(hidden, lr=self.lr, weight_decay=self.weight_decay, rule=self.optimizer),
+            Group(heads, lr=self.lr, weight_decay=self.weight_decay),  # no map between hidden layers
+            Group([p for p in rest if id(p) not in chosen], lr=self.lr),
         ]
 
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ._sql_files import Values, memory_of
-from ._sql_spelling import FUNCTIONS, close, join, split, spread
+from ._sql_spelling import FUNCTIONS, close, join, split, spread, unquoted
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OPAQUE = re.compile(r"table(_[0-9]+)+", re.IGNORECASE)  # table_1_16575609_3 says nothing
@@ -101,10 +101,10 @@ def compact(sql: str, known: Names) -> str:
     found = split(sql)
     for place, (kind, word) in enumerate(found):
         after = found[place + 1][1] if place + 1 < len(found) else ""
-        inner = _inner(word) if kind == "quoted" else word
+        inner = unquoted(word)
         name = known.short.get(inner.lower())
         if kind == "quoted":
-            words.append(_quote(name) if name else _text(inner) if word[0] == '"' else word)
+            words.append(_quote(name) if name else text(inner) if word[0] == '"' else word)
         elif kind == "word" and word.lower() in (CALLS if after == "(" else KEYWORDS):
             words.append(word.upper())
         elif kind == "word":
@@ -121,7 +121,7 @@ def spelt_as_names(sql: str, known: Names) -> bool:
     True
     """
     return '"' in sql and any(
-        kind == "quoted" and word[0] == '"' and _inner(word).lower() not in known.short
+        kind == "quoted" and word[0] == '"' and unquoted(word).lower() not in known.short
         for kind, word in split(sql)
     )
 
@@ -160,7 +160,7 @@ def restore(sql: str, known: Names) -> str:
     for place, (kind, word) in enumerate(found):
         after = found[place + 1][1] if place + 1 < len(found) else ""
         call = after == "(" and word.lower() in FUNCTIONS
-        inner = _inner(word) if kind == "quoted" else word
+        inner = unquoted(word)
         name = known.full.get(inner.lower())
         bare = kind == "word" and not call and word.lower() not in KEYWORDS
         words.append(_quote(name) if name and (bare or kind == "quoted") else word)
@@ -237,10 +237,6 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _text(inner: str) -> str:
+def text(inner: str) -> str:
+    """Put apostrophes around a text."""
     return "'" + inner.replace("'", "''") + "'"
-
-
-def _inner(quoted: str) -> str:
-    """Take the quotes off a name."""
-    return quoted[1:-1].replace('""', '"') if quoted[0] == '"' else quoted[1:-1]

@@ -108,7 +108,7 @@ def schema_of(database: Path) -> str:
         FtkitError: for a file that SQLite cannot read, or that holds no tables.
     """
     try:
-        with closing(_reading(database)) as opened:
+        with closing(reading(database)) as opened:
             tables = [str(sql) for _, sql in opened.execute(TABLES)]
     except sqlite3.Error as problem:
         raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
@@ -124,7 +124,7 @@ def empty_tables(database: Path) -> frozenset[str]:
         FtkitError: for a file that SQLite cannot read.
     """
     try:
-        with closing(_reading(database)) as opened:
+        with closing(reading(database)) as opened:
             tables = [str(name) for name, _ in opened.execute(TABLES).fetchall()]
             held = {
                 t: opened.execute(f"SELECT 1 FROM {quoted(t)} LIMIT 1").fetchone() for t in tables
@@ -175,7 +175,7 @@ def _values(database: Path, count: int, *_: int) -> Values:
     """Read values; a file that changes is read anew."""
     found = []
     try:
-        with closing(_reading(database)) as opened:
+        with closing(reading(database)) as opened:
             opened.text_factory = lambda raw: raw.decode("utf-8", "replace")
             for table, _ in opened.execute(TABLES).fetchall():
                 made = opened.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description
@@ -272,14 +272,14 @@ def _of_schema(schema: str, *_: int) -> _Compiler:
 @lru_cache(maxsize=OPEN)
 def _of_file(database: Path, *_: int) -> _Compiler:
     try:
-        opened = _reading(database)
+        opened = reading(database)
         opened.execute("SELECT count(*) FROM sqlite_master").close()
     except sqlite3.Error as problem:
         raise FtkitError(f"{database} cannot be read as a SQLite database: {problem}") from None
     return _Compiler(opened)
 
 
-def _reading(database: Path) -> sqlite3.Connection:
+def reading(database: Path) -> sqlite3.Connection:
     """Open a file that nothing changes; one that somebody writes at this moment is read with them.
 
     An immutable file is read without locks and without files beside it, which a database in WAL

@@ -13,8 +13,8 @@ from itertools import zip_longest
 
 from ._sql_compact import KEYWORDS, columns_of
 from ._sql_files import compiles, quoted
-from ._sql_place import Place, spelt
-from ._sql_spelling import FUNCTIONS, TOKENS
+from ._sql_place import Place
+from ._sql_spelling import FUNCTIONS, TOKENS, unquoted
 
 # Words behind which what stands before them must be a query that runs.
 ENDING = frozenset("where group having order limit union intersect except".split())  # noqa: SIM905
@@ -106,7 +106,7 @@ class Grammar:
             likely = (after, ".") if ends else (after,)
             if any(self._word(place, head, word, one, kind) for one in likely):
                 return True
-            return ends and self._begins(place, head, f'{spelt(word, kind)}"', bare=False)
+            return ends and self._begins(place, head, f'{unquoted(word)}"', bare=False)
         if kind == "text":
             inner = word.strip("'")
             return place.free and self._said(inner, True) and self._viable(head + word)
@@ -172,14 +172,14 @@ class Grammar:
 
     def _word(self, place: Place, head: str, word: str, after: str, kind: str) -> bool:
         """Say whether a whole word can stand here."""
-        low = spelt(word, kind).lower()
+        low = unquoted(word).lower()
         if place.last == "as":
             return place.may_name(low)
         capitals = kind == "word" and word.isupper() and place.last != "." and low in OFFERED
         if capitals and (after == "(" or low in KEYWORDS):
             return self._keyword(place, head, low)
         short = kind == "word" and SHORT.fullmatch(low) is not None
-        known = spelt(word, kind) in self.names or low in place.made or short
+        known = unquoted(word) in self.names or low in place.made or short
         return known and self._name(place, head, low, after)
 
     def _keyword(self, place: Place, head: str, word: str) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ._sql_compact import KEYWORDS
-from ._sql_spelling import FUNCTIONS
+from ._sql_spelling import FUNCTIONS, unquoted
 
 PARTS = {
     "select": "select",
@@ -101,7 +101,7 @@ class Place:
     def add(self, word: str, kind: str) -> None:
         """Go on behind a word."""
         keyword = kind == "word" and word.isupper() and self.last not in (".", "as")
-        low = spelt(word, kind).lower()
+        low = unquoted(word).lower()
         self.calls = keyword and low in FUNCTIONS
         keyword = keyword and low in KEYWORDS
         if kind == "sign":
@@ -138,10 +138,3 @@ class Place:
             stands[name], self.table = self.table, ""
         elif self.last == "as":
             self.given.add(name)
-
-
-def spelt(word: str, kind: str) -> str:
-    """Give a name without its quotes."""
-    if kind != "quoted":
-        return word
-    return word[1:-1].replace('""', '"') if word[0] == '"' else word[1:-1]

@@ -88,6 +88,13 @@ def close(sql: str, texts: bool = False) -> str:
     return "".join([*parts, sql[end:]])
 
 
+def unquoted(word: str) -> str:
+    """Take the quotes off a name that has some; a text keeps its own."""
+    if len(word) == 1 or word[0] not in '"`[':
+        return word
+    return word[1:-1].replace('""', '"') if word[0] == '"' else word[1:-1]
+
+
 def first_statement(text: str) -> str:
     """Take a reply's text up to the semicolon that ends its first statement.
 

@@ -18,6 +18,7 @@ from ._recipe import Example, Prose, Recipe, Split
 from ._sql_compact import compact, names, restore, shorten
 from ._sql_files import Values, find_database, schema_of, values_of
 from ._sql_grammar import grammar
+from ._sql_letters import respelt, small
 from ._sql_rows import asked
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
@@ -36,6 +37,8 @@ class SqlQa(Recipe):
         types: show the type of every column; without it keys go without.
         keys: show which columns are primary keys.
         values: show so many of a column's values, read from the database.
+        uncased: show schemas and questions in small letters and teach texts of queries so; before a
+            query is run, its texts get the letters that the database, else the question, has.
         databases: folder of the rows' databases; "" for `databases/` beside the rows.
     """
 
@@ -48,6 +51,7 @@ class SqlQa(Recipe):
     types: bool = False
     keys: bool = False
     values: int = 0
+    uncased: bool = False
     databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = (
         *("execution_accuracy", "execution_on_file", "execution_lenient", "execution_guided"),
@@ -80,8 +84,7 @@ class SqlQa(Recipe):
 
     def prose(self, example: Example) -> Prose:
         """Ask as the corpus does: a notebook's schema, the question, and then the query."""
-        schema, question = example.meta["shown"], example.meta["question"]
-        return Prose(f"{schema}\n\n{question}\n", example.reference, "\n")
+        return Prose(f"{example.meta['shown']}\n\n{_question(example)}\n", example.reference, "\n")
 
     def documents(self) -> Iterator[str]:
         """Yield training rows as notebooks, several questions to a schema."""
@@ -98,7 +101,8 @@ class SqlQa(Recipe):
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Lay the database's schema before a question; without one the text stands as it is."""
         if database is None:
-            return Example(super().ask(text).messages, {"schema": "", "compact": False})
+            meta = {"question": text, "schema": "", "compact": False}
+            return Example(super().ask(self._letters(text)).messages, meta)
         schema = schema_of(database)
         held = values_of(database, self.values) if self.values else ()
         try:
@@ -106,7 +110,7 @@ class SqlQa(Recipe):
         except ValueError as problem:
             raise FtkitError(f"{database} has a schema that cannot be asked: {problem}") from None
         facts = {"schema": schema, "compact": bool(self.data), "database": str(database)}
-        return _example(shown, text, "", "chat", **facts)
+        return self._example(shown, text, "", "chat", **facts)
 
     def _shown(self, schema: str, held: Values, compact: bool) -> str:
         """Lay a schema out as the settings say, with the database's names or with short ones."""
@@ -116,11 +120,13 @@ class SqlQa(Recipe):
         return serialise(known.schema, self.types, self.keys, shorten(held, known))
 
     def answer(self, reply: str, example: Example) -> str:
-        """Take the first statement; the database's own names are put back."""
-        statement = first_statement(reply)
-        if example.meta["compact"]:
-            return restore(statement, names(example.meta["schema"]))
-        return close(statement)
+        """Take the first statement; the database's own names are put back, and letters."""
+        statement, meta = first_statement(reply), example.meta
+        compact = meta["compact"]
+        sql = restore(statement, names(meta["schema"])) if compact else close(statement)
+        if not self.uncased:
+            return sql
+        return respelt(sql, meta["question"], meta["schema"], meta.get("database", ""))
 
     def grammar(self, example: Example, limits: Limits) -> Allows | None:
         """Let queries have only names of the schema and, if texts are limited, the question's."""
@@ -129,7 +135,24 @@ class SqlQa(Recipe):
             return None
         if example.meta["compact"]:
             schema = names(schema).schema
+        schema = self._letters(schema)  # SQLite takes a name in any
         return grammar(schema, example.meta["question"] if limits == "texts" else None)
+
+    def _example(
+        self, shown: str, question: str, answer: str, where: str, **meta: object
+    ) -> Example:
+        """Lay a question out as a dialogue: the schema's lines, then the question."""
+        question = " ".join(question.split())
+        shown = self._letters(shown)
+        messages = (
+            {"role": "user", "content": f"{shown}\n{self._letters(question)}"},
+            {"role": "assistant", "content": small(answer) if self.uncased else answer},
+        )
+        return Example(messages, {"question": question, "shown": shown, **meta}, where)
+
+    def _letters(self, text: str) -> str:
+        """Write what a model reads in the letters that it was taught."""
+        return text.lower() if self.uncased else text
 
     def so_far(self, reply: str, example: Example) -> str:
         """Show a query up to the words that may still become others."""
@@ -145,7 +168,7 @@ class SqlQa(Recipe):
             place = self.cached / f"sql_world-{_made_by()}" / f"{split}-{self.world_seed}"
             files = _sql_world.databases(split, self.world_seed, place)
         return [
-            _example(
+            self._example(
                 self._shown(item.schema, _sql_world.held(item.db_id, self.values), compact=False)
                 if self.types or self.keys or self.values
                 else item.shown,
@@ -178,7 +201,7 @@ class SqlQa(Recipe):
         }
         shown = self._shown(found.schema, held, compact=True)
         query = compact(found.sql, names(found.schema))
-        return [_example(shown, found.question, query, row.where, **facts)]
+        return [self._example(shown, found.question, query, row.where, **facts)]
 
     def beside(self) -> tuple[Path, ...]:
         """Name the folders of databases."""
@@ -196,16 +219,6 @@ class SqlQa(Recipe):
         )
 
 
-def _example(shown: str, question: str, answer: str, where: str, **meta: object) -> Example:
-    """Lay a question out as a dialogue: the schema's lines, then the question."""
-    question = " ".join(question.split())
-    messages = (
-        {"role": "user", "content": f"{shown}\n{question}"},
-        {"role": "assistant", "content": answer},
-    )
-    return Example(messages, {"question": question, "shown": shown, **meta}, where)
-
-
 def _features(sql: str) -> tuple[str, ...]:
     """Find what a reference uses; one that cannot be read is left to the judge."""
     try:
@@ -221,8 +234,13 @@ def notebook(examples: Sequence[Example]) -> str:
         examples: of rows with equal schemas.
     """
     lines = [serialise(names(examples[0].meta["schema"]).schema)]
-    lines += [f"\n{example.meta['question']}\n{example.reference}" for example in examples]
+    lines += [f"\n{_question(example)}\n{example.reference}" for example in examples]
     return "\n".join(lines) + "\n"
+
+
+def _question(example: Example) -> str:
+    """Take the question out of a prompt, where it is the last line."""
+    return example.prompt[-1]["content"].rpartition("\n")[2]
 
 
 @lru_cache(maxsize=1)

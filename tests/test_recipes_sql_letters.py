@@ -1,0 +1,140 @@
+"""Small letters: what a model reads and writes has no others, what is run has those of the data."""
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ftkit.errors import FtkitError
+from ftkit.recipes._sql_letters import respelt
+from ftkit.recipes.sql_qa import RECIPE, SqlQa
+
+SCHEMA = 'CREATE TABLE "Teams" ("Home Land" TEXT, coach TEXT); CREATE TABLE games (place TEXT)'
+DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "sql_qa"
+UNCASED = replace(RECIPE, uncased=True)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    file = tmp_path / "teams.sqlite"
+    with closing(sqlite3.connect(file)) as opened:
+        opened.executescript(SCHEMA)
+        rows = [("PERU", "Ann O'Hara"), ("Peru", "Bob"), ("Österreich", "7")]
+        opened.executemany("INSERT INTO Teams VALUES (?, ?)", rows)
+        opened.execute("INSERT INTO games VALUES ('perU'), (NULL), (3), (x'ff')")
+        opened.commit()
+    return file
+
+
+def where(condition: str, question: str, database: Path | None = None) -> str:
+    """Give the letters of what stands behind WHERE."""
+    head = 'SELECT coach FROM "Teams" WHERE '
+    sql = respelt(head + condition, question, SCHEMA, str(database) if database else "")
+    assert sql.startswith(head)
+    return sql.removeprefix(head)
+
+
+@pytest.mark.parametrize(
+    ("condition", "question", "found"),
+    [
+        ("coach = 'ann'", "Is it ANN or Ann?", "coach = 'ANN'"),
+        ("coach = 'ann'", "Anna or Ann?", "coach = 'Ann'"),  # a word before a part of one
+        ("coach = 'an'", "ANNA?", "coach = 'AN'"),
+        ("coach = 'o''hara'", "Of O'Hara?", "coach = 'O''Hara'"),
+        ("coach LIKE '%hey%'", "With 'Hey' in it?", "coach LIKE '%Hey%'"),
+        ("coach LIKE '%'", "Any?", "coach LIKE '%'"),
+        ("coach = 'bob'", "Of Ann?", "coach = 'bob'"),
+        ("coach = ''", "Of Ann?", "coach = ''"),
+        ("coach = 'ann' AND n > 3", "İ Ann", "coach = 'ann' AND n > 3"),  # as small, longer
+    ],
+)
+def test_a_text_gets_the_questions_letters(condition: str, question: str, found: str) -> None:
+    assert where(condition, question) == found
+
+
+@pytest.mark.parametrize(
+    ("condition", "question", "found"),
+    [
+        ("\"Home Land\" = 'peru'", "Of peru?", "\"Home Land\" = 'PERU'"),  # the first of two
+        ("\"home land\" = 'peru'", "Of Peru?", "\"home land\" = 'Peru'"),  # the question's of two
+        ("place = 'peru'", "Of Peru?", "place = 'perU'"),  # another column's
+        ("coach IN ('x', 'ann o''hara')", "Ann, X?", "coach IN ('X', 'Ann O''Hara')"),
+        ("\"Home Land\" <> 'österreich'", "ÖSTERREICH", "\"Home Land\" <> 'Österreich'"),
+        ("coach = 'chile'", "Of Chile?", "coach = 'Chile'"),  # in no row
+        ("coach = '7'", "Of 7?", "coach = '7'"),
+        ("'ann' = 3", "Of Ann?", "'Ann' = 3"),
+    ],
+)
+def test_a_text_gets_the_letters_of_its_column_first(
+    database: Path, condition: str, question: str, found: str
+) -> None:
+    before = database.read_bytes()
+    assert where(condition, question, database) == found
+    assert database.read_bytes() == before
+
+
+def test_a_column_that_the_file_lacks_leaves_the_questions_letters(tmp_path: Path) -> None:
+    file = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("CREATE TABLE games (n)")
+    assert where("coach = 'ann'", "Ann?", file) == "coach = 'Ann'"
+    file.write_bytes(b"no database " * 99)
+    with pytest.raises(FtkitError, match=r"other\.sqlite cannot be read as a SQLite database"):
+        where("coach = 'bob'", "Bob?", file)
+
+
+def test_what_a_model_reads_and_writes_has_small_letters(tmp_path: Path) -> None:
+    schema = 'CREATE TABLE "Teams" ("Home Land" TEXT, "Order" REAL)'
+    row = {
+        "question": "Which Order has Peru?",
+        "schema": schema,
+        "sql": 'SELECT "Order" FROM Teams WHERE "Home Land" = \'Peru\'',
+    }
+    (tmp_path / "train.jsonl").write_text(json.dumps(row))
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row | {"question": "What Order has Peru?"}))
+    recipe = replace(UNCASED, data=(str(tmp_path),), cache=str(tmp_path / "cache"))
+    (example,) = recipe.examples("train")
+    shown = 'table teams: home_land text, "order" real'
+    assert example.prompt[0]["content"] == f"{shown}\nwhich order has peru?"
+    assert example.reference == "SELECT \"order\" FROM teams WHERE home_land = ' peru'"
+    assert recipe.answer(example.reference, example) == row["sql"]
+    prose = recipe.prose(example)
+    assert prose is not None
+    assert prose.prompt == f"{shown}\n\nwhich order has peru?\n"
+    assert next(iter(recipe.documents())) == prose.prompt + prose.answer + prose.stop
+
+
+def test_a_users_database_is_asked_in_small_letters_and_answered_in_its_own(database: Path) -> None:
+    example = UNCASED.ask("Who trains  PERU?", database)
+    *tables, asked = example.prompt[0]["content"].splitlines()
+    assert tables == ['table teams: "home land" text, coach text', "table games: place text"]
+    assert asked == "who trains peru?"
+    reply = "SELECT coach FROM teams WHERE \"home land\" = 'peru'"
+    assert UNCASED.answer(reply, example) == reply.replace("peru", "PERU")
+    held = UNCASED.grammar(example, "texts")
+    assert held is not None
+    assert all(held.allows(reply[:size]) for size in range(len(reply)))
+    bare = UNCASED.ask("Who trains PERU?")
+    assert bare.prompt[0]["content"] == "who trains peru?"
+    assert UNCASED.answer("SELECT 'peru'", bare) == "SELECT 'PERU'"
+
+
+@pytest.mark.parametrize(("source", "most"), [("", 0), ("wikisql", 0), ("spider", 2)])
+def test_references_come_back_as_they_were(source: str, most: int) -> None:
+    """Of Spider's, two spell a text otherwise than the column does."""
+    if source and not DATA.is_dir():
+        pytest.skip("needs the shared data")
+    plain = SqlQa(data=(str(DATA / source),) if source else (), on_bad_rows="skip")
+    uncased = replace(plain, uncased=True)
+    pairs = list(zip(plain.examples("test"), uncased.examples("test"), strict=True))
+    other = [
+        ours.where
+        for theirs, ours in pairs
+        if plain.answer(theirs.reference, theirs) != uncased.answer(ours.reference, ours)
+    ]
+    assert len(pairs) > 300
+    assert len(other) <= most, other
+    assert not any(word.isupper() for _, one in pairs for word in one.prompt[0]["content"])
