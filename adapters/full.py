@@ -1,9 +1,10 @@
 """Full fine-tuning: every weight of the base moves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..basemodel.optim import Group, hidden_matrices
 from ._method import Method
@@ -30,17 +31,20 @@ class Full(Method):
 
     def groups(self, model: nn.Module) -> list[Group]:
         """Decay the matrices, not the embeddings (rare tokens would fade) nor the vectors."""
-        embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-        tables = {id(table.weight) for table in embeddings}
-        head = model.get_output_embeddings()
-        heads = [head.weight] if head is not None and id(head.weight) not in tables else []
-        hidden, rest = hidden_matrices(model, [*(table.weight for table in embeddings), *heads])
-        chosen = {id(weight) for weight in heads}
+        tables = [part.weight for part in model.modules() if isinstance(part, nn.Embedding)]
+        head = cast(Any, model).get_output_embeddings()
+        # An output layer of its own is a matrix, but none between hidden layers.
+        heads = [head.weight] if head is not None and _not_among(head.weight, tables) else []
+        hidden, rest = hidden_matrices(model, [*tables, *heads])
         return [
             Group(hidden, lr=self.lr, weight_decay=self.weight_decay, rule=self.optimizer),
-            Group(heads, lr=self.lr, weight_decay=self.weight_decay),  # no map between hidden layers
-            Group([p for p in rest if id(p) not in chosen], lr=self.lr),
+            Group(heads, lr=self.lr, weight_decay=self.weight_decay),
+            Group([weight for weight in rest if _not_among(weight, heads)], lr=self.lr),
         ]
+
+
+def _not_among(weight: Tensor, others: Iterable[Tensor]) -> bool:
+    return all(weight is not other for other in others)
 
 
 METHOD = Full()
