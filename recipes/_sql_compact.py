@@ -104,7 +104,7 @@ def compact(sql: str, known: Names) -> str:
         inner = unquoted(word)
         name = known.short.get(inner.lower())
         if kind == "quoted":
-            words.append(_quote(name) if name else text(inner) if word[0] == '"' else word)
+            words.append(_quote(name) if name else literal(inner) if word[0] == '"' else word)
         elif kind == "word" and word.lower() in (CALLS if after == "(" else KEYWORDS):
             words.append(word.upper())
         elif kind == "word":
@@ -237,6 +237,6 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def text(inner: str) -> str:
+def literal(inner: str) -> str:
     """Put apostrophes around a text."""
     return "'" + inner.replace("'", "''") + "'"

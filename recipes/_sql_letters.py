@@ -2,33 +2,48 @@
 
 To a tokenizer "South Australia", "SOUTH AUSTRALIA" and "south australia" have no token in common,
 so a model that is asked in one and must write another cannot copy. In small letters all are one
-text. Which letters it has where the query is run, the database knows, or else the question.
+text. Which letters it has where the query is run, the column it is compared with knows, or else
+the question. A text that is compared with no column (`strftime('%Y', born)`, `THEN 'Yes'`,
+`lower(name) = 'peru'`, `GLOB 'P*'`) keeps its letters throughout: they may be its meaning.
 """
 
 import os
 import re
 import sqlite3
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 
 from ftkit.errors import FtkitError
 
-from ._sql_compact import columns_of, text
-from ._sql_files import OPEN, quoted, reading
-from ._sql_spelling import TOKENS, unquoted
+from ._sql_compact import KEYWORDS, columns_of, literal
+from ._sql_files import quoted, reading
+from ._sql_spelling import TOKENS, split, unquoted
 
-STEPS = 10_000_000  # of SQLite's, in which a text is looked for: some seconds
+STEPS = 10_000_000  # of SQLite's, in which a text is looked for: a second or some
+OPEN = 8  # files that stay open: to open one of 2,000 tables takes a fiftieth of a second
+SIGNS = frozenset("= == <> != < > <= >=".split())  # noqa: SIM905
+COMPARING = frozenset("is not like in between".split())  # noqa: SIM905
+MANY = ("in", "between")  # what more than one text may follow
+PARTS = ("text", "number")
+ASCII = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+Column = tuple[str, str]  # a qualifier, "" for none, and a name, both in small letters
+
+
+def small_names(schema: str) -> str:
+    """Write a schema in small letters, as far as SQLite takes a name in any: it does in ASCII."""
+    return schema.translate(ASCII)
 
 
 def small(sql: str) -> str:
-    """Write a query's texts in small letters; keywords and names stay.
+    """Write the texts that columns are compared with in small letters; all else stays.
 
-    >>> small("SELECT a FROM t WHERE b = 'South Australia'")
-    "SELECT a FROM t WHERE b = 'south australia'"
+    >>> small("SELECT CASE WHEN a = 'X' THEN 'Y' END FROM t WHERE b IN ('South Australia', 'Peru')")
+    "SELECT CASE WHEN a = 'x' THEN 'Y' END FROM t WHERE b IN ('south australia', 'peru')"
     """
-    return TOKENS.sub(
-        lambda found: found.group().lower() if found.lastgroup == "text" else found.group(), sql
-    )
+    return _rewritten(sql, lambda inner, _: inner.lower())
 
 
 def respelt(sql: str, question: str, schema: str, database: str = "") -> str:
@@ -48,52 +63,99 @@ def respelt(sql: str, question: str, schema: str, database: str = "") -> str:
     >>> respelt("SELECT * FROM t WHERE land = 'south australia'", "Of South Australia?", schema)
     "SELECT * FROM t WHERE land = 'South Australia'"
     """
-    homes, column = _homes(schema), ""
+    homes = _homes(sql, schema) if database else {}
 
-    def spelt(found: re.Match[str]) -> str:
-        nonlocal column
-        word = found.group()
-        if found.lastgroup == "text" and word[0] == "'":
-            inner = word[1:-1].replace("''", "'")
-            told = _told(inner, question)
-            places = homes.get(column, ()) if database else ()
-            known = (_held(database, *place, inner, told) for place in places)
-            return text(next(filter(None, known), told))
-        if (name := unquoted(word).lower()) in homes:
-            column = name
-        return word
+    def letters(inner: str, column: Column) -> str:
+        told = _told(inner, question)
+        known = (_held(Path(database), *home, inner, told) for home in homes.get(column, ()))
+        return next(filter(None, known), told)
 
-    return TOKENS.sub(spelt, sql)
+    return _rewritten(sql, letters)
 
 
-def _homes(schema: str) -> dict[str, list[tuple[str, str]]]:
-    """Say which tables have a column, by its name in small letters: table and column as spelt."""
-    homes: dict[str, list[tuple[str, str]]] = {}
-    for table, columns in (columns_of(schema) if schema else {}).items():
+def _rewritten(sql: str, letters: Callable[[str, Column], str]) -> str:
+    """Write the texts anew that columns are compared with."""
+    parts, end = [], 0
+    for found, column in _compared(sql):
+        inner = found.group()[1:-1].replace("''", "'")
+        parts += [sql[end : found.start()], literal(letters(inner, column))]
+        end = found.end()
+    return "".join([*parts, sql[end:]])
+
+
+def _compared(sql: str) -> Iterator[tuple[re.Match[str], Column]]:
+    """Find the texts that columns are compared with, and with which."""
+    none = ("", "")
+    column, linked, many, last, name = none, False, "", "", ""
+    mixed = False  # the column is a part of what is compared
+    for found in TOKENS.finditer(sql):
+        word, kind = found.group(), str(found.lastgroup)
+        low = unquoted(word).lower()
+        keyword = kind == "word" and low in KEYWORDS
+        if kind == "text" and word[0] == "'" and linked:
+            yield found, column
+        if kind in ("word", "quoted") and not keyword:
+            column = none if mixed else (name if last == "." else "", low)
+            name, linked, many = low, False, ""
+        elif low in COMPARING or (kind == "sign" and word in SIGNS):
+            linked, many = column != none, low if low in MANY else ""
+        elif many == "between" and low == "and":
+            many = ""
+        elif word != "." and not (many and (kind in PARTS or word == "," or last == "in")):
+            column, linked, many, mixed = none, False, "", kind == "sign" and word not in "(),"
+        last = low
+
+
+def _homes(sql: str, schema: str) -> dict[Column, list[tuple[str, str]]]:
+    """Say which columns of which tables, as spelt, a query's own words for columns stand for."""
+    try:
+        tables = {table.lower(): (table, names) for table, names in columns_of(schema).items()}
+    except ValueError:  # what SQLite read once it may not make anew: a check by a function unknown
+        return {}
+    stands, table, part = {}, "", ""
+    for kind, word in split(sql):
+        low = unquoted(word).lower()
+        if kind == "word" and low in KEYWORDS:
+            table, part = (table, part) if low == "as" else ("", low)
+        elif kind in ("word", "quoted") and part in ("from", "join"):
+            if table or low in tables:  # another name for it, or a table
+                stands[low] = table or low
+                table = "" if table else low
+        elif word == ",":
+            table = ""
+    homes: dict[Column, list[tuple[str, str]]] = {}
+    for said, low in stands.items():
+        spelt, columns = tables[low]
         for column in columns:
-            homes.setdefault(column.lower(), []).append((table, column))
+            homes[said, column.lower()] = [(spelt, column)]
+            if (spelt, column) not in (alone := homes.setdefault(("", column.lower()), [])):
+                alone.append((spelt, column))
     return homes
 
 
 def _told(inner: str, question: str) -> str:
     """Give a text, or what a pattern looks for, the letters it has in the question, if any."""
-    asked, sought = question.lower(), inner.strip("%").lower()
-    if not sought or len(asked) != len(question):  # a few letters are two when small
+    sought = re.escape(inner.strip("%"))
+    alone = rf"(?<!\w){sought}(?!\w)"
+    found = sought and (
+        re.search(alone, question, re.IGNORECASE) or re.search(sought, question, re.IGNORECASE)
+    )
+    if not found:
         return inner
-    alone = rf"(?<!\w){re.escape(sought)}(?!\w)"
-    found = re.search(alone, asked) or re.search(re.escape(sought), asked)
-    return inner.lower().replace(sought, question[found.start() : found.end()]) if found else inner
+    start = len(inner) - len(inner.lstrip("%"))
+    return inner[:start] + found.group() + inner[len(inner.rstrip("%")) :]
 
 
-def _held(database: str, table: str, column: str, inner: str, told: str) -> str | None:
+def _held(file: Path, table: str, column: str, inner: str, told: str) -> str | None:
     """Look a text up in a column, capitals aside.
 
     Returns:
         As the question has it if the column has it so, else as the column has it first.
     """
-    file = Path(database)
-    facts = file.stat()
-    found = _spellings(file, table, column, inner, facts.st_mtime_ns, facts.st_size)
+    written = file.with_name(f"{file.name}-wal")
+    states = [each.stat() for each in (file, written) if each.is_file()]
+    facts = [fact for state in states for fact in (state.st_mtime_ns, state.st_size)]
+    found = _spellings(file, table, column, inner, *facts)
     return told if told in found else next(iter(found), None)
 
 
@@ -101,22 +163,23 @@ def _held(database: str, table: str, column: str, inner: str, told: str) -> str 
 def _spellings(file: Path, table: str, column: str, inner: str, *facts: int) -> tuple[str, ...]:
     """Read how a column spells a text; nothing where the file takes too long to tell."""
     name = quoted(column)
-    alike = f"typeof({name}) = 'text' AND small({name}) = ?"
-    query = f"SELECT DISTINCT {name} FROM {quoted(table)} WHERE {alike}"
+    alike = f"{name} = ? COLLATE NOCASE" if inner.isascii() else f"small({name}) = ?"
+    query = f"SELECT DISTINCT {name} FROM {quoted(table)} WHERE typeof({name}) = 'text' AND {alike}"
     try:
         found = _opened(file, os.getpid(), *facts).execute(query, (inner.lower(),)).fetchall()
-    except sqlite3.OperationalError:  # interrupted, or a schema that is not the file's
-        return ()
+    except (sqlite3.OperationalError, UnicodeError):
+        return ()  # it takes too long, the file has no such column after all, or no UTF-8
     except sqlite3.Error as problem:
         raise FtkitError(f"{file} cannot be read as a SQLite database: {problem}") from None
-    return tuple(value for (value,) in found)
+    return tuple(str(value) for (value,) in found)
 
 
 @lru_cache(maxsize=OPEN)
 def _opened(file: Path, *_: int) -> sqlite3.Connection:
-    """Open a file once for each process: one of 2,000 tables takes a fiftieth of a second."""
-    opened = reading(file)
-    opened.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        opened = reading(file)
+    except sqlite3.Error as problem:
+        raise FtkitError(f"{file} cannot be read as a SQLite database: {problem}") from None
     opened.create_function("small", 1, str.lower, deterministic=True)
     opened.set_progress_handler(lambda: 1, STEPS)
     return opened

@@ -18,7 +18,7 @@ from ._recipe import Example, Prose, Recipe, Split
 from ._sql_compact import compact, names, restore, shorten
 from ._sql_files import Values, find_database, schema_of, values_of
 from ._sql_grammar import grammar
-from ._sql_letters import respelt, small
+from ._sql_letters import respelt, small, small_names
 from ._sql_rows import asked
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
@@ -101,8 +101,8 @@ class SqlQa(Recipe):
     def ask(self, text: str, database: Path | None = None) -> Example:
         """Lay the database's schema before a question; without one the text stands as it is."""
         if database is None:
-            meta = {"question": text, "schema": "", "compact": False}
-            return Example(super().ask(self._letters(text)).messages, meta)
+            facts = {"question": text, "schema": "", "compact": False, "uncased": self.uncased}
+            return Example(super().ask(text.lower() if self.uncased else text).messages, facts)
         schema = schema_of(database)
         held = values_of(database, self.values) if self.values else ()
         try:
@@ -124,7 +124,7 @@ class SqlQa(Recipe):
         statement, meta = first_statement(reply), example.meta
         compact = meta["compact"]
         sql = restore(statement, names(meta["schema"])) if compact else close(statement)
-        if not self.uncased:
+        if not meta.get("uncased"):
             return sql
         return respelt(sql, meta["question"], meta["schema"], meta.get("database", ""))
 
@@ -135,7 +135,7 @@ class SqlQa(Recipe):
             return None
         if example.meta["compact"]:
             schema = names(schema).schema
-        schema = self._letters(schema)  # SQLite takes a name in any
+        schema = small_names(schema) if self.uncased else schema
         return grammar(schema, example.meta["question"] if limits == "texts" else None)
 
     def _example(
@@ -143,16 +143,15 @@ class SqlQa(Recipe):
     ) -> Example:
         """Lay a question out as a dialogue: the schema's lines, then the question."""
         question = " ".join(question.split())
-        shown = self._letters(shown)
+        asked = question
+        if self.uncased:
+            shown, asked, answer = small_names(shown), question.lower(), small(answer)
         messages = (
-            {"role": "user", "content": f"{shown}\n{self._letters(question)}"},
-            {"role": "assistant", "content": small(answer) if self.uncased else answer},
+            {"role": "user", "content": f"{shown}\n{asked}"},
+            {"role": "assistant", "content": answer},
         )
-        return Example(messages, {"question": question, "shown": shown, **meta}, where)
-
-    def _letters(self, text: str) -> str:
-        """Write what a model reads in the letters that it was taught."""
-        return text.lower() if self.uncased else text
+        facts = {"question": question, "shown": shown, "uncased": self.uncased}
+        return Example(messages, facts | meta, where)
 
     def so_far(self, reply: str, example: Example) -> str:
         """Show a query up to the words that may still become others."""
@@ -233,7 +232,8 @@ def notebook(examples: Sequence[Example]) -> str:
     Args:
         examples: of rows with equal schemas.
     """
-    lines = [serialise(names(examples[0].meta["schema"]).schema)]
+    schema = serialise(names(examples[0].meta["schema"]).schema)
+    lines = [small_names(schema) if examples[0].meta["uncased"] else schema]
     lines += [f"\n{_question(example)}\n{example.reference}" for example in examples]
     return "\n".join(lines) + "\n"
 

@@ -24,16 +24,16 @@ def made(folder: Path, **values: Any) -> tuple[Any, Any]:
     return method.attach(*open_base(str(folder)), 0), method
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("rate", [0.0, 0.02])
 @pytest.mark.parametrize("tied", [True, False])
 def test_muon_moves_what_lies_between_hidden_layers_alone(
-    tmp_path: Path, optimizer: str, tied: bool
+    tmp_path: Path, rate: float, tied: bool
 ) -> None:
     """Embeddings and vectors are never decayed; an output layer of its own is, by AdamW."""
     folder = small.base(tmp_path / "base", tie_word_embeddings=tied)
-    model, method = made(folder, optimizer=optimizer, weight_decay=0.1)
+    model, method = made(folder, muon_lr=rate, lr=0.001, weight_decay=0.1)
     rules = {
-        id(p): (group.rule, group.weight_decay)
+        id(p): (group.rule, group.lr, group.weight_decay)
         for group in method.groups(model)
         for p in group.params
     }
@@ -41,14 +41,15 @@ def test_muon_moves_what_lies_between_hidden_layers_alone(
     for name, parameter in model.named_parameters():
         hidden = parameter.dim() == 2 and "embed" not in name and "lm_head" not in name
         decayed = hidden or "lm_head" in name
-        expected = (optimizer if hidden else "adamw", 0.1 if decayed else 0.0)
+        moved = ("muon", rate) if hidden and rate else ("adamw", 0.001)
+        expected = (*moved, 0.1 if decayed else 0.0)
         assert rules[id(parameter)] == expected, name
     assert ("lm_head.weight" in dict(model.named_parameters())) != tied
 
 
-def test_a_step_of_muon_is_torchs_and_of_no_rate_moves_nothing(tmp_path: Path) -> None:
+def test_a_step_is_muons_and_one_of_no_rate_moves_nothing(tmp_path: Path) -> None:
     """Where minutes are turned into steps, an optimizer is tried on gradients of 0."""
-    model, method = made(small.base(tmp_path / "base"), optimizer="muon", lr=0.02)
+    model, method = made(small.base(tmp_path / "base"), muon_lr=0.02)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     forward, optimizer = Forward.of(model, method), Optimizer(method.groups(model))
     batch_loss(forward, Packer(examples(3), 128, 2)(0)).backward()
@@ -68,6 +69,6 @@ def test_a_step_of_muon_is_torchs_and_of_no_rate_moves_nothing(tmp_path: Path) -
     assert not torch.equal(twin, before[name])
 
 
-def test_another_optimizer_is_refused_by_name() -> None:
-    with pytest.raises(FtkitError, match=r"'method\.optimizer' cannot be 'muom'.*'muon'"):
-        override(load("adapters", "full"), {"optimizer": "muom"}, "method")
+def test_a_rate_below_nothing_is_refused() -> None:
+    with pytest.raises(FtkitError, match=r"'method\.muon_lr' takes 0 or more, not -0\.1"):
+        override(load("adapters", "full"), {"muon_lr": -0.1}, "method")
