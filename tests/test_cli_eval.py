@@ -42,7 +42,7 @@ def evaluate(*words: str | Path) -> Result:
         (["--limit", "-4"], "--limit must be above 0, not -4"),
         (["--shots", "-1"], "--shots cannot be negative, but it is -1"),
         (["--dtype", "int4"], "Invalid value for '--dtype': 'int4' is not one of 'float32', "),
-        (["--set", "plan.clip=1"], "unknown settings 'plan' in `ftkit eval`"),
+        (["--set", "plan.clip=1"], "unknown settings 'plan' in `ftkit eval`: there are none"),
     ],
 )
 def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Path):
