@@ -28,7 +28,7 @@ class Full(Method):
     def __post_init__(self) -> None:
         """Refuse rates with which nothing is learned."""
         super().__post_init__()
-        if self.muon_lr < 0:
+        if not self.muon_lr >= 0:
             raise FtkitError(f"'method.muon_lr' takes 0 or more, not {self.muon_lr:g}")
 
     def attach(self, model: nn.Module, tokenizer: Any, seed: int) -> nn.Module:

@@ -10,8 +10,10 @@ the question. A text that is compared with no column (`strftime('%Y', born)`, `T
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 
@@ -27,6 +29,7 @@ SIGNS = frozenset("= == <> != < > <= >=".split())  # noqa: SIM905
 COMPARING = frozenset("is not like in between".split())  # noqa: SIM905
 MANY = ("in", "between")  # what more than one text may follow
 PARTS = ("text", "number")
+WITHIN = ("||", "+", "-", "*", "/", "%", "->", "->>")  # a text before them is only a part
 ASCII = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 Column = tuple[str, str]  # a qualifier, "" for none, and a name, both in small letters
@@ -54,7 +57,8 @@ def respelt(sql: str, question: str, schema: str, database: str = "") -> str:
         question: in the user's letters.
         schema: CREATE TABLE statements, "" for none.
         database: the SQLite file, "" for none. Where a column holds a text in several spellings,
-            the question's goes before the first.
+            the question's goes before the first. Names are taken for the whole query: of several
+            tables in it with such a column, the first that holds the text.
 
     Raises:
         FtkitError: for a database that SQLite cannot read.
@@ -88,11 +92,13 @@ def _compared(sql: str) -> Iterator[tuple[re.Match[str], Column]]:
     none = ("", "")
     column, linked, many, last, name = none, False, "", "", ""
     mixed = False  # the column is a part of what is compared
-    for found in TOKENS.finditer(sql):
+    tokens = [found for found in TOKENS.finditer(sql) if found.lastgroup != "comment"]
+    for found, after in zip_longest(tokens, tokens[1:]):
         word, kind = found.group(), str(found.lastgroup)
         low = unquoted(word).lower()
         keyword = kind == "word" and low in KEYWORDS
-        if kind == "text" and word[0] == "'" and linked:
+        alone = after is None or after.group() not in WITHIN
+        if kind == "text" and word[0] == "'" and linked and alone:
             yield found, column
         if kind in ("word", "quoted") and not keyword:
             column = none if mixed else (name if last == "." else "", low)
@@ -166,7 +172,8 @@ def _spellings(file: Path, table: str, column: str, inner: str, *facts: int) -> 
     alike = f"{name} = ? COLLATE NOCASE" if inner.isascii() else f"small({name}) = ?"
     query = f"SELECT DISTINCT {name} FROM {quoted(table)} WHERE typeof({name}) = 'text' AND {alike}"
     try:
-        found = _opened(file, os.getpid(), *facts).execute(query, (inner.lower(),)).fetchall()
+        opened = _opened(file, os.getpid(), threading.get_ident(), *facts)
+        found = opened.execute(query, (inner.lower(),)).fetchall()
     except (sqlite3.OperationalError, UnicodeError):
         return ()  # it takes too long, the file has no such column after all, or no UTF-8
     except sqlite3.Error as problem:

@@ -114,6 +114,10 @@ class SqlQa(Recipe):
 
     def _shown(self, schema: str, held: Values, compact: bool) -> str:
         """Lay a schema out as the settings say, with the database's names or with short ones."""
+        if self.uncased:
+            held = tuple(
+                (t, c, tuple(dict.fromkeys(v.lower() for v in seen))) for t, c, seen in held
+            )
         if not compact:
             return serialise(schema, self.types, self.keys, held)
         known = names(schema)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def where(condition: str, question: str, database: Path | None = None) -> str:
         ("coach LIKE '%hey%'", "With 'Hey' in it?", "coach LIKE '%Hey%'"),
         ("coach LIKE '%'", "Any?", "coach LIKE '%'"),
         ("coach = 'bob'", "Of Ann?", "coach = 'bob'"),
+        ("coach = /* or */ 'ann' -- 'ann'", "Ann?", "coach = /* or */ 'Ann' -- 'ann'"),
         ("coach = ''", "Of Ann?", "coach = ''"),
         ("coach = 'ann' AND n > 3", "İ Ann", "coach = 'Ann' AND n > 3"),  # small, İ is two
         ("coach NOT IN ('a', 3, 'b') OR x = 'c'", "A B C", "coach NOT IN ('A', 3, 'B') OR x = 'C'"),
@@ -88,6 +90,7 @@ KEPT = (
     "SELECT a FROM t WHERE LOWER( a) = 'peru' OR UPPER( a) = 'PERU'",
     "SELECT CASE WHEN n > 3 THEN 'Yes' ELSE 'No' END, 'Peru' FROM t",
     "SELECT a FROM t WHERE a || '-' || b = 'PE-Peru' OR b + 'X' = 'Y'",
+    "SELECT a FROM t WHERE a = 'PE-' || b OR a LIKE 'Pe%' || b",
     "SELECT REPLACE( a, 'P', 'p') FROM t WHERE 'Peru' = a",
     "SELECT a FROM t WHERE a = x'AB' ORDER BY 'Peru'",
 )
@@ -224,6 +227,18 @@ def test_names_beyond_ascii_stay_as_sqlite_knows_them(tmp_path: Path) -> None:
     assert held is not None
     assert held.allows('SELECT ort FROM "Österreich" WHERE "Ä" = 3', True)
     assert not held.allows('SELECT ort FROM "österreich"', True)
+
+
+def test_shown_values_are_what_is_taught(database: Path) -> None:
+    told = replace(UNCASED, values=3).ask("Of ÖSTERREICH?", database).prompt[0]["content"]
+    assert told.startswith("table teams: \"home land\" text ('peru', 'österreich')")
+    assert told.endswith("of österreich?")
+
+
+def test_a_second_thread_can_ask(database: Path) -> None:
+    where("coach = 'bob'", "?", database)
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(where, "coach = '7'", "?", database).result() == "coach = '7'"
 
 
 def test_lenient_scoring_puts_letters_back_too(database: Path) -> None:
