@@ -94,9 +94,9 @@ def evaluate(
 
     Writes scores with intervals, differences and costs. Each RUN is a finished run, a Hugging
     Face folder or a PEFT folder; without any, every finished run under runs/ is taken, grouped by
-    recipe and base.
+    recipe and base. --set reaches the table recipe.
     """
-    _options.settings(pairs, [])
+    sets = _options.settings(pairs, ["recipe"])["recipe"]
     found = [] if runs else find_runs(RUNS, deep=True)
     folders = list(runs) or [run.path for run in found if _is_model(run.settings)]
     if not folders:
@@ -108,7 +108,9 @@ def evaluate(
         refuse_full(place)
     from ..eval._groups import collect, draw_ahead
 
-    groups = collect(folders, recipe, data, limit, seed, on_bad_rows, candidates, limits or "")
+    groups = collect(
+        folders, recipe, data, limit, seed, on_bad_rows, candidates, limits or "", sets
+    )
     click.echo(f"evaluation folder: {place}")
     draw_ahead(groups)  # the libraries that models need take seconds to load
     for card, folder in score(groups, place, shots=shots, seed=seed, dtype=dtype):

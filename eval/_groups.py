@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ftkit import catalog
-from ftkit.config import override
+from ftkit.config import override, table
 from ftkit.errors import FtkitError
 from ftkit.runs import Run, digest, fingerprint, read_json
 
 from ..recipes._in_order import beside
 from ..recipes._limits import Limits
+from ..recipes._mix import adjusted
 from ..recipes._recipe import Example, Recipe
 
 
@@ -69,6 +70,7 @@ class Group:
         drawn: gives the training rows, where they are being drawn already.
         candidates: answers that are drawn beside the greedy one.
         limits: how far queries are held against the schema while they are written.
+        settings: of the recipe, that were set for this evaluation.
     """
 
     recipe: Recipe
@@ -80,6 +82,7 @@ class Group:
     drawn: Callable[[], Sequence[Example]] | None = None
     candidates: int = 0
     limits: Limits = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def train(self) -> Sequence[Example]:
@@ -106,6 +109,7 @@ def collect(
     on_bad_rows: str | None = None,
     candidates: int = 0,
     limits: Limits = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Group]:
     """Sort finished runs into groups.
 
@@ -118,6 +122,7 @@ def collect(
         on_bad_rows: stop or skip; None as the run did.
         candidates: answers to draw beside the greedy one, of which the database may choose.
         limits: hold queries against the schema, and against the question, while they are written.
+        settings: of recipes, by name; they win over those that a run was tuned by.
 
     Raises:
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
@@ -130,7 +135,7 @@ def collect(
         tuned, base, mark = _read(folder)
         if tuned is None and recipe is None:
             continue  # a base comes in with what was tuned on it
-        for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows):
+        for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows, settings or {}):
             if teaches not in asked:
                 items, available = _items(teaches, limit, seed)
                 if (candidates or limits) and teaches.queries:
@@ -156,6 +161,9 @@ def collect(
         if group.recipe.queries:
             group.candidates, group.limits = candidates, limits
         group.tuned.sort(key=lambda tuned: tuned.size)
+        known = table(group.recipe)
+        names = (key.removeprefix(f"{group.recipe.name}.") for key in settings or {})
+        group.settings = {name: known[name] for name in names if name in known}
     return list(groups.values())
 
 
@@ -202,6 +210,7 @@ def _recipes(
     data: Sequence[str],
     folder: Path,
     on_bad_rows: str | None,
+    sets: Mapping[str, Any],
 ) -> list[Recipe]:
     """Load the recipes with the settings that the run was tuned by; a mixture has several."""
     settings = tuned.settings if tuned is not None else {}
@@ -211,19 +220,22 @@ def _recipes(
         raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
     if data and forced is None and len(own) > 1:
         raise FtkitError(f"{folder} was tuned for {taught}: say by --recipe which --data is for")
-    found = []
+    found: list[Recipe] = []
     for name in own if forced is None else [forced]:
         values = dict(settings.get("recipe", {})) if name in own else {}
         values = dict(values.get(name, {})) if len(own) > 1 else values
         values |= {"on_bad_rows": on_bad_rows} if on_bad_rows else {}
-        recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
-        if data:
-            if name in own:
-                with suppress(FtkitError):  # the rows that it was tuned on may be gone
-                    recipe = recipe.settled()
-            recipe = replace(recipe, data=tuple(data), whole=True)
-        found.append(recipe)
-    return found
+        found.append(override(catalog.load("recipes", name), values, "recipe"))
+    found = adjusted(found, sets)
+    return [_asking(recipe, data, recipe.name in own) for recipe in found] if data else found
+
+
+def _asking(recipe: Recipe, data: Sequence[str], taught: bool) -> Recipe:
+    """Let a recipe ask other rows, as it was settled for those that it was tuned on."""
+    if taught:
+        with suppress(FtkitError):  # the rows that it was tuned on may be gone
+            recipe = recipe.settled()
+    return replace(recipe, data=tuple(data), whole=True)
 
 
 def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[Sequence[Example], int]:

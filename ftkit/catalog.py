@@ -54,7 +54,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     ": did you mean 'sql_qa'?"
     >>> nearest("zebra", ["chat", "sql_qa"])
     ': there are chat, sql_qa'
+    >>> nearest("zebra", ["chat"])
+    ": there is only 'chat'"
     """
     options = list(known)
-    close = difflib.get_close_matches(word, options, n=1)
-    return f": did you mean '{close[0]}'?" if close else f": there are {', '.join(options)}"
+    if close := difflib.get_close_matches(word, options, n=1):
+        return f": did you mean '{close[0]}'?"
+    return (
+        f": there is only '{options[0]}'"
+        if len(options) == 1
+        else f": there are {', '.join(options)}"
+    )

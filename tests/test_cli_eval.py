@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def evaluate(*words: str | Path) -> Result:
         (["--limit", "-4"], "--limit must be above 0, not -4"),
         (["--shots", "-1"], "--shots cannot be negative, but it is -1"),
         (["--dtype", "int4"], "Invalid value for '--dtype': 'int4' is not one of 'float32', "),
-        (["--set", "plan.clip=1"], "unknown settings 'plan' in `ftkit eval`: there are none"),
+        (["--set", "plan.clip=1"], "unknown settings 'plan' in `ftkit eval`: there is only"),
+        (["--set", "recipe.rows=x"], "no finished run lies under runs/"),
     ],
 )
 def test_wrong_words_are_refused_in_a_sentence(words, message: str, tmp_path: Path):
@@ -72,6 +74,34 @@ def test_every_finished_run_is_compared(tiny_runs: dict[str, Path], tmp_path: Pa
     assert result.stdout.splitlines()[-1] == "report: runs/eval/report.html"
     refused = evaluate("--out", "runs/eval")
     assert refused.stderr == ("Error: runs/eval exists and is not empty: choose another --out\n")
+
+
+def test_settings_of_a_recipe_can_be_set_for_a_folder_that_has_none(tiny_base, tmp_path: Path):
+    """Such as the plain folder of a variant that reads small letters alone."""
+    words = ["--recipe", "sql_qa", "--limit", "4", "--shots", "0", "--set", "recipe.uncased=true"]
+    result = evaluate(tiny_base, *words, "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    card = json.loads((tmp_path / "out" / "scorecard.json").read_text())
+    assert card["facts"]["recipe"]["uncased"] is True
+    assert card["facts"]["command"].endswith(" --set recipe.uncased=true")
+    lines = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
+    asked = [json.loads(line)["prompt"] for line in lines]
+    assert len(asked) == 4
+    assert all(text == text.lower() for text in asked)
+
+
+def test_a_setting_wins_over_the_one_that_a_run_was_tuned_by(tiny_runs: dict[str, Path]):
+    run = tiny_runs["lora"]
+    own = _groups.collect([run], limit=2)[0]
+    set_so = _groups.collect(
+        [run], limit=2, settings={"sql_qa.max_new_tokens": "7", "types": "yes"}
+    )[0]
+    assert set_so.recipe == replace(own.recipe, max_new_tokens=7, types=True)
+    assert set_so.settings == {"max_new_tokens": 7, "types": True}
+    with pytest.raises(
+        FtkitError, match=r"unknown setting 'recipe.type': SqlQa has .* did you mean"
+    ):
+        _groups.collect([run], limit=2, settings={"type": "yes"})
 
 
 def test_the_runs_of_a_demo_or_a_series_are_found_too(monkeypatch: pytest.MonkeyPatch):
