@@ -130,7 +130,7 @@ class Recipe:
 
         Args:
             row: of any file; `row.odd` may be told what is worth a look.
-            test: for the test; it matters only to recipes that say `cuts`.
+            test: for the test: of a held-out file, or taken a second time, as `cuts` says.
 
         Returns:
             Each with a `unit` in its meta, the document, schema or dialogue that must not lie in

@@ -108,7 +108,8 @@ def _take(recipe: Recipe, source: int, piece: Piece, row: Row, taken: Taken) -> 
     """Take a row's examples, or say why there are none."""
     try:
         if not recipe.cuts:
-            examples = [(0, example) for example in recipe.take(row)]
+            held_out = piece.part in ("validation", "test")
+            examples = [(0, example) for example in recipe.take(row, held_out)]
         else:
             uses = USES.get(piece.part, (TRAIN, TEST))
             examples = [(use + 1, e) for use in uses for e in recipe.take(row, use == TEST)]

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from sqlglot.errors import SqlglotError
 
 from ftkit.errors import FtkitError
 
+from ..basemodel.record import BadRow
 from . import _sql_world
 from ._limits import Allows, Limits
 from ._read import Row
@@ -19,11 +20,12 @@ from ._sql_compact import compact, names, restore, shorten
 from ._sql_files import Values, find_database, schema_of, values_of
 from ._sql_grammar import grammar
 from ._sql_letters import respelt, small, small_names
-from ._sql_rows import asked
+from ._sql_rows import asked, misnamed
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
 
 NOTED = 6  # questions of a notebook
+MISNAMED = "a column that seems to bear another's name"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class SqlQa(Recipe):
         values: show so many of a column's values, read from the database.
         uncased: show schemas and questions in small letters and teach texts of queries so; before a
             query is run, its texts get the letters that the database, else the question, has.
+        misnamed: what becomes of training rows in which a column seems to bear another's name.
         databases: folder of the rows' databases; "" for `databases/` beside the rows.
     """
 
@@ -52,6 +55,7 @@ class SqlQa(Recipe):
     keys: bool = False
     values: int = 0
     uncased: bool = False
+    misnamed: Literal["keep", "drop"] = "keep"
     databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = (
         *("execution_accuracy", "execution_on_file", "execution_lenient", "execution_guided"),
@@ -202,8 +206,12 @@ class SqlQa(Recipe):
             "asked": found.database is not None,
             "compact": True,
         }
-        shown = self._shown(found.schema, held, compact=True)
-        query = compact(found.sql, names(found.schema))
+        shown, known = self._shown(found.schema, held, compact=True), names(found.schema)
+        if not (test or self.whole) and misnamed(found.question, found.sql, known.columns):
+            if self.misnamed == "drop":
+                raise BadRow(row.where, MISNAMED, f"{found.sql!r} takes {MISNAMED}")
+            row.odd.append(f"take {MISNAMED}; recipe.misnamed=drop leaves them out")
+        query = compact(found.sql, known)
         return [self._example(shown, found.question, query, row.where, **facts)]
 
     def beside(self) -> tuple[Path, ...]:

@@ -106,7 +106,10 @@ def test_prose_is_a_corpus_of_the_training_rows_alone(tmp_path: Path):
         (["--data", "none.jsonl"], "no such file or folder: none.jsonl"),
         (["--base", "nothing"], "--base nothing has no tokenizer to open: "),
         (["--set", "recipe.rowz=3"], "unknown setting 'recipe.rowz': SqlQa has "),
-        (["--set", "method.rank=3"], "unknown settings 'method' in `ftkit data`: there is only 'recipe'"),
+        (
+            ["--set", "method.rank=3"],
+            "unknown settings 'method' in `ftkit data`: there is only 'recipe'",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(words, message: str):
