@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ftkit import __version__
-from ftkit.config import table
+from ftkit.config import as_set, table
 
 from ..adapters._variant import FP32
 from ..recipes._limits import SAID
@@ -44,7 +44,7 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
     words += ["--candidates", str(group.candidates)] if group.candidates else []
     words += ["--only", group.limits] if group.limits else []
     words += ["--dtype", dtype] if dtype != FP32 else []
-    words += [word for pair in group.settings.items() for word in ("--set", _as_set(*pair))]
+    words += [f"--set=recipe.{name}={as_set(value)}" for name, value in group.settings.items()]
     drawn = f"; {group.candidates} more at temperature 1" if group.candidates else ""
     limited = f"; {SAID[group.limits]}" if group.limits else ""
     return {
@@ -59,11 +59,6 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
         "hardware": hardware(),
         "versions": versions(),
     }
-
-
-def _as_set(name: str, value: Any) -> str:
-    """Write a setting of a recipe as `--set` takes it."""
-    return f"recipe.{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def caveats(metrics: Mapping[str, Metric], items: Sequence[Example]) -> dict[str, str]:

@@ -137,6 +137,17 @@ def plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def as_set(value: Any) -> str:
+    """Write a value as `--set` takes it.
+
+    >>> as_set(True), as_set(("a", 2)), as_set(0.5)
+    ('true', 'a,2', '0.5')
+    """
+    if isinstance(value, list | tuple):
+        return ",".join(map(as_set, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 

@@ -4,13 +4,15 @@ Its front matter is the Hub's (huggingface.co/docs/hub/model-cards); `ftkit eval
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from ftkit import __version__
+from ftkit.catalog import load
+from ftkit.config import as_set, table
 
 from ._recipe import Recipe
 
@@ -20,6 +22,12 @@ OPENS = {
     "adapter": "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
     'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{folder}")',
 }
+PLACES = (
+    "data",
+    "cache",
+    "databases",
+    "on_bad_rows",
+)  # settings that say nothing of what is taught
 UNKNOWN = "unknown"  # the Hub's word for a licence that nobody stated
 
 
@@ -66,7 +74,7 @@ Ask it with `ftkit chat {folder}`, compare it with `ftkit eval {folder}`, tune i
 
 ## Data
 {_listed(data)}
-
+{_settings(parts)}
 `run/run.toml` holds every setting, seeds included. Test rows chose nothing: the weights kept are \
 those of the last check on rows held out from training whose loss was within 10 % of the lowest.
 
@@ -107,6 +115,17 @@ def _licence(base: str) -> str:
 
 def _how_wrong(recipe: Recipe) -> str:
     return "" if not recipe.queries else "; a query that runs is not thereby the right one"
+
+
+def _settings(recipes: Sequence[Recipe]) -> str:
+    """Say what was set otherwise than a recipe has it, such as how its rows are laid out."""
+    found = []
+    for recipe in recipes:
+        usual = table(load("recipes", recipe.name))
+        for name, value in table(recipe).items():
+            if name not in PLACES and value != usual[name]:
+                found.append(f"`{recipe.name}.{name}={as_set(value)}`")
+    return f"\nSet otherwise than usual: {', '.join(found)}.\n" if found else ""
 
 
 def _listed(data: list[str]) -> str:

@@ -83,7 +83,7 @@ def test_settings_of_a_recipe_can_be_set_for_a_folder_that_has_none(tiny_base, t
     assert result.exit_code == 0, result.stderr
     card = json.loads((tmp_path / "out" / "scorecard.json").read_text())
     assert card["facts"]["recipe"]["uncased"] is True
-    assert card["facts"]["command"].endswith(" --set recipe.uncased=true")
+    assert card["facts"]["command"].endswith(" --set=recipe.uncased=true")
     lines = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
     asked = [json.loads(line)["prompt"] for line in lines]
     assert len(asked) == 4

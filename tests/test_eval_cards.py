@@ -54,6 +54,15 @@ def test_front_matter_is_what_the_hub_reads(tmp_path):
     assert "ftkit tune --config runs/sql/run/run.toml --out NEW" in text
     world = written("runs/sql", replace(recipe, data=()), "lora", True, str(tmp_path), FACTS)
     assert head(world)["license"] == "apache-2.0"
+    assert "Set otherwise" not in world
+
+
+def test_what_was_set_otherwise_is_said_and_no_folder_is(tmp_path):
+    values = {"uncased": "true", "length": "300", "databases": "/home/me", "cache": "/home/me"}
+    recipe = override(catalog.load("recipes", "sql_qa"), values, "recipe")
+    text = written("runs/sql", recipe, "lora", True, str(tmp_path), FACTS)
+    assert "\nSet otherwise than usual: `sql_qa.length=300`, `sql_qa.uncased=true`.\n" in text
+    assert "/home/me" not in text
 
 
 def test_a_base_without_a_licence_is_said_to_have_none():
