@@ -108,7 +108,7 @@ def measured(command: Sequence[str], asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(
-    peer: str, command: list[str], mine: list[str], job: dict[str, Any], most: int
+    peer: str, command: list[str], mine: list[str], job: dict[str, Any], most: int, default: bool
 ) -> Iterator[dict[str, Any]]:
     """Search a peer's settings, then let it, its default and ours train; yield what is known."""
     method, lr = METHODS[peer]
@@ -127,6 +127,8 @@ def compare(
     yield found
     found["best"] = measured(command, asked | {"settings": best}) | {"settings": best}
     yield found
+    if not default:
+        return
     found["default"] = measured(command, (few if emulated else asked) | {"settings": {}})
     found["default"] |= {"rows": min(SEARCHED, job["count"])} if emulated else {}
     yield found
@@ -176,6 +178,7 @@ def main() -> None:
     parser.add_argument("--peer-python", help="Python of an environment with trl and peft")
     parser.add_argument("--data", type=Path, help="rows of a shape that the recipe reads")
     parser.add_argument("--tries", type=int, help="settings of a peer to search at most")
+    parser.add_argument("--no-default", action="store_true", help="leave the peers' default out")
     parser.add_argument("--recipe", default="sql_qa")
     parser.add_argument("--rows", type=int, default=3000, help="training rows at most")
     parser.add_argument("--base", type=Path, help="a base to tune instead of a small new one")
@@ -203,7 +206,7 @@ def main() -> None:
         mine = [sys.executable, __file__, "--only"]
         result: dict[str, Any] = {}
         for peer in said.peers.split(","):
-            for one in compare(peer, command, mine, job, said.tries):
+            for one in compare(peer, command, mine, job, said.tries, not said.no_default):
                 result[peer] = one | {"labelled": labelled} | judged(one, labelled)
                 keep(said.out, result, count)
     show(said.out, result, count)
@@ -224,7 +227,8 @@ def keep(out: Path | None, result: dict[str, Any], count: int) -> list[list[str]
             who = f"{method}, ours" if name == "ours" else f"{method}, {peer} at its {name}"
             who += f" ({run['rows']} rows)" if "rows" in run else ""
             if "failed" in run:
-                table.append([who, "failed", "", "", ""])
+                word = "not run" if run == NOT_RUN else "failed"
+                table.append([who, word, "", "", ""])
             else:
                 loss = sum(run["nats"]) / one["labelled"]
                 figures = f"{run['cpu']:.0f}", f"{run['warm']:.1f}", f"{run['memory'] / 2**20:,.0f}"

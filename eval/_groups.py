@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from ftkit.runs import Run, digest, fingerprint, read_json
 
 from ..recipes._in_order import beside
 from ..recipes._limits import Limits
-from ..recipes._mix import adjusted
 from ..recipes._recipe import Example, Recipe
+
+# Settings of which an evaluation of a run must not differ from its tuning: what was learned from
+# might be asked.
+ROWS = ("data", "whole", "validation", "world_seed", "on_bad_rows")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Group:
     drawn: Callable[[], Sequence[Example]] | None = None
     candidates: int = 0
     limits: Limits = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def train(self) -> Sequence[Example]:
@@ -131,11 +134,16 @@ def collect(
         raise FtkitError(f"--limit takes 1 or more, not {limit}")
     groups: dict[tuple[str, ...], Group] = {}
     asked: dict[Recipe, tuple[Sequence[Example], int]] = {}
+    found = []
     for folder in {folder.resolve(): folder for folder in folders}.values():  # each once
         tuned, base, mark = _read(folder)
-        if tuned is None and recipe is None:
-            continue  # a base comes in with what was tuned on it
-        for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows, settings or {}):
+        if tuned is not None or recipe is not None:  # else a base: it comes with what it became
+            own = _recipes(tuned, recipe, data, folder, on_bad_rows)
+            found.append((tuned, base, mark, own))
+    _refuse_unknown(settings or {}, [one for *_, own in found for one in own])
+    for tuned, base, mark, own in found:
+        for before in own:
+            teaches = override(before, _fitting(before, settings or {}), "recipe")
             if teaches not in asked:
                 items, available = _items(teaches, limit, seed)
                 if (candidates or limits) and teaches.queries:
@@ -147,6 +155,7 @@ def collect(
             content = digest(json.dumps(asks))
             key = (teaches.name, mark or base, content)
             group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
+            group.settings |= _changed(before, teaches)
             if tuned is not None:
                 group.tuned.append(tuned)
     if not groups:
@@ -161,9 +170,6 @@ def collect(
         if group.recipe.queries:
             group.candidates, group.limits = candidates, limits
         group.tuned.sort(key=lambda tuned: tuned.size)
-        known = table(group.recipe)
-        names = (key.removeprefix(f"{group.recipe.name}.") for key in settings or {})
-        group.settings = {name: known[name] for name in names if name in known}
     return list(groups.values())
 
 
@@ -210,7 +216,6 @@ def _recipes(
     data: Sequence[str],
     folder: Path,
     on_bad_rows: str | None,
-    sets: Mapping[str, Any],
 ) -> list[Recipe]:
     """Load the recipes with the settings that the run was tuned by; a mixture has several."""
     settings = tuned.settings if tuned is not None else {}
@@ -220,22 +225,50 @@ def _recipes(
         raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
     if data and forced is None and len(own) > 1:
         raise FtkitError(f"{folder} was tuned for {taught}: say by --recipe which --data is for")
-    found: list[Recipe] = []
+    found = []
     for name in own if forced is None else [forced]:
         values = dict(settings.get("recipe", {})) if name in own else {}
         values = dict(values.get(name, {})) if len(own) > 1 else values
         values |= {"on_bad_rows": on_bad_rows} if on_bad_rows else {}
-        found.append(override(catalog.load("recipes", name), values, "recipe"))
-    found = adjusted(found, sets)
-    return [_asking(recipe, data, recipe.name in own) for recipe in found] if data else found
+        recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
+        if data:
+            if name in own:
+                with suppress(FtkitError):  # the rows that it was tuned on may be gone
+                    recipe = recipe.settled()
+            recipe = replace(recipe, data=tuple(data), whole=True)
+        found.append(recipe)
+    return found
 
 
-def _asking(recipe: Recipe, data: Sequence[str], taught: bool) -> Recipe:
-    """Let a recipe ask other rows, as it was settled for those that it was tuned on."""
-    if taught:
-        with suppress(FtkitError):  # the rows that it was tuned on may be gone
-            recipe = recipe.settled()
-    return replace(recipe, data=tuple(data), whole=True)
+def _refuse_unknown(sets: Mapping[str, Any], recipes: Sequence[Recipe]) -> None:
+    """Refuse settings that none of the recipes has, and those that say which rows are asked."""
+    for name, value in sets.items():
+        here = [one for one in recipes if _fitting(one, {name: value})]
+        if recipes and not here:
+            override(recipes[0], {name: value}, "recipe")
+        if said := next(
+            (key for one in here for key in _fitting(one, {name: value}) if key in ROWS), None
+        ):
+            raise FtkitError(
+                f"'recipe.{said}' says which rows are for training and which are asked, so it "
+                "cannot be set for an evaluation: --data names other rows to ask"
+            )
+
+
+def _fitting(recipe: Recipe, sets: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the settings that are for a recipe: by their own names, or behind or under its name."""
+    mine = sets.get(recipe.name, {})
+    found = dict(mine) if isinstance(mine, Mapping) else {}
+    before = f"{recipe.name}."
+    found |= {key.removeprefix(before): sets[key] for key in sets if key.startswith(before)}
+    known = {part.name for part in fields(recipe)}
+    return {key: sets[key] for key in sets if key in known} | found
+
+
+def _changed(before: Recipe, after: Recipe) -> dict[str, Any]:
+    """List the settings in which a recipe differs from another."""
+    was = table(before)
+    return {name: value for name, value in table(after).items() if was.get(name) != value}
 
 
 def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[Sequence[Example], int]:

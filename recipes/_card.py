@@ -5,14 +5,14 @@ Its front matter is the Hub's (huggingface.co/docs/hub/model-cards); `ftkit eval
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from ftkit import __version__
-from ftkit.catalog import load
-from ftkit.config import as_set, table
+from ftkit.config import as_set, plain, table
 
 from ._recipe import Recipe
 
@@ -22,12 +22,9 @@ OPENS = {
     "adapter": "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
     'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{folder}")',
 }
-PLACES = (
-    "data",
-    "cache",
-    "databases",
-    "on_bad_rows",
-)  # settings that say nothing of what is taught
+# Settings that a card does not list: sources stand under Data, and a folder is nobody's business.
+UNLISTED = ("data", "cache", "databases", "on_bad_rows")
+PLAIN = re.compile(r"[^/\\`\n]*")  # no path, and nothing that ends a line or a piece of code
 UNKNOWN = "unknown"  # the Hub's word for a licence that nobody stated
 
 
@@ -121,11 +118,18 @@ def _settings(recipes: Sequence[Recipe]) -> str:
     """Say what was set otherwise than a recipe has it, such as how its rows are laid out."""
     found = []
     for recipe in recipes:
-        usual = table(load("recipes", recipe.name))
+        usual = {field.name: _usual(field) for field in fields(recipe)}
         for name, value in table(recipe).items():
-            if name not in PLACES and value != usual[name]:
-                found.append(f"`{recipe.name}.{name}={as_set(value)}`")
+            said = as_set(value)
+            if name not in UNLISTED and value != usual[name] and PLAIN.fullmatch(said):
+                found.append(f"`{recipe.name}.{name}={said}`")
     return f"\nSet otherwise than usual: {', '.join(found)}.\n" if found else ""
+
+
+def _usual(setting: "Field[Any]") -> Any:
+    """Give a setting's default as a table holds it."""
+    made = setting.default_factory
+    return plain(setting.default if made is MISSING else made())
 
 
 def _listed(data: list[str]) -> str:

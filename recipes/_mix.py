@@ -167,12 +167,7 @@ def shared(names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
     Raises:
         FtkitError: for a setting that no recipe has.
     """
-    return adjusted([catalog.load("recipes", name) for name in names], values)
-
-
-def adjusted(recipes: Sequence[Recipe], values: Mapping[str, Any]) -> list[Recipe]:
-    """Apply settings to recipes as they are, each to those that have it; see `shared`."""
-    own: dict[str, dict[str, Any]] = {recipe.name: {} for recipe in recipes}
+    own: dict[str, dict[str, Any]] = {name: {} for name in names}
     common: dict[str, Any] = {}
     for key, value in values.items():
         name, dot, rest = key.partition(".")
@@ -184,12 +179,13 @@ def adjusted(recipes: Sequence[Recipe], values: Mapping[str, Any]) -> list[Recip
             own[name] |= value
         else:
             raise FtkitError(f"'recipe.{name}' is a recipe: set one of its own, as {name}.epochs=2")
-    known = [set(table(recipe)) for recipe in recipes]
+    loaded = [catalog.load("recipes", name) for name in names]
+    known = [set(table(recipe)) for recipe in loaded]
     unknown = {key: value for key, value in common.items() if not any(key in k for k in known)}
-    if unknown and recipes:
-        override(recipes[0], unknown, "recipe")
+    if unknown and loaded:
+        override(loaded[0], unknown, "recipe")
     found = []
-    for recipe, have in zip(recipes, known, strict=True):
+    for recipe, have in zip(loaded, known, strict=True):
         fits = {key: value for key, value in common.items() if key in have}
         mine = override(recipe, fits, "recipe")
         found.append(override(mine, own[recipe.name], f"recipe.{recipe.name}"))

@@ -41,13 +41,13 @@ class Names:
         schema: CREATE TABLE text with the short names.
         short: a name as the database has it, in lower case, to its short form.
         full: a short name to the name as the database has it.
-        columns: the names of all columns as the database has them, in lower case.
+        tables: each table's columns, all as the database has them, but in lower case.
     """
 
     schema: str
     short: dict[str, str]
     full: dict[str, str]
-    columns: frozenset[str]
+    tables: dict[str, frozenset[str]]
 
 
 @lru_cache(maxsize=65536)
@@ -85,7 +85,7 @@ def names(schema: str) -> Names:
             for mine, other, theirs in links
         ]
         lines.append(f"CREATE TABLE {_quote(short[table.lower()])} ({', '.join(parts)})")
-    held = frozenset(column.lower() for table in tables for column, _ in table.columns)
+    held = {table.name.lower(): frozenset(c.lower() for c, _ in table.columns) for table in tables}
     return Names("; ".join(lines), short, full, held)
 
 

@@ -1,7 +1,6 @@
 """Real text-to-SQL data: a row's question, schema, query and database, each checked with SQLite."""
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,15 +12,12 @@ from ._read import Row
 from ._shapes import words
 from ._sql_compact import names, spelt_as_names
 from ._sql_files import compiles, empty_tables, find_database, schema_of
-from ._sql_spelling import split, unquoted
 
 WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
 CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
 BEFORE = re.compile(r"\A(\s|--[^\n]*\n|/\*.*?\*/)+", re.DOTALL)  # comments, before a statement
 WORD = re.compile(r"\w+")
 TEXT = re.compile("'((?:[^']|'')*)'")
-NUMBERED = re.compile(r"(.+)_[2-9]")
-PIECE = re.compile(r"[^\W_]+")  # of a name or a question
 UNFILLED = re.compile(r"var\d+|\w+_name\d+", re.IGNORECASE)  # of templates of questions
 
 
@@ -98,38 +94,6 @@ def _look_at(row: Row, question: str, sql: str) -> None:
     words = question.lower()
     if any(text.strip("%").lower() not in words for text in values):
         row.odd.append("ask for a text that is not in the question")
-
-
-def misnamed(question: str, sql: str, columns: Collection[str]) -> bool:
-    """Tell whether a column seems to bear another's name, as in sets that lost names.
-
-    Either the query takes one of two columns that differ in a number at most, such as `date` and
-    `date_2`, or the question names none that it selects and does name one that it leaves alone.
-
-    Args:
-        question: what is asked.
-        sql: a query that SQLite takes.
-        columns: all columns of the schema, in lower case.
-
-    >>> misnamed("Which label was in Peru?", "SELECT label FROM t WHERE date = 'peru'",
-    ...          {"label", "date", "date_2"})
-    True
-    >>> misnamed("Which round has Hayes?", "SELECT spot FROM t WHERE player = 'hayes'",
-    ...          {"spot", "player", "round"})
-    True
-    """
-    found = split(sql)
-    names = [unquoted(word).lower() if kind in ("word", "quoted") else "" for kind, word in found]
-    used = set(names) & set(columns)
-    twins = {(name, twin[1]) for name in columns if (twin := NUMBERED.fullmatch(name))}
-    if any(first in columns and used & {name, first} for name, first in twins):
-        return True
-    asked = set(PIECE.findall(question.lower()))
-    ends = (place for place, (_, word) in enumerate(found) if word.upper() == "FROM")
-    selected = used & set(names[: next(ends, None)])
-    named = {name for name in columns if (parts := set(PIECE.findall(name))) and parts <= asked}
-    others = [name for name in named - used if len(name) > 3]
-    return bool(others and selected and not named & selected)
 
 
 def _database(row: Row, db_id: str, home: Path, cache: Path) -> Path | None:

@@ -77,6 +77,7 @@ class Taken:
             part,
             meta.get("asked", True),
             side,
+            meta.get("doubtful", False),
         )
         marks = marks_of(asked_words(example))
         self.marks.extend(marks)
@@ -108,8 +109,7 @@ def _take(recipe: Recipe, source: int, piece: Piece, row: Row, taken: Taken) -> 
     """Take a row's examples, or say why there are none."""
     try:
         if not recipe.cuts:
-            held_out = piece.part in ("validation", "test")
-            examples = [(0, example) for example in recipe.take(row, held_out)]
+            examples = [(0, example) for example in recipe.take(row)]
         else:
             uses = USES.get(piece.part, (TRAIN, TEST))
             examples = [(use + 1, e) for use in uses for e in recipe.take(row, use == TEST)]

@@ -11,7 +11,6 @@ from sqlglot.errors import SqlglotError
 
 from ftkit.errors import FtkitError
 
-from ..basemodel.record import BadRow
 from . import _sql_world
 from ._limits import Allows, Limits
 from ._read import Row
@@ -20,12 +19,12 @@ from ._sql_compact import compact, names, restore, shorten
 from ._sql_files import Values, find_database, schema_of, values_of
 from ._sql_grammar import grammar
 from ._sql_letters import respelt, small, small_names
-from ._sql_rows import asked, misnamed
+from ._sql_misnamed import misnamed
+from ._sql_rows import asked
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
 
 NOTED = 6  # questions of a notebook
-MISNAMED = "a column that seems to bear another's name"
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class SqlQa(Recipe):
         values: show so many of a column's values, read from the database.
         uncased: show schemas and questions in small letters and teach texts of queries so; before a
             query is run, its texts get the letters that the database, else the question, has.
-        misnamed: what becomes of training rows in which a column seems to bear another's name.
+        misnamed: what becomes of rows for training in which a column seems to bear another's name.
         databases: folder of the rows' databases; "" for `databases/` beside the rows.
     """
 
@@ -62,6 +61,7 @@ class SqlQa(Recipe):
         *("valid_sql", "exact_match", "format_failure", "calibration"),
     )
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
+    doubts: ClassVar[str] = "take a column that seems to bear another's name"
     queries: ClassVar[bool] = True
     strict: ClassVar[bool] = False
 
@@ -207,10 +207,10 @@ class SqlQa(Recipe):
             "compact": True,
         }
         shown, known = self._shown(found.schema, held, compact=True), names(found.schema)
-        if not (test or self.whole) and misnamed(found.question, found.sql, known.columns):
-            if self.misnamed == "drop":
-                raise BadRow(row.where, MISNAMED, f"{found.sql!r} takes {MISNAMED}")
-            row.odd.append(f"take {MISNAMED}; recipe.misnamed=drop leaves them out")
+        if misnamed(found.question, found.sql, known):
+            facts["doubtful"] = self.misnamed == "drop"
+            if self.misnamed == "keep":
+                row.odd.append(f"{self.doubts}; with recipe.misnamed=drop none is learned from")
         query = compact(found.sql, known)
         return [self._example(shown, found.question, query, row.where, **facts)]
 

@@ -4,11 +4,13 @@ import gc
 import json
 import shlex
 import shutil
+import tomllib
 import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tomli_w
 from click import Context
 from click.testing import CliRunner, Result
 
@@ -98,10 +100,45 @@ def test_a_setting_wins_over_the_one_that_a_run_was_tuned_by(tiny_runs: dict[str
     )[0]
     assert set_so.recipe == replace(own.recipe, max_new_tokens=7, types=True)
     assert set_so.settings == {"max_new_tokens": 7, "types": True}
-    with pytest.raises(
-        FtkitError, match=r"unknown setting 'recipe.type': SqlQa has .* did you mean"
-    ):
-        _groups.collect([run], limit=2, settings={"type": "yes"})
+    same = _groups.collect([run], limit=2, settings={"types": "false"})[0]
+    assert (same.recipe, same.settings) == (own.recipe, {})
+    under = _groups.collect([run], limit=2, settings={"sql_qa": {"types": True}})[0]
+    assert under.settings == {"types": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"type": "yes"}, "unknown setting 'recipe.type': SqlQa has .* did you mean 'types'"),
+        (
+            {"sql_qa.type": "yes"},
+            "unknown setting 'recipe.type': SqlQa has .* did you mean 'types'",
+        ),
+        ({"chat.epochs": "1"}, "unknown setting 'recipe.chat.epochs': SqlQa has"),
+        ({"validation": "0.4"}, "'recipe.validation' says which rows are for training and which"),
+        ({"sql_qa.data": "rows"}, "'recipe.data' says which rows .* --data names other rows"),
+        ({"world_seed": "1"}, "'recipe.world_seed' says which rows"),
+    ],
+)
+def test_a_setting_that_nobody_has_or_that_could_ask_what_was_learned(
+    settings: dict[str, str], message: str, tiny_runs: dict[str, Path]
+):
+    with pytest.raises(FtkitError, match=message):
+        _groups.collect([tiny_runs["lora"]], limit=2, settings=settings)
+
+
+def test_a_setting_goes_to_those_of_several_recipes_that_have_it(
+    tiny_runs: dict[str, Path], tmp_path
+):
+    other = shutil.copytree(tiny_runs["lora"], tmp_path / "other")
+    kept = tomllib.loads((other / "run" / "run.toml").read_text())
+    kept["options"]["recipe"], kept["recipe"] = "medical", {}
+    (other / "run" / "run.toml").write_text(tomli_w.dumps(kept))
+    values = {"uncased": "true", "medical.max_new_tokens": "9"}
+    groups = _groups.collect([tiny_runs["lora"], other], limit=2, settings=values)
+    assert {group.recipe.name: group.settings for group in groups} == {
+        "sql_qa": {"uncased": True}, "medical": {"max_new_tokens": 9},
+    }  # fmt: skip
 
 
 def test_the_runs_of_a_demo_or_a_series_are_found_too(monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,7 @@
 """Model cards: front matter that the Hub reads, and scores that go where they belong."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +14,7 @@ from ftkit.eval._card import scored, write_cards
 from ftkit.eval._scorecard import Bias, Forgetting, Measure
 from ftkit.eval._tally import build
 from ftkit.recipes._card import card as written
+from ftkit.recipes._recipe import Recipe
 from tests import cards
 
 FACTS = {"trainable_params": 5120, "steps": 40, "seconds": 31.4, "validation_nats": 0.731}
@@ -63,6 +64,23 @@ def test_what_was_set_otherwise_is_said_and_no_folder_is(tmp_path):
     text = written("runs/sql", recipe, "lora", True, str(tmp_path), FACTS)
     assert "\nSet otherwise than usual: `sql_qa.length=300`, `sql_qa.uncased=true`.\n" in text
     assert "/home/me" not in text
+
+
+@dataclass(frozen=True)
+class Own(Recipe):
+    """A recipe that lies in no folder of ftkit's."""
+
+    form: str | None = None
+    images: str = ""
+    kinds: tuple[str, ...] = field(default_factory=lambda: ("a", "b"))
+
+
+def test_the_card_of_a_recipe_that_a_user_wrote(tmp_path):
+    made = written("runs/own", Own(), "lora", True, str(tmp_path), FACTS)
+    assert "Set otherwise" not in made
+    recipe = Own(form="long", images="/home/me/secret", kinds=("c", "a `b`\n## d"))
+    made = written("runs/own", recipe, "lora", True, str(tmp_path), FACTS)
+    assert f"\nSet otherwise than usual: `{Own().name}.form=long`.\n" in made
 
 
 def test_a_base_without_a_licence_is_said_to_have_none():
@@ -159,3 +177,12 @@ def test_a_card_that_cannot_be_read_or_written_is_left_and_told(runs):
     assert any(note.startswith(f"{runs.soft_prompt} is left as it is: ") for note in notes)
     assert len(notes) == 2
     assert runs.lora.read_text() == "---\nlicense: [\n---\nMine.\n"
+
+
+def test_scores_under_other_settings_stay_out_of_a_run(runs):
+    """A card has no word for them, and what was set may name a folder."""
+    before = runs.lora.read_text()
+    changed = replace(runs.card, facts=runs.card.facts | {"set": {"databases": "/home/me"}})
+    said = list(write_cards(changed, runs.out))
+    assert f"{runs.lora} is left as it is: its scores are of the recipe as it was tuned" in said
+    assert runs.lora.read_text() == before
