@@ -59,11 +59,16 @@ def test_front_matter_is_what_the_hub_reads(tmp_path):
 
 
 def test_what_was_set_otherwise_is_said_and_no_folder_is(tmp_path):
-    values = {"uncased": "true", "length": "300", "databases": "/home/me", "cache": "/home/me"}
+    values = {
+        "uncased": "true",
+        "length": "300",
+        "databases": "/somewhere/mine",
+        "cache": "/somewhere/mine",
+    }
     recipe = override(catalog.load("recipes", "sql_qa"), values, "recipe")
     text = written("runs/sql", recipe, "lora", True, str(tmp_path), FACTS)
     assert "\nSet otherwise than usual: `sql_qa.length=300`, `sql_qa.uncased=true`.\n" in text
-    assert "/home/me" not in text
+    assert "/somewhere/mine" not in text
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Own(Recipe):
 def test_the_card_of_a_recipe_that_a_user_wrote(tmp_path):
     made = written("runs/own", Own(), "lora", True, str(tmp_path), FACTS)
     assert "Set otherwise" not in made
-    recipe = Own(form="long", images="/home/me/secret", kinds=("c", "a `b`\n## d"))
+    recipe = Own(form="long", images="/somewhere/mine", kinds=("c", "a `b`\n## d"))
     made = written("runs/own", recipe, "lora", True, str(tmp_path), FACTS)
     assert f"\nSet otherwise than usual: `{Own().name}.form=long`.\n" in made
 
@@ -182,7 +187,7 @@ def test_a_card_that_cannot_be_read_or_written_is_left_and_told(runs):
 def test_scores_under_other_settings_stay_out_of_a_run(runs):
     """A card has no word for them, and what was set may name a folder."""
     before = runs.lora.read_text()
-    changed = replace(runs.card, facts=runs.card.facts | {"set": {"databases": "/home/me"}})
+    changed = replace(runs.card, facts=runs.card.facts | {"set": {"databases": "/somewhere/mine"}})
     said = list(write_cards(changed, runs.out))
     assert f"{runs.lora} is left as it is: its scores are of the recipe as it was tuned" in said
     assert runs.lora.read_text() == before
