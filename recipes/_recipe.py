@@ -93,7 +93,6 @@ class Recipe:
     metrics: ClassVar[tuple[str, ...]] = ()  # names in eval/, the first is what ranks variants
     notice: ClassVar[str] = ""  # what stands beside every answer that a person is shown
     fields: ClassVar[tuple[str, ...]] = ()  # what a row of a source has
-    doubts: ClassVar[str] = "are doubtful"  # what is said of rows whose meta says `doubtful`
     queries: ClassVar[bool] = False  # whether questions are put to a database
     turns: ClassVar[bool] = False  # in a session, what was said before stands before a question
     strict: ClassVar[bool] = True  # train and dev files may have no unit in common
@@ -135,8 +134,7 @@ class Recipe:
 
         Returns:
             Each with a `unit` in its meta, the document, schema or dialogue that must not lie in
-            two splits. `asked` False there says that the row cannot be tested with, `doubtful`
-            True that it is not to be learned from.
+            two splits. `asked` False there says that the row cannot be tested with.
 
         Raises:
             BadRow: when it does not fit.

@@ -25,7 +25,6 @@ from ._read import Piece, Stream, sources
 from ._recipe import Recipe, Split
 from ._split import (
     APART,
-    DOUBTED,
     LEAKED,
     NEAR,
     TEST,
@@ -247,7 +246,7 @@ class _Reading:
         self.runs.path.unlink()
 
     def _count_left_out(self, codes: Codes, store: Store) -> None:
-        for code, kind in (LEFT_OUT | {DOUBTED: self.recipe.doubts}).items():
+        for code, kind in LEFT_OUT.items():
             numbers = np.flatnonzero(codes == code)
             if len(numbers) and code != NEAR:
                 group = self._group("left_out", kind)

@@ -19,7 +19,7 @@ Sources = npt.NDArray[np.uint16]
 Codes = npt.NDArray[np.uint8]
 FEW = 10  # units; a source with fewer is divided by row, or one split would take all
 # Which split a row is in; from TWICE on, why it is in none.
-TRAIN, VALIDATION, TEST, TWICE, LEAKED, APART, NEAR, UNASKED, OTHER, DOUBTED = range(10)
+TRAIN, VALIDATION, TEST, TWICE, LEAKED, APART, NEAR, UNASKED, OTHER = range(9)
 
 
 def digest(*texts: str) -> int:
@@ -40,7 +40,6 @@ class Ledger:
             says.
         asked: 0 for a row that can be learned from, but not be tested with.
         side: TRAIN + 1 or TEST + 1 for a row that is meant for that use alone, else 0.
-        doubtful: 1 for a row that can be tested with, but is not to be learned from.
     """
 
     same: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -50,18 +49,9 @@ class Ledger:
     part: "array[int]" = field(default_factory=lambda: array("B"))
     asked: "array[int]" = field(default_factory=lambda: array("B"))
     side: "array[int]" = field(default_factory=lambda: array("B"))
-    doubtful: "array[int]" = field(default_factory=lambda: array("B"))
 
     def add(
-        self,
-        same: int,
-        unit: int,
-        told: int,
-        source: int,
-        part: int,
-        asked: int,
-        side: int,
-        doubtful: int = 0,
+        self, same: int, unit: int, told: int, source: int, part: int, asked: int, side: int
     ) -> None:
         """Enter a row."""
         self.same.append(same)
@@ -71,7 +61,6 @@ class Ledger:
         self.part.append(part)
         self.asked.append(asked)
         self.side.append(side)
-        self.doubtful.append(doubtful)
 
     def extend(self, more: "Ledger") -> None:
         """Enter the rows of another ledger behind one's own."""
@@ -97,7 +86,7 @@ def assign(
         For each row TRAIN, VALIDATION or TEST, or why it is in none: TWICE for one that repeats
         another, LEAKED for one that repeats a row of the test, APART for one whose unit or long
         answer is held out, UNASKED for one of the test that cannot be asked, OTHER for one that is
-        meant for another use, DOUBTED for one that would be learned from, but is doubtful.
+        meant for another use.
     """
     same, told = np.array(ledger.same, np.uint64), np.array(ledger.told, np.uint64)
     source = np.array(ledger.source)
@@ -122,7 +111,6 @@ def assign(
     kept = codes == VALIDATION if strict else (codes == VALIDATION) & (part != VALIDATION + 1)
     codes[(codes == TRAIN) & among(unit, np.sort(unit[kept]))] = APART
     codes[(codes != TEST) & (side == TEST + 1)] = OTHER
-    codes[(codes < TEST) & (np.array(ledger.doubtful) > 0)] = DOUBTED
     _once(same, codes)
     return codes
 

@@ -12,6 +12,7 @@ from ._read import Row
 from ._shapes import words
 from ._sql_compact import names, spelt_as_names
 from ._sql_files import compiles, empty_tables, find_database, schema_of
+from ._sql_misnamed import misnamed
 
 WHAT_FITS = "a row has the texts question, schema, sql, and perhaps db_id"
 CREATE = re.compile(r"CREATE\s+(TEMP\w*\s+)?TABLE\b", re.IGNORECASE)
@@ -74,6 +75,8 @@ def asked(row: Row, databases: str, cache: Path) -> Asked:
         what = f"SQLite does not take 'sql': {fault}"
         raise BadRow(row.where, "a query that SQLite does not take", what)
     _look_at(row, question, sql)
+    if misnamed(question, sql, names(schema)):
+        row.odd.append("take a column that seems to bear another's name")
     if spelt_as_names(sql, names(schema)):
         row.odd.append("quote text as names are quoted; it is taught with apostrophes")
     if empty & set(WORD.findall(sql.lower())):

@@ -77,7 +77,6 @@ class Taken:
             part,
             meta.get("asked", True),
             side,
-            meta.get("doubtful", False),
         )
         marks = marks_of(asked_words(example))
         self.marks.extend(marks)

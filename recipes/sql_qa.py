@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from sqlglot.errors import SqlglotError
 
@@ -19,7 +19,6 @@ from ._sql_compact import compact, names, restore, shorten
 from ._sql_files import Values, find_database, schema_of, values_of
 from ._sql_grammar import grammar
 from ._sql_letters import respelt, small, small_names
-from ._sql_misnamed import misnamed
 from ._sql_rows import asked
 from ._sql_schema import serialise
 from ._sql_spelling import close, first_statement, settled, spread
@@ -40,7 +39,6 @@ class SqlQa(Recipe):
         values: show so many of a column's values, read from the database.
         uncased: show schemas and questions in small letters and teach texts of queries so; before a
             query is run, its texts get the letters that the database, else the question, has.
-        misnamed: what becomes of rows for training in which a column seems to bear another's name.
         databases: folder of the rows' databases; "" for `databases/` beside the rows.
     """
 
@@ -54,14 +52,12 @@ class SqlQa(Recipe):
     keys: bool = False
     values: int = 0
     uncased: bool = False
-    misnamed: Literal["keep", "drop"] = "keep"
     databases: str = ""
     metrics: ClassVar[tuple[str, ...]] = (
         *("execution_accuracy", "execution_on_file", "execution_lenient", "execution_guided"),
         *("valid_sql", "exact_match", "format_failure", "calibration"),
     )
     fields: ClassVar[tuple[str, ...]] = ("question", "schema", "sql")
-    doubts: ClassVar[str] = "take a column that seems to bear another's name"
     queries: ClassVar[bool] = True
     strict: ClassVar[bool] = False
 
@@ -206,12 +202,8 @@ class SqlQa(Recipe):
             "asked": found.database is not None,
             "compact": True,
         }
-        shown, known = self._shown(found.schema, held, compact=True), names(found.schema)
-        if misnamed(found.question, found.sql, known):
-            facts["doubtful"] = self.misnamed == "drop"
-            if self.misnamed == "keep":
-                row.odd.append(f"{self.doubts}; with recipe.misnamed=drop none is learned from")
-        query = compact(found.sql, known)
+        shown = self._shown(found.schema, held, compact=True)
+        query = compact(found.sql, names(found.schema))
         return [self._example(shown, found.question, query, row.where, **facts)]
 
     def beside(self) -> tuple[Path, ...]:

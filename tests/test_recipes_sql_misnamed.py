@@ -1,16 +1,11 @@
-"""Rows of text-to-SQL sets in which a column seems to bear another's name: told, or left out."""
+"""Rows of text-to-SQL sets in which a column seems to bear another's name are counted."""
 
 import json
-import sqlite3
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ftkit.config import override
-from ftkit.errors import FtkitError
 from ftkit.recipes._sql_compact import names
 from ftkit.recipes._sql_misnamed import misnamed
 from ftkit.recipes.sql_qa import RECIPE
@@ -48,57 +43,17 @@ def test_two_signs_of_a_lost_name(question: str, sql: str, columns: str, told: b
     assert misnamed(question, sql, names(f"CREATE TABLE t ({columns})")) is told
 
 
-def rows(folder: Path, **more: Any) -> Any:
-    """Write forty rows over as many schemas, every second with a lost name, with databases."""
-    (folder / "databases").mkdir(parents=True)
+def test_they_are_used_and_counted(tmp_path: Path) -> None:
     schema, lines = 'CREATE TABLE "t{}" ("Label" TEXT, "Date" TEXT, "Date_2" TEXT);', []
-    with closing(sqlite3.connect(folder / "databases" / "all.sqlite")) as database:
-        for number in range(40):
-            database.execute(schema.format(number))
-            database.execute(f"INSERT INTO t{number} VALUES ('x', 'x', 'x')")
-            column = "Date" if number % 2 else "Label"
-            row = {"question": f"Which label is x in {number}?", "schema": schema.format(number)}
-            row["sql"] = f'SELECT "Label" FROM t{number} WHERE "{column}" = \'x\''
-            lines.append(json.dumps(row | {"db_id": "all"}))
-        database.commit()
-    (folder / "rows.jsonl").write_text("\n".join(lines))
-    values = {"data": (str(folder / "rows.jsonl"),), "cache": str(folder / "cache")}
-    return override(RECIPE, values | {"validation": "0.25"} | more, "recipe")
-
-
-def queries(made: Any, *splits: str) -> list[str]:
-    return [example.meta["sql"] for split in splits for example in made.examples(split)]
-
-
-def test_they_are_used_and_counted_unless_they_are_to_be_left_out(tmp_path: Path) -> None:
-    kept = rows(tmp_path)
-    known = queries(kept, "train", "validation")
-    assert len(known) == 30
-    ((kind, count),) = [(group.kind, group.count) for group in kept.found().odd]
-    assert kind.startswith("take a column that seems to bear another's name; with recipe.misnamed=")
-    assert count == 20
-    left = replace(kept, misnamed="drop")
-    assert sorted(queries(left, "train", "validation")) == sorted(
-        query for query in known if '"Date"' not in query
-    )
-    gone = [query for query in known if '"Date"' in query]
-    assert [(group.kind, group.count) for group in left.found().left_out] == [
-        ("take a column that seems to bear another's name", len(gone))
+    for number in range(40):
+        column = "Date" if number % 2 else "Label"
+        row = {"question": f"Which label is x in {number}?", "schema": schema.format(number)}
+        row["sql"] = f'SELECT "Label" FROM t{number} WHERE "{column}" = \'x\''
+        lines.append(json.dumps(row))
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    values = {"data": (str(tmp_path / "rows.jsonl"),), "cache": str(tmp_path / "cache")}
+    made = override(RECIPE, values, "recipe")
+    assert len(made.examples("train")) + len(made.examples("validation")) == 40
+    assert [(group.kind, group.count) for group in made.found().odd] == [
+        ("take a column that seems to bear another's name", 20)
     ]
-    assert not left.found().odd
-    assert not left.found().bad
-
-
-def test_what_is_asked_in_the_end_is_not_chosen_by_it(tmp_path: Path) -> None:
-    kept = rows(tmp_path)
-    asked = queries(kept, "test")
-    assert len(asked) == 10
-    assert 0 < sum('"Date"' in query for query in asked) < 10
-    assert queries(replace(kept, misnamed="drop"), "test") == asked
-    whole = replace(kept, misnamed="drop", whole=True)
-    assert len(queries(whole, "test")) == 40
-
-
-def test_another_word_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FtkitError, match=r"'recipe.misnamed' cannot be 'skip'"):
-        rows(tmp_path, misnamed="skip")
