@@ -73,7 +73,7 @@ def cut(name: str, lines: Sequence[str], most: int, data: Path) -> None:
         held(max(1, bisect_right(range(1, count + 1), most, key=held)))
 
 
-def rows(recipe: Any, place: Path, most: int, folder: Path) -> int:
+def rows(recipe: Any, place: Path, most: int, searched: int, folder: Path) -> int:
     """Write what the peers train on and what all are judged by: texts, and tokens of ours.
 
     Returns:
@@ -97,7 +97,7 @@ def rows(recipe: Any, place: Path, most: int, folder: Path) -> int:
             lines = "".join(json.dumps(row) + "\n" for row in found)
             (folder / name).write_text(lines)
             (folder / "few.jsonl").write_text(
-                "".join(json.dumps(row) + "\n" for row in found[:SEARCHED])
+                "".join(json.dumps(row) + "\n" for row in found[:searched])
             )
         else:
             (folder / name).write_text(json.dumps([(row["ids"], row["labels"]) for row in found]))

@@ -115,7 +115,7 @@ def compare(
     asked = job | {"peer": peer, "lr": lr, "seed": SEED, "threads": THREADS, "method": method}
     few, alike = asked | {"rows": job["few"]}, {"bf16": bool(bfloat16_unit())}  # as ours decides
     emulated = peer == "trl" and not bfloat16_unit()
-    found: dict[str, Any] = {"searched": [], "rows": job["count"]}
+    found: dict[str, Any] = {"searched": [], "rows": job["count"], "on": job["searched"]}
     found |= dict.fromkeys(("default", "best", "ours"), NOT_RUN)
     for one in SETTINGS[peer][:most]:
         tried = measured(command, few | {"settings": one | alike})
@@ -130,7 +130,7 @@ def compare(
     if not default:
         return
     found["default"] = measured(command, (few if emulated else asked) | {"settings": {}})
-    found["default"] |= {"rows": min(SEARCHED, job["count"])} if emulated else {}
+    found["default"] |= {"rows": job["searched"]} if emulated else {}
     yield found
 
 
@@ -168,8 +168,7 @@ def expected(found: dict[str, Any]) -> list[float]:
     setting that is the fastest has its own run.
     """
     searched = [one for one in found["searched"] if "failed" not in one]
-    few = min(SEARCHED, found["rows"])
-    return [one["cpu"] + (found["rows"] - few) / one["warm"] for one in searched]
+    return [one["cpu"] + (found["rows"] - found["on"]) / one["warm"] for one in searched]
 
 
 def main() -> None:
@@ -181,6 +180,7 @@ def main() -> None:
     parser.add_argument("--no-default", action="store_true", help="leave the peers' default out")
     parser.add_argument("--recipe", default="sql_qa")
     parser.add_argument("--rows", type=int, default=3000, help="training rows at most")
+    parser.add_argument("--searched", type=int, default=SEARCHED, help="rows of the search")
     parser.add_argument("--base", type=Path, help="a base to tune instead of a small new one")
     parser.add_argument("--peers", default="trl,trainer")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
@@ -197,11 +197,12 @@ def main() -> None:
         data = folder / "data.jsonl"
         lines = said.data.read_text().splitlines(keepends=True)
         cut(said.recipe, lines, said.rows, data)
-        count = rows(taught(said.recipe, data), place, said.rows, folder)
+        count = rows(taught(said.recipe, data), place, said.rows, said.searched, folder)
         held_out = json.loads((folder / "held_out.json").read_text())
         labelled = sum(label != -100 for _, labels in held_out for label in labels[1:])
         job = {name: str(folder / file) for name, file in FILES.items()}
         job |= {"base": str(place), "recipe": said.recipe, "folder": temporary, "count": count}
+        job |= {"searched": min(said.searched, count)}
         command = [said.peer_python, str(Path(__file__).parent / "_peers.py")]
         mine = [sys.executable, __file__, "--only"]
         result: dict[str, Any] = {}
