@@ -59,7 +59,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 KEPT = ("warm", "cpu", "failed")  # of what was searched
 NOT_RUN = {"warm": 0.0, "failed": "not run"}
 METHODS = {"trl": ("lora", 3e-3), "trainer": ("full", 5e-4)}
-BATCH = 512  # tokens of an update, about as many as 8 rows padded
+ROWS = 8  # of an update, as many as the peers' default has, and theirs at their best mostly
 
 
 def ours(asked: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def ours(asked: dict[str, Any]) -> dict[str, Any]:
     from ftkit.runs import Run
 
     recipe, method = taught(asked["recipe"], Path(asked["data"])), load("adapters", asked["method"])
-    plan = Tuning(batch=BATCH, checks=1, held_out=32)
+    plan = Tuning(batch=asked["batch"], checks=1, held_out=32)
     run = Run.create(Path(asked["out"]), {"command": "tune", "method": table(method)})
     ends: list[tuple[int, float]] = []
     for record in tune(run, recipe, method, asked["base"], plan, seed=SEED):
@@ -161,6 +161,12 @@ def judged(found: dict[str, Any], labelled: int) -> dict[str, Any]:
     return said
 
 
+def batch(file: Path) -> int:
+    """Work out how many tokens as many rows as a peer's update hold, in steps of 256."""
+    sizes = [len(json.loads(line)["ids"]) for line in file.read_text().splitlines()]
+    return max(1, round(ROWS * sum(sizes) / len(sizes) / 256)) * 256
+
+
 def expected(found: dict[str, Any]) -> list[float]:
     """Work out how long the whole run would take with each setting that was searched, in seconds.
 
@@ -202,7 +208,7 @@ def main() -> None:
         labelled = sum(label != -100 for _, labels in held_out for label in labels[1:])
         job = {name: str(folder / file) for name, file in FILES.items()}
         job |= {"base": str(place), "recipe": said.recipe, "folder": temporary, "count": count}
-        job |= {"searched": min(said.searched, count)}
+        job |= {"searched": min(said.searched, count), "batch": batch(folder / "rows.jsonl")}
         command = [said.peer_python, str(Path(__file__).parent / "_peers.py")]
         mine = [sys.executable, __file__, "--only"]
         result: dict[str, Any] = {}
