@@ -162,9 +162,11 @@ def judged(found: dict[str, Any], labelled: int) -> dict[str, Any]:
 
 
 def batch(file: Path) -> int:
-    """Work out how many tokens as many rows as a peer's update hold, in steps of 256."""
+    """Work out about how many tokens as many rows as a peer's update hold, in steps of 64."""
     sizes = [len(json.loads(line)["ids"]) for line in file.read_text().splitlines()]
-    return max(1, round(ROWS * sum(sizes) / len(sizes) / 256)) * 256
+    if not sizes:
+        raise SystemExit("no row is short enough to be trained on")
+    return -(-ROWS * sum(sizes) // len(sizes) // 64) * 64
 
 
 def expected(found: dict[str, Any]) -> list[float]:

@@ -94,7 +94,8 @@ def evaluate(
 
     Writes scores with intervals, differences and costs. Each RUN is a finished run, a Hugging
     Face folder or a PEFT folder; without any, every finished run under runs/ is taken, grouped by
-    recipe and base. --set reaches the table recipe.
+    recipe and base. --set reaches the table recipe, for folders that do not say how they were
+    tuned.
     """
     sets = _options.settings(pairs, ["recipe"])["recipe"]
     found = [] if runs else find_runs(RUNS, deep=True)

@@ -46,8 +46,8 @@ def write_cards(card: Scorecard, out: Path) -> Iterator[str]:
             if found is None and ours and (folder / "README.md").is_file():
                 yield f"{folder / 'README.md'} is left as it is: its front matter cannot be read"
                 continue
-            if ours and (otherwise := _otherwise(card)):
-                yield f"{folder / 'README.md'} is left as it is: its scores are of {otherwise}"
+            if ours and _held(card):
+                yield f"{folder / 'README.md'} is left as it is: its scores are of free answers"
                 continue
             place = folder if ours else _beside(out, folder, taken)
             if ours and (before := _asked(found, card)) > card.n:
@@ -68,11 +68,9 @@ def _asked(found: tuple[ModelCardData, str] | None, card: Scorecard) -> int:
     return max((args["n"] for args in mine if isinstance(args.get("n"), int)), default=0)
 
 
-def _otherwise(card: Scorecard) -> str:
-    """Say of what a card's scores are where these were come by in a way that it does not tell."""
-    if any(words and words in card.facts.get("decoding", "") for words in SAID.values()):
-        return "free answers"
-    return "the recipe as it was tuned" if card.facts.get("set") else ""
+def _held(card: Scorecard) -> bool:
+    """Say whether queries were held to their schema, which a card's scores do not tell."""
+    return any(words and words in card.facts.get("decoding", "") for words in SAID.values())
 
 
 def _kind(card: Scorecard) -> str:

@@ -52,7 +52,6 @@ def facts(group: Group, seed: int, wish: int, shots: int, dtype: str) -> dict[st
         "items": {"asked": n, "available": group.available},
         "base": {"path": group.base, "fingerprint": group.base_fingerprint},
         "recipe": table(group.recipe),
-        "set": dict(group.settings),
         "shots": {"wished for": wish, "shown": shots},
         "seed": seed,
         "resamples": RESAMPLES,

@@ -1,22 +1,23 @@
 """Which variants can be compared: finished runs grouped by recipe, base and the items asked."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ftkit.config import override
+from ftkit import catalog
+from ftkit.config import override, table
 from ftkit.errors import FtkitError
 from ftkit.runs import Run, digest, fingerprint, read_json
 
 from ..recipes._in_order import beside
 from ..recipes._limits import Limits
 from ..recipes._recipe import Example, Recipe
-from ._recipes import changed, fitting, recipes_of, refuse_unsettable
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Group:
     drawn: Callable[[], Sequence[Example]] | None = None
     candidates: int = 0
     limits: Limits = ""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def train(self) -> Sequence[Example]:
@@ -120,46 +121,48 @@ def collect(
         on_bad_rows: stop or skip; None as the run did.
         candidates: answers to draw beside the greedy one, of which the database may choose.
         limits: hold queries against the schema, and against the question, while they are written.
-        settings: of recipes, by name; they win over those that a run was tuned by.
+        settings: of the recipe, by name, for folders that do not say how they were tuned.
 
     Raises:
         FtkitError: for a folder that is none of these, or when nothing says what to ask.
     """
     if limit is not None and limit < 1:
         raise FtkitError(f"--limit takes 1 or more, not {limit}")
-    found, sets = _found(folders, recipe, data, on_bad_rows), settings or {}
-    refuse_unsettable(sets, [one for *_, own in found for one in own])
-    more = {"samples": candidates, "limits": limits} if candidates or limits else {}
-    draw = lru_cache(maxsize=None)(partial(_items, limit=limit, seed=seed, more=more))
     groups: dict[tuple[str, ...], Group] = {}
-    for tuned, base, mark, own in found:
-        for before in own:
-            teaches = override(before, fitting(before, sets), "recipe")
-            items, available, content = draw(teaches)
+    asked: dict[Recipe, tuple[Sequence[Example], int]] = {}
+    for folder in {folder.resolve(): folder for folder in folders}.values():  # each once
+        tuned, base, mark = _read(folder)
+        if tuned is None and recipe is None:
+            continue  # a base comes in with what was tuned on it
+        for teaches in _recipes(tuned, recipe, data, folder, on_bad_rows, settings or {}):
+            if teaches not in asked:
+                items, available = _items(teaches, limit, seed)
+                if (candidates or limits) and teaches.queries:
+                    more = {"samples": candidates, "limits": limits}
+                    items = [replace(item, meta=item.meta | more) for item in items]
+                asked[teaches] = items, available
+            items, available = asked[teaches]
+            asks = [(item.messages, item.meta.get("labels")) for item in items]
+            content = digest(json.dumps(asks))
             key = (teaches.name, mark or base, content)
             group = groups.setdefault(key, Group(teaches, items, available, base, mark, []))
-            group.settings |= changed(before, teaches)
             if tuned is not None:
                 group.tuned.append(tuned)
-    _refuse_nothing(
-        groups.values(), folders, "--candidates" if candidates else "--only" * bool(limits)
-    )
-    for group in groups.values():
-        if group.recipe.queries:
-            group.candidates, group.limits = candidates, limits
-        group.tuned.sort(key=lambda tuned: tuned.size)
-    return list(groups.values())
-
-
-def _refuse_nothing(groups: Collection[Group], folders: Sequence[Path], option: str) -> None:
-    """Refuse to ask nobody, and an option that none of the recipes has a use for."""
     if not groups:
         where = ", ".join(map(str, folders)) or "no folders"
         raise FtkitError(
             f"nothing to evaluate in {where}: tune a variant first, or name a --recipe for a base"
         )
-    if option and not any(group.recipe.queries for group in groups):
+    if (candidates or limits) and not any(group.recipe.queries for group in groups.values()):
+        option = "--candidates" if candidates else "--only"
         raise FtkitError(f"{option} is for recipes that ask a database: none of these does")
+    for group in groups.values():
+        if group.recipe.queries:
+            group.candidates, group.limits = candidates, limits
+        known = table(group.recipe)
+        group.settings = {name: known[name] for name in settings or {}}
+        group.tuned.sort(key=lambda tuned: tuned.size)
+    return list(groups.values())
 
 
 def draw_ahead(groups: Sequence[Group]) -> None:
@@ -170,19 +173,6 @@ def draw_ahead(groups: Sequence[Group]) -> None:
             if group.recipe not in begun:
                 begun[group.recipe] = beside(partial(group.recipe.examples, "train"))
             group.drawn = begun[group.recipe]
-
-
-def _found(
-    folders: Sequence[Path], recipe: str | None, data: Sequence[str], on_bad_rows: str | None
-) -> list[tuple[Tuned | None, str, str, list[Recipe]]]:
-    """Read each folder once: the variant (None for a base), its base, the base's hash, recipes."""
-    found = []
-    for folder in {folder.resolve(): folder for folder in folders}.values():
-        tuned, base, mark = _read(folder)
-        if tuned is not None or recipe is not None:  # else a base: it comes with what it became
-            own = recipes_of(tuned.settings if tuned else {}, recipe, data, folder, on_bad_rows)
-            found.append((tuned, base, mark, own))
-    return found
 
 
 def _read(folder: Path) -> tuple[Tuned | None, str, str]:
@@ -212,31 +202,51 @@ def _read(folder: Path) -> tuple[Tuned | None, str, str]:
     raise FtkitError(f"{folder} is no run, model or adapter folder: it has no config.json")
 
 
-def _items(
-    recipe: Recipe, limit: int | None, seed: int, more: Mapping[str, Any]
-) -> tuple[Sequence[Example], int, str]:
-    """Take the test items, or an even draw of them in their order.
+def _recipes(
+    tuned: Tuned | None,
+    forced: str | None,
+    data: Sequence[str],
+    folder: Path,
+    on_bad_rows: str | None,
+    sets: Mapping[str, Any],
+) -> list[Recipe]:
+    """Load the recipes with the settings that the run was tuned by; a mixture has several."""
+    settings = tuned.settings if tuned is not None else {}
+    taught = settings.get("options", {}).get("recipe", "")
+    own = taught.split(",") if taught else []
+    if not own and forced is None:
+        raise FtkitError(f"{folder} does not say what it was tuned for: name a --recipe")
+    if data and forced is None and len(own) > 1:
+        raise FtkitError(f"{folder} was tuned for {taught}: say by --recipe which --data is for")
+    found = []
+    for name in own if forced is None else [forced]:
+        if sets and name in own:  # others would divide its rows anew, and ask what it has learned
+            raise FtkitError(
+                f"{folder} is asked by the settings that it was tuned by: --set is for folders "
+                "that do not say any"
+            )
+        values = dict(settings.get("recipe", {})) if name in own else {}
+        values = dict(values.get(name, {})) if len(own) > 1 else values
+        values |= dict(sets) | ({"on_bad_rows": on_bad_rows} if on_bad_rows else {})
+        recipe: Recipe = override(catalog.load("recipes", name), values, "recipe")
+        if data:
+            if name in own:
+                with suppress(FtkitError):  # the rows that it was tuned on may be gone
+                    recipe = recipe.settled()
+            recipe = replace(recipe, data=tuple(data), whole=True)
+        found.append(recipe)
+    return found
 
-    Args:
-        recipe: whose.
-        limit: how many at most.
-        seed: of the draw.
-        more: what their meta says beside, where a database is asked.
 
-    Returns:
-        The items, how many there are in all, and a hash of what is asked.
-    """
+def _items(recipe: Recipe, limit: int | None, seed: int) -> tuple[Sequence[Example], int]:
+    """Take the test items, or an even draw of them in their order."""
     items = recipe.examples("test")
     if not items:
         raise FtkitError(
             f"recipe {recipe.name} has no test items to ask: its sources hold no dev or test file, "
             "and too few different documents, dialogues or databases to keep some apart"
         )
-    available = len(items)
-    if limit is not None and limit < available:
-        drawn = sorted(np.random.default_rng(seed).permutation(available)[:limit].tolist())
-        items = [items[place] for place in drawn]
-    if more and recipe.queries:
-        items = [replace(item, meta=item.meta | more) for item in items]
-    asks = [(item.messages, item.meta.get("labels")) for item in items]
-    return items, available, digest(json.dumps(asks))
+    if limit is None or limit >= len(items):
+        return items, len(items)
+    drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:limit].tolist())
+    return [items[place] for place in drawn], len(items)

@@ -5,14 +5,13 @@ Its front matter is the Hub's (huggingface.co/docs/hub/model-cards); `ftkit eval
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from ftkit import __version__
-from ftkit.config import as_set, plain, table
+from ftkit.config import as_set, table
 
 from ._recipe import Recipe
 
@@ -24,7 +23,7 @@ OPENS = {
 }
 # Settings that a card does not list: sources stand under Data, and a folder is nobody's business.
 UNLISTED = ("data", "cache", "databases", "on_bad_rows")
-PLAIN = re.compile(r"[^/\\`\n]*")  # no path, and nothing that ends a line or a piece of code
+PLAIN = re.compile(r"[^/\\`\s]*")  # no path, and nothing that ends a line or a piece of code
 UNKNOWN = "unknown"  # the Hub's word for a licence that nobody stated
 
 
@@ -118,18 +117,13 @@ def _settings(recipes: Sequence[Recipe]) -> str:
     """Say what was set otherwise than a recipe has it, such as how its rows are laid out."""
     found = []
     for recipe in recipes:
-        usual = {field.name: _usual(field) for field in fields(recipe)}
+        usual = table(type(recipe)())
         for name, value in table(recipe).items():
-            said = as_set(value)
-            if name not in UNLISTED and value != usual[name] and PLAIN.fullmatch(said):
-                found.append(f"`{recipe.name}.{name}={said}`")
+            if name not in UNLISTED and value != usual.get(name):
+                said = as_set(value)
+                plain = f"`{recipe.name}.{name}={said}`" if PLAIN.fullmatch(said) else ""
+                found.append(plain or f"`{recipe.name}.{name}` (see `run/run.toml`)")
     return f"\nSet otherwise than usual: {', '.join(found)}.\n" if found else ""
-
-
-def _usual(setting: "Field[Any]") -> Any:
-    """Give a setting's default as a table holds it."""
-    made = setting.default_factory
-    return plain(setting.default if made is MISSING else made())
 
 
 def _listed(data: list[str]) -> str:

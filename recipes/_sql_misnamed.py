@@ -1,6 +1,6 @@
 """Signs that a text-to-SQL set lost names of columns, and its queries take some that do not fit.
 
-Two or three rows of a hundred show one in sets that lost none.
+One or two rows of a hundred show one in sets that lost none.
 """
 
 import re

@@ -45,7 +45,7 @@ def test_the_ratio_is_to_the_shortest_whole_run(bench: Any) -> None:
     """A setting that compiles is the fastest when warm, and may take longest in all."""
     plain, compiled = {"warm": 20.0, "cpu": 18.0}, {"warm": 25.0, "cpu": 230.0}
     best, ours = SLOW | {"cpu": 200.0, "warm": 27.0}, OURS | {"cpu": 100.0, "warm": 54.0}
-    found = {"default": FAILED, "best": best, "ours": ours, "rows": 2192}
+    found = {"default": FAILED, "best": best, "ours": ours, "rows": 2192, "on": 192}
     said = bench.judged(found | {"searched": [plain, compiled, FAILED]}, 6)
     assert said["expected"] == [118.0, 310.0]
     assert (said["ratio"], said["warm"]) == (1.18, 2.0)
@@ -99,20 +99,39 @@ def test_each_run_is_kept_when_it_ends(
     """What stops a later run costs no earlier one."""
     runs = iter([SLOW, OURS, SLOW])
     monkeypatch.setattr(bench, "measured", lambda *_: dict(next(runs)))
-    job = {"few": "few.jsonl", "rows": "rows.jsonl", "folder": "here", "count": 3}
+    job = {"few": "few.jsonl", "rows": "rows.jsonl", "folder": "here", "count": 3, "searched": 2}
     known, out = dict[str, Any](), tmp_path / "out.json"
 
     def go_on() -> None:
-        for one in bench.compare("trl", [], [], job, 1):
+        for one in bench.compare("trl", [], [], job, 1, default=True):
             known["trl"] = one | {"labelled": 6} | bench.judged(one, 6)
             bench.keep(out, known, 3)
 
     with pytest.raises(RuntimeError):  # there is no fourth
         go_on()
     kept = json.loads(out.read_text())
-    assert [row[1] for row in kept["rows"]] == ["failed", "10", "5"]
+    assert [row[1] for row in kept["rows"]] == ["not run", "10", "5"]
     assert kept["peers"]["trl"]["default"]["failed"] == "not run"
     assert kept["peers"]["trl"]["ratio"] == 2
+
+
+def test_the_default_can_be_left_out(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = iter([SLOW, OURS, SLOW])  # of the search, ours, the peer at its best
+    monkeypatch.setattr(bench, "measured", lambda *_: dict(next(runs)))
+    job = {"few": "few.jsonl", "rows": "rows.jsonl", "folder": "here", "count": 3, "searched": 2}
+    *_, found = bench.compare("trl", [], [], job, 1, default=False)
+    assert next(runs, None) is None
+    assert found["default"]["failed"] == "not run"
+    assert bench.judged(found, 6)["ratio"] == 2
+
+
+def test_an_update_holds_about_as_many_tokens_as_a_peers_rows(bench: Any, tmp_path: Path) -> None:
+    rows = [{"ids": [0] * size} for size in (40, 60, 80)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert bench.batch(tmp_path / "rows.jsonl") == 8 * 60 + 32  # in steps of 64
+    (tmp_path / "none.jsonl").write_text("")
+    with pytest.raises(SystemExit, match="no row is short enough"):
+        bench.batch(tmp_path / "none.jsonl")
 
 
 def test_a_default_on_fewer_rows_says_so_and_is_compared_with_nothing(

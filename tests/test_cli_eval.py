@@ -4,13 +4,10 @@ import gc
 import json
 import shlex
 import shutil
-import tomllib
 import weakref
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tomli_w
 from click import Context
 from click.testing import CliRunner, Result
 
@@ -92,53 +89,20 @@ def test_settings_of_a_recipe_can_be_set_for_a_folder_that_has_none(tiny_base, t
     assert all(text == text.lower() for text in asked)
 
 
-def test_a_setting_wins_over_the_one_that_a_run_was_tuned_by(tiny_runs: dict[str, Path]):
-    run = tiny_runs["lora"]
-    own = _groups.collect([run], limit=2)[0]
-    set_so = _groups.collect(
-        [run], limit=2, settings={"sql_qa.max_new_tokens": "7", "types": "yes"}
-    )[0]
-    assert set_so.recipe == replace(own.recipe, max_new_tokens=7, types=True)
-    assert set_so.settings == {"max_new_tokens": 7, "types": True}
-    same = _groups.collect([run], limit=2, settings={"types": "false"})[0]
-    assert (same.recipe, same.settings) == (own.recipe, {})
-    under = _groups.collect([run], limit=2, settings={"sql_qa": {"types": True}})[0]
-    assert under.settings == {"types": True}
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"type": "yes"}, "unknown setting 'recipe.type': SqlQa has .* did you mean 'types'"),
-        (
-            {"sql_qa.type": "yes"},
-            "unknown setting 'recipe.type': SqlQa has .* did you mean 'types'",
-        ),
-        ({"chat.epochs": "1"}, "unknown setting 'recipe.chat.epochs': SqlQa has"),
-        ({"validation": "0.4"}, "'recipe.validation' says which rows are for training and which"),
-        ({"sql_qa.data": "rows"}, "'recipe.data' says which rows .* --data names other rows"),
-        ({"world_seed": "1"}, "'recipe.world_seed' says which rows"),
-    ],
-)
-def test_a_setting_that_nobody_has_or_that_could_ask_what_was_learned(
-    settings: dict[str, str], message: str, tiny_runs: dict[str, Path]
-):
-    with pytest.raises(FtkitError, match=message):
-        _groups.collect([tiny_runs["lora"]], limit=2, settings=settings)
-
-
-def test_a_setting_goes_to_those_of_several_recipes_that_have_it(
-    tiny_runs: dict[str, Path], tmp_path
-):
-    other = shutil.copytree(tiny_runs["lora"], tmp_path / "other")
-    kept = tomllib.loads((other / "run" / "run.toml").read_text())
-    kept["options"]["recipe"], kept["recipe"] = "medical", {}
-    (other / "run" / "run.toml").write_text(tomli_w.dumps(kept))
-    values = {"uncased": "true", "medical.max_new_tokens": "9"}
-    groups = _groups.collect([tiny_runs["lora"], other], limit=2, settings=values)
-    assert {group.recipe.name: group.settings for group in groups} == {
-        "sql_qa": {"uncased": True}, "medical": {"max_new_tokens": 9},
-    }  # fmt: skip
+def test_a_run_that_says_how_it_was_tuned_is_asked_so(tiny_runs: dict[str, Path], tiny_base: Path):
+    """Other settings would divide its rows anew, and ask what it has learned."""
+    words = ["--recipe", "sql_qa", "--set", "recipe.types=true"]
+    refused = evaluate(tiny_base, tiny_runs["lora"], *words, "--out", "out")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        f"Error: {tiny_runs['lora']} is asked by the settings that it was tuned by: --set is for "
+        "folders that do not say any\n"
+    )
+    unknown = evaluate(tiny_base, "--recipe", "sql_qa", "--set", "recipe.type=true", "--out", "out")
+    assert unknown.exit_code == 2
+    assert "unknown setting 'recipe.type': SqlQa has " in unknown.stderr
+    assert unknown.stderr.endswith("; did you mean 'types'?\n")
+    assert not Path("out").exists()
 
 
 def test_the_runs_of_a_demo_or_a_series_are_found_too(monkeypatch: pytest.MonkeyPatch):

@@ -59,16 +59,11 @@ def test_front_matter_is_what_the_hub_reads(tmp_path):
 
 
 def test_what_was_set_otherwise_is_said_and_no_folder_is(tmp_path):
-    values = {
-        "uncased": "true",
-        "length": "300",
-        "databases": "/somewhere/mine",
-        "cache": "/somewhere/mine",
-    }
+    values = {"uncased": "true", "length": "300", "databases": "mine", "cache": "mine"}
     recipe = override(catalog.load("recipes", "sql_qa"), values, "recipe")
     text = written("runs/sql", recipe, "lora", True, str(tmp_path), FACTS)
     assert "\nSet otherwise than usual: `sql_qa.length=300`, `sql_qa.uncased=true`.\n" in text
-    assert "/somewhere/mine" not in text
+    assert "mine" not in text
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,10 @@ def test_the_card_of_a_recipe_that_a_user_wrote(tmp_path):
     assert "Set otherwise" not in made
     recipe = Own(form="long", images="/somewhere/mine", kinds=("c", "a `b`\n## d"))
     made = written("runs/own", recipe, "lora", True, str(tmp_path), FACTS)
-    assert f"\nSet otherwise than usual: `{Own().name}.form=long`.\n" in made
+    name = Own().name
+    said = f"`{name}.form=long`, `{name}.images` (see `run/run.toml`), `{name}.kinds` (see"
+    assert f"\nSet otherwise than usual: {said} `run/run.toml`).\n" in made
+    assert "somewhere" not in made
 
 
 def test_a_base_without_a_licence_is_said_to_have_none():
@@ -182,12 +180,3 @@ def test_a_card_that_cannot_be_read_or_written_is_left_and_told(runs):
     assert any(note.startswith(f"{runs.soft_prompt} is left as it is: ") for note in notes)
     assert len(notes) == 2
     assert runs.lora.read_text() == "---\nlicense: [\n---\nMine.\n"
-
-
-def test_scores_under_other_settings_stay_out_of_a_run(runs):
-    """A card has no word for them, and what was set may name a folder."""
-    before = runs.lora.read_text()
-    changed = replace(runs.card, facts=runs.card.facts | {"set": {"databases": "/somewhere/mine"}})
-    said = list(write_cards(changed, runs.out))
-    assert f"{runs.lora} is left as it is: its scores are of the recipe as it was tuned" in said
-    assert runs.lora.read_text() == before

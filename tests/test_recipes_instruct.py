@@ -12,7 +12,7 @@ import pytest
 from ftkit.catalog import load
 from ftkit.config import override, plain, read_toml, table
 from ftkit.errors import FtkitError
-from ftkit.eval._recipes import recipes_of
+from ftkit.eval._groups import Tuned, _recipes
 from ftkit.recipes import instruct
 from ftkit.recipes._check import check
 from ftkit.recipes._mix import load as load_mixture
@@ -197,16 +197,18 @@ def test_other_rows_are_asked_with_the_labels_that_were_taught(tmp_path):
     """What `ftkit eval --data` does: its rows may show one label alone, or seem to be labels."""
     taught = recipe(data=told(tmp_path, SPAM))
     few = told(tmp_path, SPAM[::2], "few.jsonl")
-    asked = recipes_of(_tuned(taught), None, [few], tmp_path, None)[0]
+    asked = _recipes(_tuned(taught), None, [few], tmp_path, None, {})[0]
     assert {example.meta["labels"] for example in asked.examples("test")} == {("no spam", "spam")}
     rows = [{"prompt": f"{n}?", "answer": f"a b {n}"} for n in range(30)]
     free = recipe(data=told(tmp_path, rows))
-    asked = recipes_of(_tuned(free), None, [told(tmp_path, SPAM, "spam.jsonl")], tmp_path, None)[0]
+    asked = _recipes(_tuned(free), None, [told(tmp_path, SPAM, "spam.jsonl")], tmp_path, None, {})[
+        0
+    ]
     assert not any("labels" in example.meta for example in asked.examples("test"))
 
 
 def _tuned(taught):
-    return {"options": {"recipe": "instruct"}, "recipe": plain(table(taught))}
+    return Tuned(Path("x"), {"options": {"recipe": "instruct"}, "recipe": plain(table(taught))})
 
 
 def test_rows_of_any_shape_are_prompts_with_answers(tmp_path):
