@@ -201,7 +201,7 @@ def settings(pairs: Iterable[str], known: Iterable[str]) -> dict[str, dict[str, 
     for tables in (context.meta.get(TABLES, {}), parse_sets(pairs)):
         for owner, values in tables.items():
             if owner not in merged:
-                near = catalog.nearest(owner, names) if names else ": there are none"
+                near = catalog.nearest(owner, names)
                 raise FtkitError(f"unknown settings '{owner}' in `ftkit {context.info_name}`{near}")
             merged[owner] |= values
     return merged

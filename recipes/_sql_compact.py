@@ -41,7 +41,7 @@ class Names:
         schema: CREATE TABLE text with the short names.
         short: a name as the database has it, in lower case, to its short form.
         full: a short name to the name as the database has it.
-        tables: each table's columns, all as the database has them, but in lower case.
+        tables: each table's columns, as the schema spells them.
     """
 
     schema: str
@@ -85,7 +85,7 @@ def names(schema: str) -> Names:
             for mine, other, theirs in links
         ]
         lines.append(f"CREATE TABLE {_quote(short[table.lower()])} ({', '.join(parts)})")
-    held = {table.name.lower(): frozenset(c.lower() for c, _ in table.columns) for table in tables}
+    held = {table.name: frozenset(column for column, _ in table.columns) for table in tables}
     return Names("; ".join(lines), short, full, held)
 
 
@@ -168,21 +168,6 @@ def restore(sql: str, known: Names) -> str:
         bare = kind == "word" and not call and word.lower() not in KEYWORDS
         words.append(_quote(name) if name and (bare or kind == "quoted") else word)
     return join(words)
-
-
-@lru_cache(maxsize=1024)
-def columns_of(schema: str) -> dict[str, frozenset[str]]:
-    """Name the columns of each table, as the schema spells them.
-
-    Args:
-        schema: CREATE TABLE statements.
-
-    Raises:
-        ValueError: when SQLite does not take the text as CREATE TABLE statements.
-    """
-    return {
-        table.name: frozenset(column for column, _ in table.columns) for table in _tables(schema)
-    }
 
 
 class _Table(NamedTuple):

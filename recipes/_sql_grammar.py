@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from itertools import zip_longest
 
-from ._sql_compact import KEYWORDS, columns_of
+from ._sql_compact import KEYWORDS, names
 from ._sql_files import compiles, quoted
 from ._sql_place import Place
 from ._sql_spelling import FUNCTIONS, TOKENS, unquoted
@@ -49,7 +49,7 @@ class Grammar:
 
     def __init__(self, schema: str, question: str | None = None) -> None:
         self.schema = schema
-        found = columns_of(schema)
+        found = names(schema).tables
         self.names = set[str](found).union(*found.values())  # as they are spelt, and as taught
         self.tables = {t.lower(): {c.lower() for c in found[t]} for t in found}
         self.columns = set[str]().union(*self.tables.values())

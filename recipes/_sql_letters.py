@@ -19,7 +19,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 from ftkit.errors import FtkitError
 
-from ._sql_compact import KEYWORDS, columns_of, literal
+from ._sql_compact import KEYWORDS, literal, names
 from ._sql_files import quoted, reading
 from ._sql_spelling import TOKENS, split, unquoted
 
@@ -115,7 +115,7 @@ def _compared(sql: str) -> Iterator[tuple[re.Match[str], Column]]:
 def _homes(sql: str, schema: str) -> dict[Column, list[tuple[str, str]]]:
     """Say which columns of which tables, as spelt, a query's own words for columns stand for."""
     try:
-        tables = {table.lower(): (table, names) for table, names in columns_of(schema).items()}
+        tables = {table.lower(): (table, held) for table, held in names(schema).tables.items()}
     except ValueError:  # what SQLite read once it may not make anew: a check by a function unknown
         return {}
     stands, table, part = {}, "", ""

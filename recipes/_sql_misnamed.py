@@ -34,7 +34,11 @@ def misnamed(question: str, sql: str, known: Names) -> bool:
     True
     """
     words = _meant(sql)
-    tables = [columns for table, columns in known.tables.items() if table in words]
+    tables = [
+        frozenset(map(str.lower, columns))
+        for table, columns in known.tables.items()
+        if table.lower() in words
+    ]
     if any(set(words) & twins for twins in _twins(tables)):
         return True
     columns, asked = frozenset[str]().union(*tables), set(PIECE.findall(question.lower()))

@@ -201,9 +201,8 @@ def test_other_rows_are_asked_with_the_labels_that_were_taught(tmp_path):
     assert {example.meta["labels"] for example in asked.examples("test")} == {("no spam", "spam")}
     rows = [{"prompt": f"{n}?", "answer": f"a b {n}"} for n in range(30)]
     free = recipe(data=told(tmp_path, rows))
-    asked = _recipes(_tuned(free), None, [told(tmp_path, SPAM, "spam.jsonl")], tmp_path, None, {})[
-        0
-    ]
+    spam = told(tmp_path, SPAM, "spam.jsonl")
+    asked = _recipes(_tuned(free), None, [spam], tmp_path, None, {})[0]
     assert not any("labels" in example.meta for example in asked.examples("test"))
 
 
