@@ -10,100 +10,18 @@ Transformers lets a model take either by name; where a family's attention does m
 # B rows, H heads, K heads of keys and values, G = H / K, T positions, D width of a head
 # N places of all rows, M places of examples side by side, C = H D or K D
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._examples import Beside, Collect, Examples, Spread
+
 EXPLICIT, APART = "ftkit_explicit", "ftkit_apart"
 CLOSE = 1e-3  # of the largest logit: rounding differs, a family's own rules would differ more
-STEP = 16  # lengths of examples are rounded up to these, or to an eighth, to be computed together
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Where packed examples lie, and how they lie side by side, those of about a length together.
-
-    Args:
-        take_M: the place in the rows of each place side by side; any where no token lies.
-        real_M1: whether a token lies there.
-        back_N: the place side by side of each place in the rows; any where no example lies.
-        lone_N: the places where no example lies.
-        groups: how many examples of which length, in order.
-        where_N: the places whose hidden states are asked for at the end; None for all.
-    """
-
-    take_M: Tensor
-    real_M1: Tensor
-    back_N: Tensor
-    lone_N: Tensor
-    groups: tuple[tuple[int, int], ...]
-    where_N: Tensor | None = None
-
-    @staticmethod
-    def of(positions_BT: Tensor, where_N: Tensor | None = None) -> "Examples":
-        """Read them from positions, which are 0 where an example begins and where none lies."""
-        positions_N = positions_BT.flatten().numpy()
-        starts = np.flatnonzero(positions_N == 0)
-        sizes = np.diff(starts, append=len(positions_N))
-        starts, sizes = starts[sizes > 1], sizes[sizes > 1]
-        steps = np.maximum(STEP, 2 ** np.log2(sizes).astype(np.int64) // 8)
-        wide = -(-sizes // steps) * steps
-        take, real, groups = [np.zeros(0, np.int64)], [np.zeros(0, bool)], []
-        for width in np.unique(wide):
-            first, size = starts[wide == width, None], sizes[wide == width, None]
-            own = np.arange(width) < size
-            take.append(np.where(own, first + np.arange(width), first).ravel())
-            real.append(own.ravel())
-            groups.append((len(first), int(width)))
-        take_M, real_M = np.concatenate(take), np.concatenate(real)
-        back_N = np.full(len(positions_N), -1)
-        back_N[take_M[real_M]] = np.flatnonzero(real_M)
-        lone_N = np.flatnonzero(back_N < 0)
-        return Examples(
-            torch.from_numpy(take_M),
-            torch.from_numpy(real_M[:, None]),
-            torch.from_numpy(back_N.clip(0)),
-            torch.from_numpy(lone_N),
-            tuple(groups),
-            where_N,
-        )
-
-
-class _Spread(torch.autograd.Function):
-    """Lay the places of rows side by side; each token has one place there, so nothing adds up."""
-
-    @staticmethod
-    def forward(ctx: Any, x_NC: Tensor, examples: Examples) -> Tensor:
-        ctx.examples = examples
-        return x_NC.index_select(0, examples.take_M)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _collected(grads[0], ctx.examples), None
-
-
-class _Collect(torch.autograd.Function):
-    """Put the places back into rows."""
-
-    @staticmethod
-    def forward(ctx: Any, x_MC: Tensor, examples: Examples) -> Tensor:
-        ctx.examples = examples
-        return _collected(x_MC, examples)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        examples = ctx.examples
-        return grads[0].index_select(0, examples.take_M).mul_(examples.real_M1), None
-
-
-def _collected(x_MC: Tensor, examples: Examples) -> Tensor:
-    return x_MC.index_select(0, examples.back_N).index_fill_(0, examples.lone_N, 0)
 
 
 def apart(
@@ -137,27 +55,37 @@ def apart(
     (rows, heads, length, wide), shared = query.shape, key.shape[1] != query.shape[1]
     if not examples.groups:  # the last batch of an update may be empty
         return query.transpose(1, 2) * 0, None
-    beside = [_beside(x_BHTD, examples) for x_BHTD in (query, key, value)]
+    owns = [own for _, _, own in examples.groups]
+    wides = [before + own for _, before, own in examples.groups]
+    sides = [(examples.queries, owns), (examples.keys, wides), (examples.keys, wides)]
+    counts = [count for count, _, _ in examples.groups]
+    beside = [
+        _laid(x_BHTD, side, counts, lengths)
+        for x_BHTD, (side, lengths) in zip((query, key, value), sides, strict=True)
+    ]
     mixed = [
         F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=shared
+            q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=shared
         )
-        for q, k, v in zip(*beside, strict=True)
+        for q, k, v, mask in zip(*beside, examples.masks, strict=True)
     ]
     y_MC = torch.cat([part.transpose(1, 2).reshape(-1, heads * wide) for part in mixed])
-    y_NC: Tensor = _Collect.apply(y_MC, examples)  # type: ignore[no-untyped-call]
+    y_NC: Tensor = Collect.apply(y_MC, examples.queries)  # type: ignore[no-untyped-call]
     return y_NC.view(rows, length, heads, wide), None
 
 
-def _beside(x_BHTD: Tensor, examples: Examples) -> list[Tensor]:
+def _laid(
+    x_BHTD: Tensor, beside: Beside, counts: Sequence[int], lengths: Sequence[int]
+) -> list[Tensor]:
     """Lay examples side by side, a tensor for each group."""
     heads, wide = x_BHTD.shape[1], x_BHTD.shape[3]
     x_NC = x_BHTD.transpose(1, 2).reshape(-1, heads * wide)
-    x_MC = _Spread.apply(x_NC, examples)  # type: ignore[no-untyped-call]
-    parts = x_MC.split([count * length for count, length in examples.groups])
+    x_MC = Spread.apply(x_NC, beside)  # type: ignore[no-untyped-call]
+    groups = list(zip(counts, lengths, strict=True))
+    parts = x_MC.split([count * length for count, length in groups])
     return [
         part.view(count, length, heads, wide).transpose(1, 2)
-        for part, (count, length) in zip(parts, examples.groups, strict=True)
+        for part, (count, length) in zip(parts, groups, strict=True)
     ]
 
 

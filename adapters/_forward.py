@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 from ..basemodel.loss import nats, nats_of_each
 from ._attention import APART as BY_EXAMPLE
-from ._attention import Examples
+from ._examples import Examples
 from ._method import Method
 
 
@@ -61,17 +61,29 @@ def blocks(positions_BT: Tensor, size: int) -> Tensor:
     """Make the mask to add to scores: a token sees what is before all, and its own example.
 
     Args:
-        positions_BT: from 0 where an example begins.
+        positions_BT: from 0 where an example begins; where they fall back to more, one goes on
+            from so many first places of the last that began at 0.
         size: places before the text, which every example sees.
 
     Returns:
         0 or the lowest number, B x 1 x T x (size + T).
     """
-    example_BT = (positions_BT == 0).cumsum(1)
-    own_BTT = (example_BT[:, :, None] == example_BT[:, None, :]).tril()
-    seen_BTK = torch.nn.functional.pad(own_BTT, (size, 0), value=True)
+    back_BT = positions_BT.diff(dim=1, prepend=positions_BT[:, :1]) != 1
+    places_T = torch.arange(positions_BT.shape[1], device=positions_BT.device)
+    start_BT, root_BT = (
+        torch.where(begins, places_T, 0).cummax(1).values for begins in (back_BT, positions_BT == 0)
+    )
+    begun_BT = positions_BT.gather(1, start_BT)
+    own_BTT = (places_T >= start_BT[..., None]) & (places_T <= places_T[:, None])
+    shared_BTT = (places_T >= root_BT[..., None]) & (places_T < (root_BT + begun_BT)[..., None])
+    seen_BTK = torch.nn.functional.pad(own_BTT | shared_BTT, (size, 0), value=True)
     mask_BTK = torch.zeros(seen_BTK.shape, device=positions_BT.device)
     return mask_BTK.masked_fill(~seen_BTK, torch.finfo(torch.float32).min)[:, None]
+
+
+def branches(positions_BT: Tensor) -> bool:
+    """Say whether some example goes on from the beginning of another."""
+    return bool(((positions_BT[:, 1:] > 0) & (positions_BT.diff(dim=1) != 1)).any())
 
 
 APART = 1e-2  # of the largest logit: precision differs, another example's text would differ more
@@ -192,15 +204,15 @@ class Forward:
         """Say where each token stands, and what stands before the text of every example."""
         size = self.method.prefix_tokens
         inner = causal(self.model)
-        if not size:
-            alone = inner.config._attn_implementation == BY_EXAMPLE
-            told = {"examples": Examples.of(positions_BT, where_N)} if alone else {}
-            return {"position_ids": positions_BT, **told}
-        return {
-            "position_ids": positions_BT + size,
-            "past_key_values": remember(DynamicCache(), self.method.past(self.model), positions_BT),
-            "attention_mask": blocks(positions_BT, size).to(inner.dtype),
-        }
+        told: dict[str, Any] = {"position_ids": positions_BT + size}
+        if size:
+            past = self.method.past(self.model)
+            told["past_key_values"] = remember(DynamicCache(), past, positions_BT)
+        elif inner.config._attn_implementation == BY_EXAMPLE:
+            return told | {"examples": Examples.of(positions_BT, where_N)}
+        if size or branches(positions_BT):
+            told["attention_mask"] = blocks(positions_BT, size).to(inner.dtype)
+        return told
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._attention import APART, CLOSE, Examples, apart
+from ._attention import APART, CLOSE, apart
+from ._examples import Examples
 from ._folded import products
 
 FAMILIES = {"llama", "qwen2", "qwen3"}  # whose blocks are what `_block` computes and no more

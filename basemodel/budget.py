@@ -21,6 +21,7 @@ from .tokenizer import LEAST, check_kind
 from .tokens import Rows
 
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
+UPDATES = 16  # that a run has at least, before a preset's batch is taken whole
 CHECKS = 5  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
 MARGIN = 0.94  # the share of the time that training gets; checks, saving and publishing the rest
@@ -43,7 +44,8 @@ class Pretrain:
         context: tokens in a row; None takes the preset's.
         tokenizer: the kind to learn: bpe, word or char.
         vocab_size: its tokens; None takes the preset's.
-        batch: tokens in an update; None takes the preset's, as for the next three. See `dial`.
+        batch: tokens in an update; None takes the preset's, as for the next three, or less where
+            the run would be of few updates. See `dial`.
         matrix_lr: Muon's learning rate, for hidden matrices.
         table_lr: AdamW's, for embeddings and norms.
         practice: updates of practice in copying, at most a tenth of all.
@@ -183,17 +185,20 @@ def settle(
     size, width, context = config.parameters, config.hidden_size, settings.row(config)
     device, dial = decide(parameters=size, width=width), settings.dial
     rows = max(1, min(MICRO[device.device], dial.batch // team.size) // context)
-    accumulate = team.size * max(1, round(dial.batch / (rows * context * team.size)))
-    update, tokens = rows * accumulate * context, dial.tokens
+    tokens, once = dial.tokens, rows * context * team.size
     if settings.minutes is not None:
         rate = _rate(settings, config, device, (rows, context), team)
         spent += time.perf_counter() - began
         tokens = round(rate * MARGIN * (settings.minutes * 60 - spent))
-        if tokens < update:
-            raise FtkitError(
-                f"{settings.minutes:g} minutes are too short: reading and measuring took "
-                f"{spent:.0f} s, and an update takes {update / rate:.1f} s"
-            )
+    parts = max(1, round(dial.batch / once))
+    if settings.batch is None:  # a preset's batch is meant for its own length
+        parts = max(1, min(parts, tokens // (UPDATES * once)))
+    accumulate, update = team.size * parts, parts * once
+    if settings.minutes is not None and tokens < update:
+        raise FtkitError(
+            f"{settings.minutes:g} minutes are too short: reading and measuring took "
+            f"{spent:.0f} s, and an update takes {update / rate:.1f} s"
+        )
     each = tokens // team.size
     device = decide(parameters=size, width=width, tokens=each, shard=settings.shard)
     if device.compile and settings.minutes is not None:

@@ -8,13 +8,14 @@ comes from the seed and the epoch, so a batch is a pure function of its number.
 
 import bisect
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ._alike import Alike
 from ._flat import Flat, Rendered
 
 CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
@@ -29,8 +30,9 @@ class Batch:
 
     Args:
         ids_BT: token ids, the pad in slots and where nothing lies.
-        positions_BT: from 0 at the first slot or token of each example; 0 where nothing lies, for a
-            row may be wider than the model has positions.
+        positions_BT: from 0 at the first slot or token of each example, or from where it goes on
+            from the beginning of an earlier one; 0 where nothing lies, for a row may be wider than
+            the model has positions.
         slots_BT: number of the virtual token in each slot, -1 elsewhere; None without slots.
         where_N: the places, in flattened rows, whose next token has a label.
         targets_N: those next tokens.
@@ -140,6 +142,8 @@ class Packer:
         pad: the id for places that hold no token.
         seed: of the order.
         packable: put several examples into a row; else each has a row of its own.
+        alike: which examples begin alike: side by side, each but the first goes on from where it
+            differs, at the position that it has there. None leaves all whole.
         where: gives an example's place in its file.
     """
 
@@ -154,11 +158,13 @@ class Packer:
         pad: int = 0,
         seed: int = 0,
         packable: bool = True,
+        alike: Alike | None = None,
         where: Callable[[int], str] | None = None,
     ) -> None:
         self.items, self.length, self.batch, self.parts = Flat.of(items), length, batch, parts
         self._sizes: list[int] = (self.items.sizes + slots).tolist()
         self.slots, self.pad, self.seed, self.packable = slots, pad, seed, packable
+        self.alike = alike if alike and packable else Alike.of(self.items, 1)
         self.where = where
         self._firsts = [0]  # the number of each epoch's first update, as far as they are known
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
@@ -182,12 +188,18 @@ class Packer:
     @property
     def efficiency(self) -> float:
         """Share of the first epoch's places that hold a token or a slot."""
-        used = sum(self._sizes)
         rows = self.rows(0)
+        used = sum(map(self._size, rows))
         if self.packable:
             return used / max(1, self.length * len(rows))
         groups = [rows[first : first + self.batch] for first in range(0, len(rows), self.batch)]
         return used / max(1, sum(len(group) * max(map(self._size, group)) for group in groups))
+
+    @property
+    def spared(self) -> float:
+        """Share of the first epoch's tokens and slots that rows have from the one before them."""
+        whole = sum(self._sizes)
+        return 1 - sum(map(self._size, self.rows(0))) / whole if whole else 0.0
 
     def rows(self, epoch: int) -> list[list[int]]:
         """Divide an epoch's examples among rows."""
@@ -196,16 +208,15 @@ class Packer:
         return self._epoch[1]
 
     def _divide(self, order: random.Random) -> list[list[int]]:
-        items = list(range(len(self.items)))
-        order.shuffle(items)
+        sets = self.alike.together(order)
         rows: list[list[int]] = []
-        for first in range(0, len(items), CHUNK):
-            chunk = items[first : first + CHUNK]
+        for first in range(0, len(sets), CHUNK):
+            chunk = sets[first : first + CHUNK]
             if self.packable:
-                sizes = [self._sizes[item] for item in chunk]
-                fitted = [[chunk[place] for place in row] for row in fit_rows(sizes, self.length)]
+                fits = fit_rows(list(map(self._size, chunk)), self.length)
+                fitted = [[item for place in row for item in chunk[place]] for row in fits]
             else:  # neighbours of like length make narrow batches
-                fitted = [[item] for item in sorted(chunk, key=lambda item: self._size([item]))]
+                fitted = sorted(chunk, key=self._size)
             groups = [fitted[at : at + self.batch] for at in range(0, len(fitted), self.batch)]
             if self.packable:
                 order.shuffle(fitted)
@@ -216,7 +227,16 @@ class Packer:
         return rows
 
     def _size(self, row: Sequence[int]) -> int:
-        return sum(self._sizes[item] for item in row)
+        """Count the places that examples take side by side."""
+        return sum(map(self._sizes.__getitem__, row)) - sum(self._begun(row))
+
+    def _begun(self, row: Sequence[int]) -> Iterator[int]:
+        """Say of each example of a row how many of its places are those of the one before."""
+        before = -1
+        for item in row:
+            kind = self.alike.kind[item]
+            yield self.slots + int(self.alike.shared[item]) if kind == before >= 0 else 0
+            before = kind
 
     def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
         """Lay rows of examples into tensors: as wide as a row, or unpacked, as the longest."""
@@ -230,14 +250,16 @@ class Packer:
         learned_BT = np.zeros(ids_BT.shape, bool)
         for row, items in enumerate(rows):
             start = 0
-            for item in items:
+            for item, begun in zip(items, self._begun(items), strict=True):
                 ids_T, learned_T = self.items.part(item)
-                first, end = start + self.slots, start + self.slots + len(ids_T)
-                ids_BT[row, first:end], learned_BT[row, first:end] = ids_T, learned_T
+                own = slice(max(0, begun - self.slots), None)
+                first = start if begun else start + self.slots
+                end = start + self._sizes[item] - begun
+                ids_BT[row, first:end], learned_BT[row, first:end] = ids_T[own], learned_T[own]
                 # Nothing stands before the first token of all, which could foretell it.
-                learned_BT[row, start] &= self.slots > 0
-                positions_BT[row, start:end] = np.arange(end - start)
-                slots_BT[row, start:first] = np.arange(self.slots)
+                learned_BT[row, start] &= self.slots > 0 or begun > 0
+                positions_BT[row, start:end] = np.arange(begun, self._sizes[item])
+                slots_BT[row, start:first] = np.arange(first - start)
                 start = end
         labelled_N = torch.from_numpy(learned_BT.reshape(-1).nonzero()[0])
         ids = torch.from_numpy(ids_BT)

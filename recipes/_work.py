@@ -13,21 +13,20 @@ from torch import Tensor
 from ftkit.errors import FtkitError
 from ftkit.runs import Run, fingerprint
 
-from ..adapters._forward import Forward, context_of, keeps_apart
+from ..adapters._forward import Forward, context_of
 from ..adapters._method import Method, trainable
 from ..adapters._variant import open_base
 from ..basemodel.device import Device
 from ..basemodel.fit import Plan
 from ..basemodel.optim import Optimizer
 from ._check import Encoded
-from ._pack import Batch, Packer, row_width
+from ._layout import packers
+from ._pack import Batch, Packer
 from ._recipe import Recipe
 from ._render import Renderer
 from ._room import roomy
 from ._shelf import Shelf
 from ._ways import decide_ways, quicken
-
-ROW = 128  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Tuning:
     """The plan of a tuning; every field is a knob of `--set plan.`.
 
     Args:
-        batch: tokens of one optimizer update, slots included.
+        batch: tokens of one optimizer update, slots included, shared ones counted for every row.
         accumulate: micro-batches that an update is cut into, to save memory.
         clip: largest norm of the gradient.
         warmup: share of the steps over which the learning rate rises.
@@ -43,6 +42,8 @@ class Tuning:
         checks: validations during training, evenly spaced, the last one at the end.
         patience: checks without a loss within 10 % of the best after which training stops.
         held_out: most rows of the validation split that a check reads.
+        sharing: most rows that begin alike, with one schema or one system prompt, whose common
+            beginning is computed once; 1 computes every row whole.
         checkpointing: whether blocks are computed again on the way back, which takes about a third
             longer, so that what they keep need not fit in memory; `auto` measures and decides.
     """
@@ -55,11 +56,12 @@ class Tuning:
     checks: int = 8
     patience: int = 3
     held_out: int = 256
+    sharing: int = 4
     checkpointing: Literal["auto", "true", "false"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no plan."""
-        for name in ("batch", "accumulate", "checks", "patience", "held_out"):
+        for name in ("batch", "accumulate", "checks", "patience", "held_out", "sharing"):
             if getattr(self, name) < 1:
                 raise FtkitError(f"'plan.{name}' takes 1 or more, not {getattr(self, name)}")
 
@@ -124,19 +126,23 @@ def prepare(
     _same_rows(run, train)
     size = sum(parameter.numel() for parameter in model.parameters())
     forward = Forward.of(method.attach(model, tokenizer, seed), method)
-    packers = _packers(train, held_out, tokenizer, forward, tuning, seed)
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    layout = packers(
+        (train, held_out), forward, next(int(token) for token in known if token is not None),
+        batch=tuning.batch, accumulate=tuning.accumulate, sharing=tuning.sharing, seed=seed,
+    )  # fmt: skip
     decided = run.settings.get("decided") or decide_ways(size, forward)
-    device = _settled(forward, packers[0], decided, tuning, until)
+    device = _settled(forward, layout[0], decided, tuning, until)
     if "steps" not in decided:
-        steps, why = _steps(recipe, tuning, *packers, forward, device, minutes)
+        steps, why = _steps(recipe, tuning, *layout, forward, device, minutes)
         decided = decided | {"steps": steps, "reasons": decided["reasons"] | {"steps": why}}
         run.update(run.settings | {"decided": decided})
     plan = Plan(decided["steps"], tuning.accumulate, tuning.clip, tuning.warmup, tuning.decay)
     weights = trainable(forward.model)
-    notes = _notes(train, held_out, packers[0], plan, device, weights, renderer.notes)
+    notes = _notes(train, held_out, layout[0], plan, device, weights, renderer.notes)
     optimizer = Optimizer(method.groups(forward.model))
     return Work(
-        forward.model.train(), tokenizer, forward, *packers, device, plan, optimizer,
+        forward.model.train(), tokenizer, forward, *layout, device, plan, optimizer,
         weights, renderer.stops, notes,
     )  # fmt: skip
 
@@ -175,38 +181,6 @@ def _left(recipe: Recipe, method: Method) -> int:
             "leaves none for text: lower 'method.tokens', or raise 'recipe.length'"
         )
     return recipe.length - own
-
-
-def _packers(
-    train: Encoded,
-    held_out: Encoded,
-    tokenizer: Any,
-    forward: Forward,
-    tuning: Tuning,
-    seed: int,
-) -> tuple[Packer, Packer]:
-    """Lay the rows of both splits out, just as wide as they need: attention costs the square."""
-    method = forward.method
-    packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
-    slots, most = method.virtual_tokens, tuning.batch if packable else 0
-    sizes = train.items.sizes + slots
-    width = row_width(sizes.tolist(), max(ROW, held_out.part.longest + slots), most)
-    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    first, second = (
-        Packer(
-            part.items,
-            width,
-            max(1, tuning.batch // width),
-            parts=parts,
-            slots=slots,
-            pad=next(int(token) for token in known if token is not None),
-            seed=seed,
-            packable=packable,
-            where=part.where,
-        )
-        for part, parts in ((train, tuning.accumulate), (held_out, 1))
-    )
-    return first, second
 
 
 def _same_base(run: Run, base: str) -> None:
@@ -286,6 +260,7 @@ def _notes(
         "overlong": {"count": train.part.overlong, "where": list(train.part.named)},
         "duplicates": train.part.duplicates,
         "packing_efficiency": round(packer.efficiency, 3),
+        "shared_beginnings": f"{packer.spared:.0%} of the tokens" if packer.alike.kinds else "",
         "template": list(template),
         "device": device.device,
         "dtype": device.dtype,

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ftkit.adapters._attention import APART, EXPLICIT, Examples, attention
+from ftkit.adapters._attention import APART, EXPLICIT, attention
+from ftkit.adapters._examples import Examples
 from ftkit.adapters._forward import Forward
 from ftkit.catalog import load
 from tests import small
@@ -50,11 +51,27 @@ def test_examples_of_about_a_length_lie_side_by_side() -> None:
     sizes = [15, 22, 1, 1, 1, 40]
     positions_BT = torch.cat([torch.arange(size) for size in sizes]).view(2, 40)
     examples = Examples.of(positions_BT)
-    assert examples.groups == ((1, 16), (1, 32), (1, 48))
-    assert examples.lone_N.tolist() == [37, 38, 39]
-    real_M = examples.real_M1[:, 0]
-    assert examples.take_M[real_M].tolist() == [*range(37), *range(40, 80)]
-    assert examples.back_N[examples.take_M[real_M]].tolist() == real_M.nonzero()[:, 0].tolist()
+    assert examples.groups == ((1, 0, 16), (1, 0, 32), (1, 0, 48))
+    assert examples.keys is examples.queries
+    beside = examples.queries
+    assert beside.lone_N.tolist() == [37, 38, 39]
+    real_M = beside.real_M1[:, 0]
+    assert beside.take_M[real_M].tolist() == [*range(37), *range(40, 80)]
+    assert beside.back_N[beside.take_M[real_M]].tolist() == real_M.nonzero()[:, 0].tolist()
+
+
+def test_who_goes_on_from_another_looks_at_its_beginning_and_computes_its_own() -> None:
+    """Of 12 places 7 are shared: 13 more, then 20 more; a whole one of 10 beside them."""
+    positions_BT = torch.cat([torch.arange(12), torch.arange(7, 20), torch.arange(7, 27)])
+    positions_BT = torch.cat([positions_BT, torch.arange(10), torch.zeros(5, dtype=int)])[None]
+    examples = Examples.of(positions_BT)
+    assert examples.groups == ((2, 0, 16), (1, 16, 16), (1, 16, 32))
+    own_M = examples.queries.real_M1[:, 0]
+    assert sorted(examples.queries.take_M[own_M].tolist()) == list(range(55))
+    assert examples.keys.take_M[examples.keys.again_R].tolist() == [*range(7), *range(7)]
+    for mask, own in zip(examples.masks[1:], (13, 20), strict=True):
+        seen_TK = mask[0, 0] == 0
+        assert seen_TK[:own].sum(1).tolist() == list(range(8, 8 + own))
 
 
 def test_it_stays_off_where_attention_does_more() -> None:

@@ -24,6 +24,8 @@ SHAPE: dict[str, Any] = {
 }  # fmt: skip
 IDS_BT = torch.arange(7, 47)[None].expand(2, -1)
 POSITIONS_BT = torch.tensor([[*range(13), *range(20), *range(7)], [*range(30), *range(8), 0, 0]])
+# Two go on from 5 places of the first, one from 20 of the fourth.
+SHARED_BT = torch.tensor([[*range(13), *range(5, 20), *range(5, 17)], [*range(30), *range(20, 30)]])
 WHERE_N = torch.tensor([3, 9, 30, 55, 71])
 
 
@@ -39,14 +41,21 @@ def attached(family: str, method: str, **shape: Any) -> Forward:
     return Forward.of(model, how)
 
 
-def logits(forward: Forward, where_N: torch.Tensor = WHERE_N) -> torch.Tensor:
-    return forward.logits(IDS_BT, POSITIONS_BT, None, where_N)
+def logits(
+    forward: Forward,
+    where_N: torch.Tensor = WHERE_N,
+    positions_BT: torch.Tensor = POSITIONS_BT,
+) -> torch.Tensor:
+    return forward.logits(IDS_BT, positions_BT, None, where_N)
 
 
-def gradients(forward: Forward) -> dict[str, torch.Tensor]:
+def gradients(
+    forward: Forward, positions_BT: torch.Tensor = POSITIONS_BT
+) -> dict[str, torch.Tensor]:
     """Take one loss and its gradients, the loss among them."""
     moving = trainable(forward.model)
-    loss = F.cross_entropy(logits(forward), torch.arange(len(WHERE_N)), reduction="sum")
+    found_NV = logits(forward, positions_BT=positions_BT)
+    loss = F.cross_entropy(found_NV, torch.arange(len(WHERE_N)), reduction="sum")
     grads = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
     none = torch.zeros(())
     return {"loss": loss.detach()} | {
@@ -66,12 +75,15 @@ def at_work(forward: Forward) -> Iterator[bool]:
 
 @pytest.mark.parametrize("method", ["full", "lora", "dora", "ia3"])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-def test_loss_and_gradients_are_transformers_and_no_trace_is_left(family: str, method: str) -> None:
+@pytest.mark.parametrize("positions_BT", [POSITIONS_BT, SHARED_BT], ids=["whole", "shared"])
+def test_loss_and_gradients_are_transformers_and_no_trace_is_left(
+    positions_BT: torch.Tensor, family: str, method: str
+) -> None:
     forward = attached(family, method)
-    theirs = gradients(forward)
+    theirs = gradients(forward, positions_BT)
     with at_work(forward) as taken:
         assert taken
-        ours = gradients(forward)
+        ours = gradients(forward, positions_BT)
     assert ours.keys() == theirs.keys()
     for name, grad in theirs.items():
         close = 1e-4 * float(grad.norm()) + 1e-7

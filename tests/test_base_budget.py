@@ -58,3 +58,19 @@ def test_the_whole_of_a_shape_is_in_the_count() -> None:
     )
     block = 16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 24 + 2 * 8 + 2 * 16
     assert flops(shape, 10) == 6 * (2 * block + 16 + 32 * 16) + 12 * 2 * 2 * 8 * 10
+
+
+@pytest.mark.parametrize(
+    ("tokens", "accumulate", "steps"),
+    [(8192, 1, 2), (40 * 4096, 2, 20), (2**24, 64, 64), (2**26, 64, 256)],
+)
+def test_a_short_run_is_given_updates_in_place_of_one_large_batch(
+    tokens: int, accumulate: int, steps: int
+) -> None:
+    """gpt2's batch of 262,144 is meant for 2.5 billion tokens; what the user sets is left alone."""
+    settings = Pretrain(preset="gpt2", tokens=tokens)
+    settled = settle(settings, preset("gpt2"), 0.0)
+    assert (settled["accumulate"], settled["steps"]) == (accumulate, steps)
+    assert settled["tokens"] == tokens
+    asked = settle(replace(settings, batch=16_384), preset("gpt2"), 0.0)
+    assert asked["accumulate"] == 4

@@ -2,6 +2,7 @@
 
 # B rows, T positions, N labelled places
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,19 @@ import torch
 import transformers
 from torch.testing import assert_close
 
+from ftkit.adapters._attention import APART, EXPLICIT, attention
 from ftkit.adapters._forward import Forward, causal, keeps_apart
 from ftkit.adapters._method import trainable
 from ftkit.adapters._quiet import quiet
 from ftkit.adapters._variant import open_base
 from ftkit.catalog import load, names
+from ftkit.recipes._alike import Alike
+from ftkit.recipes._flat import Flat
+from ftkit.recipes._layout import keeps_together
 from ftkit.recipes._pack import Batch, Packer
 from ftkit.recipes._render import IGNORE, Rendered
+from ftkit.recipes._ways import sample
+from ftkit.recipes._work import batch_loss
 from tests import small
 
 SEEN = 64  # positions of each model: packed rows are wider
@@ -80,6 +87,57 @@ def test_packed_losses_are_those_of_each_alone(base: Path, name: str) -> None:
     batch = packer.collate([[0, 1, 2, 3], [4, 5, 6, 7]])
     alone = torch.cat([losses(forward, packer.collate([[item]])) for item in range(8)])
     assert_close(losses(forward, batch), alone, rtol=0, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set")
+@pytest.mark.parametrize("name", names("adapters"))
+def test_rows_that_share_a_beginning_teach_what_whole_ones_do(base: Path, name: str) -> None:
+    """Losses and gradients, by the model's own attention and by ours."""
+    model, tokenizer = open_base(base)
+    method, before = load("adapters", name), alike_rows()
+    model = method.attach(model, tokenizer, 0)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in trainable(model).values():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    forward, alike = Forward.of(model.eval(), method), Alike.of(before, 4, SEEN * 4)
+    assert len(alike.kinds) == 2
+    assert keeps_together(forward, before, alike, 2)
+    whole, shared = (
+        Packer(before, 4 * SEEN, 2, slots=method.virtual_tokens, alike=each)
+        for each in (None, alike)
+    )
+    rows = [[*members] for members, _ in alike.kinds]
+    theirs = taught(forward, whole.collate(rows))
+    ways = [None] if method.prefix_tokens else [None, APART, EXPLICIT]
+    for way in ways:
+        with ExitStack() as until:
+            if way:
+                batch = shared.collate(rows)
+                until.enter_context(attention(causal(model), way, sample(forward, batch)))
+            for key, grad in taught(forward, shared.collate(rows)).items():
+                close = 1e-4 * float(theirs[key].norm()) + 1e-6
+                assert_close(grad, theirs[key], rtol=1e-4, atol=close, msg=f"{way} {key}")
+
+
+def alike_rows() -> Flat:
+    """Make three rows with one beginning, three with another."""
+    torch.manual_seed(4)
+    made = []
+    for size in (17, 24):
+        schema = torch.randint(7, 320, (size,)).tolist()
+        own = [torch.randint(7, 320, (9 + 3 * n,)).tolist() for n in range(3)]
+        made += [Rendered(schema + row, [IGNORE] * (size + 3) + row[3:]) for row in own]
+    return Flat.of(made)
+
+
+def taught(forward: Forward, batch: Batch) -> dict[str, torch.Tensor]:
+    """Take the loss of a batch, and its gradients."""
+    forward.model.zero_grad()
+    loss = batch_loss(forward, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    moved = {key: p.grad for key, p in trainable(forward.model).items() if p.grad is not None}
+    return {"loss": loss.detach(), **moved}
 
 
 @pytest.mark.parametrize("change", ["use_cache", "attention_mask"])

@@ -45,7 +45,7 @@ def test_tokens_of_a_method_that_leave_none_for_text_are_refused(base: Path, nam
 
 def test_places_are_those_of_all_parts_of_an_update(base: Path) -> None:
     """Three rows in two parts: two rows, then one."""
-    tuning = Tuning(batch=384, accumulate=2)
+    tuning = Tuning(batch=384, accumulate=2, sharing=1)
     said = trial(RECIPE, load("adapters", "lora"), str(base), tuning)
     assert said.places == 3 * 128
 
