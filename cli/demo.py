@@ -17,7 +17,6 @@ from ._stages import Stages
 from ._work import RUNS, begin, going_on
 
 TABLES = ("demo", "recipe")
-ROWS = {"sql_qa": 6000}  # fewer training questions than the recipe's own, to end in minutes
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,6 @@ def demo(out: Path, dry_run: bool, pairs: tuple[str, ...], seed: int) -> None:
         seed, sets = _begun(out, seed, sets)
     size = config.override(Demo(), sets["demo"], "demo")
     world = {"world_seed": seed} | sets["recipe"]
-    for name in set(ROWS) & set(size.recipes) if "rows" not in world else ():
-        world.setdefault(f"{name}.rows", ROWS[name])
     work = Work.of(size, world, seed)
     if dry_run:
         click.echo(work.words())
