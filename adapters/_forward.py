@@ -37,7 +37,9 @@ def context_of(config: Any) -> int | None:
 def windowed(config: Any) -> bool:
     """Say whether some layer of a model sees no farther back than a window."""
     window = ["sliding"] if getattr(config, "sliding_window", None) else ["full_attention"]
-    return set(getattr(config, "layer_types", None) or window) != {"full_attention"}
+    layers = set(getattr(config, "layer_types", None) or window)
+    # GPT-Neo's word for a window is the second.
+    return layers != {"full_attention"} or "local" in getattr(config, "attention_layers", ())
 
 
 def remember(cache: Any, past: list[tuple[Tensor, Tensor]], rows_BT: Tensor) -> Any:

@@ -21,7 +21,7 @@ from .tokenizer import LEAST, check_kind
 from .tokens import Rows
 
 MICRO = {"cpu": 4096, "mps": 8192, "cuda": 32768}  # tokens that a device computes at once
-UPDATES = 16  # that a run has at least, before a preset's batch is taken whole
+UPDATES = 16  # of a run at least; else a preset's batch is cut, down to what is computed at once
 CHECKS = 5  # how often a run validates and saves
 WARM, CALIBRATION_SECONDS = 2, 4.0  # updates before measuring, and how long to measure
 MARGIN = 0.94  # the share of the time that training gets; checks, saving and publishing the rest

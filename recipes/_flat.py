@@ -109,6 +109,17 @@ class Flat(Sequence[Rendered]):
             np.frombuffer(self._learned[start:end], bool),
         )
 
+    def prompt(self, place: int) -> int:
+        """Count a row's tokens before the first that is learned."""
+        start, end = int(self._ends[place]), int(self._ends[place + 1])
+        found = self._learned.find(1, start, end)
+        return (end if found < 0 else found) - start
+
+    def beginning(self, place: int, tokens: int) -> bytes:
+        """Give the bytes of a row's first tokens."""
+        start, end = int(self._ends[place]), int(self._ends[place + 1])
+        return bytes(self._ids[4 * start : 4 * min(end, start + tokens)])
+
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Tokens of each row."""

@@ -9,11 +9,11 @@ from ..adapters._forward import APART, Forward, causal, keeps_apart, windowed
 from ._alike import Alike
 from ._check import Encoded
 from ._flat import Flat
-from ._pack import STEP, Packer, row_width
+from ._pack import Packer, row_width
 
 ROW = 128  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
-KINDS = 8  # of beginnings that an update has room for: one alone would teach what is true of it
 MASKED = ("sdpa", "eager")  # attentions of transformers that take a mask as it is
+ENOUGH = 32  # of the last labels, by which it is judged
 
 
 def packers(
@@ -34,27 +34,33 @@ def packers(
         pad: the id for places that hold no token.
         batch: tokens of an update, slots included, shared ones counted for every row.
         accumulate: micro-batches of an update.
-        sharing: most rows that share a beginning; fewer where an update has no room for KINDS.
+        sharing: most rows that share a beginning; fewer where an update would hold few of them.
         seed: of the order.
     """
     method, train = forward.method, parts[0]
     slots = method.virtual_tokens
     packable = method.packable and keeps_apart(forward, [item.ids for item in train.items[:2]])
-    # Two kinds at least in an update: rows of one alone would say what is true of it alone.
-    most, room = sharing if packable else 1, batch // KINDS - slots
-    alike = [Alike.of(part.items, most, room) for part in parts]
-    if not keeps_together(forward, train.items, alike[0], pad):
+    whole = int(train.items.sizes.sum()) + slots * len(train.items)
+    update = max(1, round(batch * len(train.items) / whole))
+    most = sharing if packable and takes_masks(forward) else 1
+    alike = [
+        Alike.of(part.items, most, batch // 2 - slots, rows)
+        for part, rows in zip(parts, (update, None), strict=True)
+    ]
+    trials = zip(parts, alike, strict=True)
+    if not all(keeps_together(forward, part.items, kinds, pad) for part, kinds in trials):
         alike = [Alike.of(part.items, 1) for part in parts]
     sizes = _sizes(train.items, alike[0], slots)
-    whole = int(train.items.sizes.sum()) + slots * len(train.items)
-    places = -(-batch * sum(sizes) // whole // STEP) * STEP if alike[0].kinds else batch
     longest = slots + max(*(part.part.longest for part in parts), *(each.widest for each in alike))
+    # As many examples in an update as there would be of whole ones, if not to the row.
+    places = int(batch * sum(sizes) / whole) if alike[0].kinds else batch
     width = row_width(sizes, max(ROW, longest), places if packable else 0)
+    rows = round(places / width) if alike[0].kinds else places // width
     first, second = (
         Packer(
             part.items,
             width,
-            max(1, places // width),
+            max(1, rows),
             parts=cut,
             slots=slots,
             pad=pad,
@@ -77,11 +83,21 @@ def _sizes(items: Flat, alike: Alike, slots: int) -> list[int]:
     ]
 
 
+def _sum(items: Flat, rows: Sequence[int]) -> int:
+    return int(items.sizes[list(rows)].sum())
+
+
+def takes_masks(forward: Forward) -> bool:
+    """Say whether a model's attention, of which no layer has a window, takes a mask as it is."""
+    config = causal(forward.model).config
+    return not windowed(config) and config._attn_implementation in MASKED
+
+
 @torch.no_grad()
 def keeps_together(forward: Forward, items: Flat, alike: Alike, pad: int) -> bool:
     """Try whether a row that goes on from another's beginning is read as it is alone.
 
-    Not every family takes a mask that says so, or the positions.
+    Not every family takes the mask that says so, or the positions.
 
     Args:
         forward: the model with its method.
@@ -92,16 +108,18 @@ def keeps_together(forward: Forward, items: Flat, alike: Alike, pad: int) -> boo
     if not alike.kinds:
         return True
     inner = causal(forward.model)
-    if windowed(inner.config) or inner.config._attn_implementation not in MASKED:
-        return False
-    pair = alike.kinds[0][0][:2]
-    slots, training = forward.method.virtual_tokens, inner.training
-    packer = Packer(items, int(items.sizes.max()) * 2 + slots, 1, slots=slots, pad=pad, alike=alike)
-    forward.model.eval()
-    both, alone = (packer.collate([rows]).to(inner.device) for rows in (pair, pair[1:]))
-    together, own = (
-        forward.logits(each.ids_BT, each.positions_BT, each.slots_BT, each.where_N)
-        for each in (both, alone)
+    row = max(
+        alike.together(random.Random(0)), key=lambda rows: len(rows) > 1 and _sum(items, rows)
     )
+    slots, training = forward.method.virtual_tokens, inner.training
+    packer = Packer(items, _sum(items, row) + slots, 1, slots=slots, pad=pad, alike=alike)
+    forward.model.eval()
+    found = []
+    for each in (row, row[-1:]):
+        batch = packer.collate([each]).to(inner.device)
+        ends_N = batch.where_N[-ENOUGH:]
+        found.append(forward.logits(batch.ids_BT, batch.positions_BT, batch.slots_BT, ends_N))
     forward.model.train(training)
-    return bool((together[-len(own) :] - own).abs().max() <= APART * own.abs().max())
+    size = min(map(len, found))
+    together, own = (each[-size:] for each in found)
+    return bool((together - own).abs().max() <= APART * own.abs().max())

@@ -18,7 +18,7 @@ from torch import Tensor
 from ._alike import Alike
 from ._flat import Flat, Rendered
 
-CHUNK = 2048  # examples that are fitted together; a chunk's rows hold no other example
+CHUNK = 2048  # sets of examples that are fitted together; a chunk's rows hold no other
 STEP = 64  # widths of rows are multiples of it
 WIDER = 8  # steps by which rows are widened at most
 FULL = 0.96  # of a row's places in the examples that are tried: fuller rows are not looked for
@@ -232,10 +232,11 @@ class Packer:
 
     def _begun(self, row: Sequence[int]) -> Iterator[int]:
         """Say of each example of a row how many of its places are those of the one before."""
-        before = -1
+        before, side = -1, 0
         for item in row:
-            kind = self.alike.kind[item]
-            yield self.slots + int(self.alike.shared[item]) if kind == before >= 0 else 0
+            kind, most = self.alike.kind[item], self.alike.most[item]
+            side = side + 1 if kind == before >= 0 and side < most else 1
+            yield self.slots + int(self.alike.shared[item]) if side > 1 else 0
             before = kind
 
     def collate(self, rows: Sequence[Sequence[int]]) -> Batch:

@@ -19,7 +19,7 @@ from ftkit.adapters._variant import open_base
 from ftkit.catalog import load, names
 from ftkit.recipes._alike import Alike
 from ftkit.recipes._flat import Flat
-from ftkit.recipes._layout import keeps_together
+from ftkit.recipes._layout import keeps_together, takes_masks
 from ftkit.recipes._pack import Batch, Packer
 from ftkit.recipes._render import IGNORE, Rendered
 from ftkit.recipes._ways import sample
@@ -107,7 +107,7 @@ def test_rows_that_share_a_beginning_teach_what_whole_ones_do(base: Path, name: 
         Packer(before, 4 * SEEN, 2, slots=method.virtual_tokens, alike=each)
         for each in (None, alike)
     )
-    rows = [[*members] for members, _ in alike.kinds]
+    rows = [[*members] for members in alike.kinds]
     theirs = taught(forward, whole.collate(rows))
     ways = [None] if method.prefix_tokens else [None, APART, EXPLICIT]
     for way in ways:
@@ -118,6 +118,20 @@ def test_rows_that_share_a_beginning_teach_what_whole_ones_do(base: Path, name: 
             for key, grad in taught(forward, shared.collate(rows)).items():
                 close = 1e-4 * float(theirs[key].norm()) + 1e-6
                 assert_close(grad, theirs[key], rtol=1e-4, atol=close, msg=f"{way} {key}")
+
+
+@pytest.mark.parametrize("family", ["Mistral", "GPTNeo"])
+def test_behind_a_window_nothing_is_shared(family: str) -> None:
+    """It is of places in a row, and what two rows share would lie far from the second."""
+    config = {
+        "Mistral": SHAPE | {"sliding_window": 32},
+        "GPTNeo": {"vocab_size": 320, "hidden_size": 32, "num_layers": 2, "num_heads": 2}
+        | {"attention_types": [[["global", "local"], 1]]},
+    }[family]
+    model = getattr(transformers, f"{family}ForCausalLM")(
+        getattr(transformers, f"{family}Config")(**config)
+    )
+    assert not takes_masks(Forward.of(model.eval(), load("adapters", "full")))
 
 
 def alike_rows() -> Flat:
