@@ -133,7 +133,10 @@ def verdict(card: Scorecard) -> tuple[str, str]:
     untrained = [line for line in [best, *equals] if line.method in ("base", *BASELINES)]
     if untrained:
         plain = listed([line.name for line in untrained])
-        return first, f"The best that tuning reached does not beat {plain}, which needed none."
+        beaten = "does not beat" if best in untrained else "cannot be told from"
+        few = any(len(line.seeds) == 2 for line in order)
+        more = " Two training seeds tell little apart, three tell more." if few else ""
+        return first, f"The best that tuning reached {beaten} {plain}, which needed none.{more}"
     cheap = min([best, *equals], key=lambda line: line.cost.trainable_params)
     return first, _price(card, cheap, alone=not equals)
 

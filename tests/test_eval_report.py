@@ -173,6 +173,13 @@ def test_the_verdict_names_the_winner_its_ties_and_the_price(card):
     assert verdict(worse)[1] == (
         "The best that tuning reached does not beat sql_qa-full, which needed none."
     )
+    pair = {(plain.name, tuned.name), (tuned.name, plain.name)}
+    tied = [replace(c, verdict="tie") if (c.a, c.b) in pair else c for c in card.comparisons]
+    close = replace(card, variants=(plain, tuned), comparisons=tuple(tied))
+    unsure = f"The best that tuning reached cannot be told from {plain.name}, which needed none."
+    assert verdict(close)[1] == unsure
+    few = replace(close, variants=(plain, replace(tuned, seeds=(0, 1))))
+    assert verdict(few)[1] == f"{unsure} Two training seeds tell little apart, three tell more."
     lora, full = card.variants[-2:]
     both = verdict(replace(card, variants=(lora, full)))[0]
     assert both.startswith("No other variant can be told from sql_qa-full, which has 81.0 %")
