@@ -83,7 +83,7 @@ def main() -> None:
         print(f"ratio {seconds[0] / seconds[1]:.2f} ({method})")
     columns = ["", "read once for several rows", "updates", "seconds", "validation nats"]
     title = f"Beginnings that rows share, computed once: {said.label}"
-    notes = f"Updates of {PLAN.batch} tokens, training seeds: {said.seeds}; seconds of the processor."
+    notes = f"Updates of {PLAN.batch} tokens; training seeds: {said.seeds}; processor time."
     kept(said.out, title, columns, rows, notes=notes, runs=found)
 
 
