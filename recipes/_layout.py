@@ -13,7 +13,7 @@ from ._pack import Packer, row_width
 
 ROW = 128  # tokens of a packed row at least: narrower ones waste more in gaps than attention saves
 MASKED = ("sdpa", "eager")  # attentions of transformers that take a mask as it is
-ENOUGH = 32  # of the last labels, by which it is judged
+ENOUGH = 32  # labels, the last ones, by which a trial is judged
 
 
 def packers(
@@ -43,15 +43,14 @@ def packers(
     whole = int(train.items.sizes.sum()) + slots * len(train.items)
     update = max(1, round(batch * len(train.items) / whole))
     most = sharing if packable and takes_masks(forward) else 1
-    alike = [
-        Alike.of(part.items, most, batch // 2 - slots, rows)
-        for part, rows in zip(parts, (update, None), strict=True)
-    ]
+    longest = slots + max(part.part.longest for part in parts)
+    room = min(batch // 2, 2 * longest) - slots  # behind a mask, wide rows cost the square
+    alike = [Alike.of(part.items, most, room, update) for part in parts]
     trials = zip(parts, alike, strict=True)
     if not all(keeps_together(forward, part.items, kinds, pad) for part, kinds in trials):
         alike = [Alike.of(part.items, 1) for part in parts]
     sizes = _sizes(train.items, alike[0], slots)
-    longest = slots + max(*(part.part.longest for part in parts), *(each.widest for each in alike))
+    longest = max(longest, *(slots + each.widest for each in alike))
     # As many examples in an update as there would be of whole ones, if not to the row.
     places = int(batch * sum(sizes) / whole) if alike[0].kinds else batch
     width = row_width(sizes, max(ROW, longest), places if packable else 0)
