@@ -96,7 +96,7 @@ def test_a_method_answers_on_a_family_as_under_peft_or_is_refused(
     """What PEFT itself cannot open on a family is refused before training, in a sentence."""
     base, _ = open_base(folder(tmp_path, family))
     how = load("adapters", method)
-    if method == "prefix" and family in ("Mistral", "Bloom", "Falcon"):
+    if method == "prefix" and family in ("Mistral", "Bloom", "Falcon", "GPTNeo"):
         with pytest.raises(FtkitError, match="choose soft_prompt or lora"):
             how.attach(base, small.tokenizer(None), 0)
         return
