@@ -210,17 +210,6 @@ def test_the_page_loads_nothing_runs_nothing_and_shows_hostile_text_as_text(page
     assert "{{ 7 * 7 }} {% raw %} &lt;" in shown
 
 
-def test_samples_are_spread_and_mostly_disputed(asked, entries):
-    shown = samples(asked, entries, "execution_accuracy")
-    assert len(shown) == 60
-    assert [s.number for s in shown] == sorted({s.number for s in shown})
-    assert sum(s.disputed for s in shown) >= 40
-    assert shown[-1].number > 250
-    reply = shown[0].replies[-1]
-    assert (reply.variant, reply.method) == ("sql_qa-full", "full")
-    assert shown[0].context == cards.SCHEMA
-
-
 def test_the_plot_keeps_its_points_inside(card):
     plot = quality_against_cost(card)
     assert [dot.label for dot in plot.dots] == [

@@ -20,6 +20,17 @@ def entries(asked):
     return cards.entries(asked)
 
 
+def test_samples_are_spread_and_mostly_disputed(asked, entries):
+    shown = samples(asked, entries, "execution_accuracy")
+    assert len(shown) == 60
+    assert [s.number for s in shown] == sorted({s.number for s in shown})
+    assert sum(s.disputed for s in shown) >= 40
+    assert shown[-1].number > 250
+    reply = shown[0].replies[-1]
+    assert (reply.variant, reply.method) == ("sql_qa-full", "full")
+    assert shown[0].context == cards.SCHEMA
+
+
 @pytest.mark.parametrize("name", ["bits_per_byte", "format_failure"])
 def test_no_answer_is_called_right_for_a_score_that_says_no_such_thing(asked, entries, name):
     """One bit per byte is no right answer, and a format failure still less."""
