@@ -1,27 +1,28 @@
-"""A block of the llama family for training on packed rows: transformers' arithmetic, fewer passes.
+"""Blocks for training on packed rows: transformers' arithmetic in fewer passes over memory.
 
-Products run at the processor's pace; what lies between them waits for memory. So norms and turns
-save their input alone and have gradients of their own, in half of autograd's passes. And
-behind the last attention nothing looks at another place: the last block's products are made where
-a label is, a third of a short question's tokens, as the head's are.
+Products run at the processor's pace; what lies between them waits for memory. So the llama family's
+norms and turns save their input alone and have gradients of their own, in half of autograd's
+passes, and GPT-2's GELU is one kernel. And behind the last attention nothing looks at another
+place: the last block's products are made where a label is, a third of a short question's tokens,
+as the head's are.
 """
 
 # B rows, T positions, D width, H heads, S width of a head, N labelled places
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.activations import NewGELUActivation
 
 from ._attention import APART, CLOSE, apart
 from ._examples import Examples
 from ._folded import products
-
-FAMILIES = {"llama", "qwen2", "qwen3"}  # whose blocks are what `_block` computes and no more
 
 
 class _Norm(torch.autograd.Function):
@@ -73,43 +74,87 @@ def _norm(module: Any, x: Tensor) -> Tensor:
     return y
 
 
-def _attend(layer: Any, x_BTD: Tensor, turn: tuple[Tensor, Tensor], examples: Examples) -> Tensor:
-    """Mix the places of each example."""
+def _turning(layer: Any, x_BTD: Tensor, examples: Examples, told: dict[str, Any]) -> Tensor:
+    """Mix the places of each example in a block of the llama family."""
+    own = layer.self_attn
     q, k, v = (
-        y.view(*x_BTD.shape[:2], -1, layer.head_dim)
-        for y in products(x_BTD, (layer.q_proj, layer.k_proj, layer.v_proj))
+        y.view(*x_BTD.shape[:2], -1, own.head_dim)
+        for y in products(_norm(layer.input_layernorm, x_BTD), (own.q_proj, own.k_proj, own.v_proj))
     )
-    if hasattr(layer, "q_norm"):
-        q, k = _norm(layer.q_norm, q), _norm(layer.k_norm, k)
+    if hasattr(own, "q_norm"):
+        q, k = _norm(own.q_norm, q), _norm(own.k_norm, k)
     # Both halves of a head turn by the same angles.
-    angles = [part.chunk(2, -1)[0][:, :, None] for part in turn]
+    angles = [part.chunk(2, -1)[0][:, :, None] for part in told["position_embeddings"]]
     q, k = (_Turn.apply(x_BTHS, *angles) for x_BTHS in (q, k))  # type: ignore[no-untyped-call]
     q, k, v = (x_BTHS.transpose(1, 2) for x_BTHS in (q, k, v))
-    return apart(layer, q, k, v, None, layer.scaling, examples=examples)[0].flatten(2)
+    return apart(own, q, k, v, None, own.scaling, examples=examples)[0].flatten(2)
 
 
-def _block(
-    layer: Any,
-    last: bool,
-    x_BTD: Tensor,
-    *,
-    position_embeddings: tuple[Tensor, Tensor],
-    examples: Examples,
-    **kwargs: Any,
-) -> Tensor:
-    """Compute a block; the last one leaves zeros where no label is."""
-    y_BTD = _norm(layer.input_layernorm, x_BTD)
-    mixed = _attend(layer.self_attn, y_BTD, position_embeddings, examples)
-    x, where_N = x_BTD, examples.where_N if last else None
-    if where_N is not None:
-        x, mixed = (each.flatten(0, 1).index_select(0, where_N) for each in (x, mixed))
+def _gated(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+    """Go on behind the attention of a block of the llama family."""
     x = x + layer.self_attn.o_proj(mixed)
     y, mlp = _norm(layer.post_attention_layernorm, x), layer.mlp
     gate, up = products(y, (mlp.gate_proj, mlp.up_proj))
-    x = x + mlp.down_proj(F.silu(gate) * up)
-    if where_N is None:
-        return x  # type: ignore[no-any-return]
-    return torch.zeros_like(x_BTD).flatten(0, 1).index_copy(0, where_N, x).view_as(x_BTD)
+    return x + mlp.down_proj(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+def _standing(layer: Any, x_BTD: Tensor, examples: Examples, told: dict[str, Any]) -> Tensor:
+    """Mix the places of each example in a block of GPT-2."""
+    own = layer.attn
+    q, k, v = (
+        y.unflatten(-1, (-1, own.head_dim)).transpose(1, 2)
+        for y in own.c_attn(layer.ln_1(x_BTD)).chunk(3, -1)
+    )
+    dropped = own.attn_dropout.p if own.training else 0.0
+    return apart(own, q, k, v, None, own.scaling, dropped, examples=examples)[0].flatten(2)
+
+
+def _plain(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+    """Go on behind the attention of a block of GPT-2."""
+    x = x + layer.attn.resid_dropout(layer.attn.c_proj(mixed))
+    return x + layer.mlp(layer.ln_2(x))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Family:
+    """What a family's blocks compute, and no more.
+
+    Args:
+        blocks: where they are.
+        attend: mixes the places of each example; the product behind it is `feed`'s.
+        feed: goes on, place by place.
+    """
+
+    blocks: str
+    attend: Callable[[Any, Tensor, Examples, dict[str, Any]], Tensor]
+    feed: Callable[[Any, Tensor, Tensor], Tensor]
+
+
+LLAMA = _Family("layers", _turning, _gated)
+FAMILIES = {
+    "llama": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "gpt2": _Family("h", _standing, _plain),
+}
+
+
+def _block(
+    family: _Family,
+    layer: Any,
+    last: bool,
+    x_BTD: Tensor,
+    *others: Any,
+    examples: Examples,
+    **told: Any,
+) -> Tensor:
+    """Compute a block; the last one leaves zeros where no label is."""
+    mixed = family.attend(layer, x_BTD, examples, told)
+    if not last or (where_N := examples.where_N) is None:
+        return family.feed(layer, x_BTD, mixed)
+    x_ND, mixed_ND = (each.flatten(0, 1).index_select(0, where_N) for each in (x_BTD, mixed))
+    x_ND = family.feed(layer, x_ND, mixed_ND)
+    return torch.zeros_like(x_BTD).flatten(0, 1).index_copy(0, where_N, x_ND).view_as(x_BTD)
 
 
 @contextmanager
@@ -127,16 +172,40 @@ def lean(model: Any, logits: Callable[[], Tensor]) -> Iterator[bool]:
         yield False
         return
     before, trunk = _tried(logits), model.base_model
-    for number, layer in enumerate(trunk.layers, 1):
-        layer.forward = partial(_block, layer, number == len(trunk.layers))
-    trunk.norm.forward = partial(_norm, trunk.norm)
-    changed = [*trunk.layers, trunk.norm]
+    family = FAMILIES[model.config.model_type]
+    changed = [*getattr(trunk, family.blocks)]
+    for number, layer in enumerate(changed, 1):
+        layer.forward = partial(_block, family, layer, number == len(changed))
+    if family is LLAMA:
+        trunk.norm.forward = partial(_norm, trunk.norm)
+        changed.append(trunk.norm)
     try:
         if not (same := bool((_tried(logits) - before).abs().max() <= CLOSE * before.abs().max())):
             _put_back(changed)
         yield same
     finally:
         _put_back(changed)
+
+
+@contextmanager
+def smooth(model: Any) -> Iterator[int]:
+    """Let GELUs written out by tanh (arXiv:1606.08415) be one kernel, as they are in GPT-2.
+
+    transformers writes them in eight passes, five of which keep what they read for the gradient.
+
+    Args:
+        model: a transformers model.
+
+    Yields:
+        How many do so.
+    """
+    gelus = [module for module in model.modules() if type(module) is NewGELUActivation]
+    for gelu in gelus:
+        gelu.forward = partial(F.gelu, approximate="tanh")  # type: ignore[method-assign]
+    try:
+        yield len(gelus)
+    finally:
+        _put_back(gelus)
 
 
 def _put_back(modules: Sequence[Any]) -> None:
@@ -154,6 +223,8 @@ def _fits(model: Any) -> bool:
     config = model.config
     if config.model_type not in FAMILIES or config._attn_implementation != APART:
         return False
+    if FAMILIES[config.model_type] is not LLAMA:
+        return True
     norms = [model.base_model.norm, *(layer.input_layernorm for layer in model.base_model.layers)]
     plain = all(norm.weight.dtype == torch.float32 for norm in norms)
     return plain and config.hidden_act == "silu" and not config.attention_dropout

@@ -72,24 +72,24 @@ class _Nats(torch.autograd.Function):
         need_x, need_head = ctx.needs_input_grad[:2]
         low_ND, low_VD = x_ND.detach().to(dtype), head_VD.detach().to(dtype)
         grad_ND = torch.empty_like(low_ND) if need_x else None
-        grad_VD = torch.zeros_like(head_VD, dtype=torch.float32) if need_head else None
+        grad_VD: Tensor | None = None
         total = torch.zeros((), device=x_ND.device)
         rows = rows_at_once(len(head_VD), x_ND.device)
-        for first in range(0, len(x_ND), rows):
+        for first in range(0, len(x_ND) or 1, rows):  # without any, gradients are 0
             piece = slice(first, first + rows)
             labels_P = labels_N[piece]
             known_P1 = (labels_P != IGNORE)[:, None]
             gold_P1 = labels_P.clamp(min=0)[:, None]
             z_PV = F.linear(low_ND[piece], low_VD).float().log_softmax(-1)
             total -= (z_PV.gather(1, gold_P1) * known_P1).sum()
-            if grad_ND is None and grad_VD is None:
+            if not need_x and not need_head:
                 continue
             g_PV = z_PV.exp_().scatter_add_(1, gold_P1, -known_P1.float())
             g_PV = g_PV.mul_(known_P1).to(dtype)
             if grad_ND is not None:
                 grad_ND[piece] = g_PV @ low_VD
-            if grad_VD is not None:
-                grad_VD += g_PV.T @ low_ND[piece]
+            if need_head:
+                grad_VD = _added(grad_VD, g_PV.T, low_ND[piece])
         ctx.save_for_backward(grad_ND, grad_VD)
         ctx.dtypes = x_ND.dtype, head_VD.dtype
         return total
@@ -101,7 +101,16 @@ class _Nats(torch.autograd.Function):
         scale = grads[0]
         return (
             None if grad_ND is None else (grad_ND * scale).to(x_dtype),
-            None if grad_VD is None else (grad_VD * scale).to(head_dtype),
+            None if grad_VD is None else grad_VD.mul_(scale).to(head_dtype),
             None,
             None,
         )
+
+
+def _added(sum_VD: Tensor | None, a_VP: Tensor, b_PD: Tensor) -> Tensor:
+    """Add a product to a sum in float32, which is made by the first: a head is a large thing."""
+    if sum_VD is None:
+        return (a_VP @ b_PD).float()
+    if b_PD.dtype == sum_VD.dtype:
+        return sum_VD.addmm_(a_VP, b_PD)
+    return sum_VD.add_(a_VP @ b_PD)

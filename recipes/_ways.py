@@ -14,7 +14,7 @@ from ftkit.config import table
 from ..adapters._attention import APART, EXPLICIT, attention
 from ..adapters._folded import folded
 from ..adapters._forward import Forward, causal, windowed
-from ..adapters._lean import lean
+from ..adapters._lean import lean, smooth
 from ..basemodel.device import decide
 from ._pack import Batch
 
@@ -53,6 +53,7 @@ def quicken(forward: Forward, batch: Batch, decided: dict[str, Any], until: Exit
         decided["attention"] = "fused"
         decided["reasons"]["attention"] = "the model's own attention does more than the plain one"
     until.enter_context(folded(forward.model, exact=decided["dtype"] == "float32"))
+    until.enter_context(smooth(inner))
     until.enter_context(lean(inner, logits))
 
 

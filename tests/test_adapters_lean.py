@@ -13,15 +13,17 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from ftkit.adapters._attention import APART, attention
 from ftkit.adapters._folded import folded
 from ftkit.adapters._forward import Forward, causal
-from ftkit.adapters._lean import lean
+from ftkit.adapters._lean import lean, smooth
 from ftkit.adapters._method import trainable
 from ftkit.catalog import load
+from ftkit.recipes._room import saved
 from tests import small
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0,
 }  # fmt: skip
+STILL = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # GPT-2 drops a tenth
 IDS_BT = torch.arange(7, 47)[None].expand(2, -1)
 POSITIONS_BT = torch.tensor([[*range(13), *range(20), *range(7)], [*range(30), *range(8), 0, 0]])
 # Two go on from 5 places of the first, one from 20 of the fourth.
@@ -32,7 +34,8 @@ WHERE_N = torch.tensor([3, 9, 30, 55, 71])
 def attached(family: str, method: str, **shape: Any) -> Forward:
     """Attach a method to a small model; no weight is where a slip would not show."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **(SHAPE | shape))
+    still = STILL if family == "gpt2" else {}
+    config = AutoConfig.for_model(family, **(SHAPE | still | shape))
     how = load("adapters", method)
     model = how.attach(AutoModelForCausalLM.from_config(config), small.tokenizer(), 0).train()
     with torch.no_grad():
@@ -70,11 +73,12 @@ def at_work(forward: Forward) -> Iterator[bool]:
     with ExitStack() as until:
         until.enter_context(attention(inner, APART, lambda: logits(forward)))
         until.enter_context(folded(forward.model, exact=True))
+        until.enter_context(smooth(inner))
         yield until.enter_context(lean(inner, lambda: logits(forward)))
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "dora", "ia3"])
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt2"])
 @pytest.mark.parametrize("positions_BT", [POSITIONS_BT, SHARED_BT], ids=["whole", "shared"])
 def test_loss_and_gradients_are_transformers_and_no_trace_is_left(
     positions_BT: torch.Tensor, family: str, method: str
@@ -91,17 +95,59 @@ def test_loss_and_gradients_are_transformers_and_no_trace_is_left(
     assert not any("forward" in vars(module) for module in forward.model.modules())
 
 
-def test_the_last_blocks_products_are_made_where_labels_are() -> None:
-    forward = attached("qwen3", "lora")
-    blocks, read = causal(forward.model).model.layers, list[int]()
-    for block in blocks:
-        block.mlp.down_proj.register_forward_pre_hook(
-            lambda _, inputs: read.append(inputs[0].shape[:-1].numel())
-        )
+@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
+def test_the_last_blocks_products_are_made_where_labels_are(family: str) -> None:
+    forward = attached(family, "lora")
+    last, read = {"qwen3": "down_proj", "gpt2": "mlp.c_proj"}[family], list[int]()
+    for name, module in causal(forward.model).named_modules():
+        if name.endswith(last):
+            module.register_forward_pre_hook(
+                lambda _, inputs: read.append(inputs[0].shape[:-1].numel())
+            )
     with at_work(forward):
         read.clear()
         logits(forward)
     assert read == [IDS_BT.numel(), len(WHERE_N)]
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"),
+    [
+        ("gpt2", {}),
+        ("gpt_neo", {"attention_types": [[["global"], 2]]}),
+        ("phi", {"hidden_act": "gelu_new"}),
+    ],
+)
+def test_gelus_written_out_are_one_kernel(family: str, shape: dict[str, Any]) -> None:
+    forward = attached(family, "full", **shape)
+    theirs, kept = gradients(forward), saved(forward.model, lambda: logits(forward).sum())
+    with smooth(causal(forward.model)) as count:
+        assert count == 2
+        ours, less = gradients(forward), saved(forward.model, lambda: logits(forward).sum())
+    for name, grad in theirs.items():
+        assert_close(ours[name], grad, rtol=1e-4, atol=1e-5 * float(grad.abs().max()) + 1e-8)
+    assert less < 0.8 * kept
+    assert not any("forward" in vars(module) for module in forward.model.modules())
+
+
+def test_dropout_of_gpt2_is_kept() -> None:
+    """Readings of its own blocks and of ours differ from one another, and have the same mean."""
+    forward = attached("gpt2", "full", **dict.fromkeys(STILL, 0.2))
+
+    @torch.no_grad()
+    def drawn() -> torch.Tensor:
+        forward.model.train()
+        found = torch.stack([logits(forward) for _ in range(200)])
+        forward.model.eval()
+        return found
+
+    theirs, plain = drawn(), logits(forward).detach()
+    with at_work(forward) as taken:
+        assert taken
+        ours = drawn()
+    away = (ours[0] - ours.mean(0)).norm()
+    assert (ours.mean(0) - theirs.mean(0)).norm() < 0.2 * away
+    assert (ours.mean(0) - plain).norm() > 0.3 * away  # dropping shifts the mean of what is bent
 
 
 def test_no_label_at_all_trains_nothing() -> None:

@@ -65,6 +65,22 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
     assert nats(x_ND, head_VD, torch.full_like(labels_N, -100)).item() == 0
 
 
+def test_a_gradient_is_given_once_or_not_at_all() -> None:
+    """That of the head is made on the way forward, and scaled where it lies."""
+    x_ND, head_VD, labels_N = problem()
+    found = nats(x_ND, head_VD, labels_N)
+    found.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.backward()  # type: ignore[no-untyped-call]
+
+
+def test_no_place_at_all_gives_gradients_of_zero() -> None:
+    x_ND, head_VD, labels_N = problem()
+    nats(x_ND[:0], head_VD, labels_N[:0]).backward()  # type: ignore[no-untyped-call]
+    assert head_VD.grad is not None
+    assert not head_VD.grad.any()
+
+
 def test_under_autocast_products_are_bfloat16_and_sums_float32() -> None:
     x_ND, head_VD, labels_N = problem(400)
     exact = nats(x_ND, head_VD, labels_N)
