@@ -1,8 +1,9 @@
-"""Low-rank updates folded into the weights for every product: y = x (W + s B A)^T in place of two.
+"""Low-rank updates added where it costs least: into the weight, y = x (W + s B A)^T, or the result.
 
 PEFT multiplies by W and by A and B apart, and scales and adds the results: eight passes over
-activations forward and backward. Folding costs one small product a layer. No gradient of W is
-made: those of A and B are taken through the rank, as PEFT's are.
+activations forward and backward. Folding costs a pass over each weight in place of them, adding
+within the product's own memory one over each result: for few tokens that is less. No gradient of
+W is made: those of A and B are taken through the rank, as PEFT's are.
 """
 
 # N tokens, I width in, O width out, R rank
@@ -23,35 +24,44 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layers: "Layers", *ab: Tensor) -> tuple[Tensor, ...]:
-        weights = [layer.weight() for layer in layers]
-        # Kept where activations weigh more; else it would take a second model's memory.
-        kept = [w if w.numel() <= 2 * x.numel() else None for w in weights]
-        ctx.save_for_backward(x, *ab, *kept)
-        ctx.layers = layers
-        return tuple(
-            F.linear(x, w, layer.base.bias) for w, layer in zip(weights, layers, strict=True)
-        )
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        layers, (x, *rest) = ctx.layers, ctx.saved_tensors  # asked for once, as _recomputed wants
-        weights = rest[2 * len(layers) :]
-        x_NI, dys = x.flatten(0, -2), [dy.flatten(0, -2) for dy in grads]
+        x_NI = x.flatten(0, -2)
+        weights = [layer.folded() if layer.folds(len(x_NI)) else None for layer in layers]
         # Rank-wide factors lie as few long rows: on a CPU the other way round takes two to four
         # times. Those of all layers are made at once: it is reading x that takes the time.
         h_RN = torch.cat([layer.a * layer.scale for layer in layers]) @ x_NI.t()
+        ys = []
+        for w, layer, own_RN in zip(weights, layers, h_RN.split(_ranks(layers)), strict=True):
+            y_NO = F.linear(x_NI, layer.weight if w is None else w, layer.base.bias)
+            if w is None:
+                y_NO.addmm_(own_RN.t(), layer.b.t())
+            ys.append(y_NO.unflatten(0, x.shape[:-1]))
+        ctx.save_for_backward(x, h_RN, *ab, *weights)
+        ctx.layers = layers
+        return tuple(ys)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        layers, (x, h_RN, *rest) = ctx.layers, ctx.saved_tensors  # asked for once: see _recomputed
+        weights = rest[2 * len(layers) :]
+        x_NI, dys = x.flatten(0, -2), [dy.flatten(0, -2) for dy in grads]
         both = list(zip(layers, dys, strict=True))
         dh_RN = torch.cat([(layer.b.t() * layer.scale) @ dy.t() for layer, dy in both])
-        ranks = [len(layer.a) for layer in layers]
-        da = (dh_RN @ x_NI).split(ranks)
-        db = [(h @ dy).t() for h, dy in zip(h_RN.split(ranks), dys, strict=True)]
+        da = (dh_RN @ x_NI).split(_ranks(layers))
+        db = [(h @ dy).t() for h, dy in zip(h_RN.split(_ranks(layers)), dys, strict=True)]
         dx: Any = None
         if ctx.needs_input_grad[0]:
-            for w, (layer, dy) in zip(weights, both, strict=True):
-                w_OI = layer.weight() if w is None else w
+            parts = zip(weights, both, dh_RN.split(_ranks(layers)), strict=True)
+            for w, (layer, dy), own_RN in parts:
+                w_OI = layer.weight if w is None else w
                 dx = dy @ w_OI if dx is None else dx.addmm_(dy, w_OI)
+                if w is None:
+                    dx.addmm_(own_RN.t(), layer.a)
             dx = dx.view_as(x)
         return dx, None, *(grad for pair in zip(da, db, strict=True) for grad in pair)
+
+
+def _ranks(layers: "Layers") -> list[int]:
+    return [len(layer.a) for layer in layers]
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,23 @@ class _Folded:
     scale: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Multiply by the folded weight."""
+        """Multiply by the weight and its update."""
         return _multiplied(x, (self,))[0]
 
+    @property
     def weight(self) -> Tensor:
+        """The base's weight, O x I."""
+        w: Tensor = self.base.weight
+        return w.t() if isinstance(self.base, Conv1D) else w
+
+    def folds(self, tokens: int) -> bool:
+        """Say whether activations weigh more than the weight; measured on shapes of 256 to 3072."""
+        wide, out = self.a.shape[1], self.b.shape[0]
+        return tokens * (wide + out) > 3 * wide * out
+
+    def folded(self) -> Tensor:
         """Fold the update into the base's weight, O x I."""
-        w = self.base.weight
-        w_OI = w.t() if isinstance(self.base, Conv1D) else w
-        return torch.addmm(w_OI, self.b, self.a, alpha=self.scale)
+        return torch.addmm(self.weight, self.b, self.a, alpha=self.scale)
 
 
 Layers = tuple[_Folded, ...]

@@ -1,4 +1,4 @@
-"""Folded updates: PEFT's logits and gradients from one product a layer; the rest stays PEFT's."""
+"""Folded updates: PEFT's logits and gradients in fewer passes; what is more stays PEFT's."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from ftkit.adapters._folded import folded
+from ftkit.adapters._folded import _Folded, folded
 from ftkit.adapters._method import trainable
 from ftkit.catalog import load
 from ftkit.config import override
@@ -25,23 +25,28 @@ def attached(name: str, values: dict[str, Any] | None = None, **shape: Any) -> A
     return model
 
 
-def loss(model: Any) -> torch.Tensor:
-    ids_BT = torch.arange(7, 47)[None].expand(2, -1)
+def loss(model: Any, length: int = 40) -> torch.Tensor:
+    ids_BT = torch.arange(7, 7 + length)[None].expand(2, -1)
     value: torch.Tensor = model(input_ids=ids_BT, use_cache=False).logits.logsumexp(-1).sum()
     return value
 
 
 @pytest.mark.parametrize("values", [{}, {"rslora": True, "rank": 3}, {"lr_ratio": 4.0}])
 @pytest.mark.parametrize("bias", [False, True])
-def test_it_gives_pefts_numbers_and_leaves_no_trace(values: dict[str, Any], bias: bool) -> None:
+@pytest.mark.parametrize("length", [80, 5], ids=["into weights", "into results"])
+def test_it_gives_pefts_numbers_and_leaves_no_trace(
+    length: int, values: dict[str, Any], bias: bool
+) -> None:
     model = attached("lora", values, attention_bias=bias)
-    theirs = loss(model)
+    theirs = loss(model, length)
     theirs.backward()
     grads = {name: p.grad.clone() for name, p in trainable(model).items()}
     model.zero_grad()
     with folded(model, exact=True) as layers:
         assert layers == 14, "seven in each of two blocks"
-        ours = loss(model)
+        ways = [m.forward for m in model.modules() if isinstance(vars(m).get("forward"), _Folded)]
+        assert {way.folds(2 * length) for way in ways} == {length == 80}
+        ours = loss(model, length)
         ours.backward()
     assert_close(ours, theirs, rtol=1e-5, atol=0)
     assert len(grads) == 28
@@ -50,18 +55,24 @@ def test_it_gives_pefts_numbers_and_leaves_no_trace(values: dict[str, Any], bias
     assert not any("forward" in vars(module) for module in model.modules())
 
 
-def test_it_works_on_layers_that_lie_the_other_way_round() -> None:
+@pytest.mark.parametrize("length", [80, 5], ids=["into weights", "into results"])
+def test_it_works_on_layers_that_lie_the_other_way_round(length: int) -> None:
     """GPT-2 keeps weights as width in x width out."""
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=320, n_embd=32, n_layer=1, n_head=2, n_positions=64)
+    config = GPT2Config(vocab_size=320, n_embd=32, n_layer=1, n_head=2, n_positions=128)
     model = load("adapters", "lora").attach(GPT2LMHeadModel(config), None, 0).eval()
     with torch.no_grad():
         for parameter in trainable(model).values():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    theirs = loss(model)
+    moving = list(trainable(model).values())
+    theirs = loss(model, length)
+    grads = torch.autograd.grad(theirs, moving)
     with folded(model, exact=True) as layers:
         assert layers == 4
-        assert_close(loss(model), theirs, rtol=1e-5, atol=0)
+        ours = loss(model, length)
+        assert_close(ours, theirs, rtol=1e-5, atol=0)
+        for found, grad in zip(torch.autograd.grad(ours, moving), grads, strict=True):
+            assert_close(found, grad, rtol=1e-3, atol=1e-4 * float(grad.norm()))
 
 
 def test_no_product_makes_a_gradient_of_a_frozen_weight() -> None:
