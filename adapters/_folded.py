@@ -30,11 +30,12 @@ class _Products(torch.autograd.Function):
         # times. Those of all layers are made at once: it is reading x that takes the time.
         h_RN = torch.cat([layer.a * layer.scale for layer in layers]) @ x_NI.t()
         ys = []
-        for w, layer, own_RN in zip(weights, layers, h_RN.split(_ranks(layers)), strict=True):
+        parts = zip(weights, layers, torch.split(h_RN, _ranks(layers)), strict=True)
+        for w, layer, own_RN in parts:
             y_NO = F.linear(x_NI, layer.weight if w is None else w, layer.base.bias)
             if w is None:
                 y_NO.addmm_(own_RN.t(), layer.b.t())
-            ys.append(y_NO.unflatten(0, x.shape[:-1]))
+            ys.append(y_NO.view(*x.shape[:-1], len(layer.b)))
         ctx.save_for_backward(x, h_RN, *ab, *weights)
         ctx.layers = layers
         return tuple(ys)
@@ -47,10 +48,10 @@ class _Products(torch.autograd.Function):
         both = list(zip(layers, dys, strict=True))
         dh_RN = torch.cat([(layer.b.t() * layer.scale) @ dy.t() for layer, dy in both])
         da = (dh_RN @ x_NI).split(_ranks(layers))
-        db = [(h @ dy).t() for h, dy in zip(h_RN.split(_ranks(layers)), dys, strict=True)]
+        db = [(h @ dy).t() for h, dy in zip(torch.split(h_RN, _ranks(layers)), dys, strict=True)]
         dx: Any = None
         if ctx.needs_input_grad[0]:
-            parts = zip(weights, both, dh_RN.split(_ranks(layers)), strict=True)
+            parts = zip(weights, both, torch.split(dh_RN, _ranks(layers)), strict=True)
             for w, (layer, dy), own_RN in parts:
                 w_OI = layer.weight if w is None else w
                 dx = dy @ w_OI if dx is None else dx.addmm_(dy, w_OI)
