@@ -112,5 +112,5 @@ def _added(sum_VD: Tensor | None, a_VP: Tensor, b_PD: Tensor) -> Tensor:
     if sum_VD is None:
         return (a_VP @ b_PD).float()
     if b_PD.dtype == sum_VD.dtype:
-        return sum_VD.addmm_(a_VP, b_PD)
+        return torch.addmm(sum_VD, a_VP, b_PD, out=sum_VD)  # addmm_ escapes PyTorch's flop counter
     return sum_VD.add_(a_VP @ b_PD)
