@@ -102,7 +102,7 @@ def train(
         return (nats if usual else gpt.nats)(batch.ids_BT, batch.labels_BT)
 
     batches = _stream(work, settings, decided, device)
-    begun = saved = time.perf_counter()
+    saver = _Saver(run, params, optimizer, team, behind.facts["wall"])
     step = None
     for step in fit(gpt.train(), batches, loss, plan, optimizer, device, start=behind.step):
         facts = {name: behind.facts[name] + getattr(step, name) for name in ("tokens", "seconds")}
@@ -116,17 +116,49 @@ def train(
             if not settings.shard:
                 yield from _say(run, team, {"step": step.number, "sample": sample(gpt, work)})
         stop = team.any(interrupt.asked)  # asked once: between two looks Ctrl-C might come
-        if due or stop or team.any(time.perf_counter() - saved > SAVE_SECONDS):
-            state = checkpoint.pack(params, optimizer)
-            if team.first:
-                spent = behind.facts["wall"] + time.perf_counter() - begun
-                checkpoint.save(run.checkpoints, step.number, state, facts | {"wall": spent})
-            saved = time.perf_counter()
+        if due or stop or saver.waited():
+            saver.save(step.number, facts)
         if stop:
             team.agree()  # until the first process has saved
             raise stopped(run)
     here = (step.tokens, step.seconds) if step is not None else (0, 0.0)
     return facts | {"earlier": behind.facts["wall"], "here": here}
+
+
+class _Saver:
+    """Writes checkpoints, and knows when the last one was written.
+
+    Args:
+        run: whose checkpoints they are.
+        params: the trained parameters by name.
+        optimizer: the optimizer over them.
+        team: the processes that train together; the first one writes.
+        wall: seconds that lie behind this session.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        params: Mapping[str, torch.nn.Parameter],
+        optimizer: Optimizer,
+        team: Team,
+        wall: float,
+    ) -> None:
+        self.run, self.params, self.optimizer, self.team = run, params, optimizer, team
+        self.saved = time.perf_counter()
+        self.begun = self.saved - wall
+
+    def waited(self) -> bool:
+        """Say, in all processes alike, whether a checkpoint is due by the clock."""
+        return self.team.any(time.perf_counter() - self.saved > SAVE_SECONDS)
+
+    def save(self, number: int, facts: Mapping[str, float]) -> None:
+        """Write a checkpoint of step `number`; all processes have to call this."""
+        state = checkpoint.pack(self.params, self.optimizer)
+        if self.team.first:
+            wall = time.perf_counter() - self.begun
+            checkpoint.save(self.run.checkpoints, number, state, {**facts, "wall": wall})
+        self.saved = time.perf_counter()
 
 
 def stopped(run: Run) -> Interrupted:
