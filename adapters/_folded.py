@@ -18,56 +18,62 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
+from ._replaced import replaced
+
 
 class _Products(torch.autograd.Function):
     """x (W + s B A)^T + bias for each of some layers, with gradients for x, every A and B."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: "Layers", *ab: Tensor) -> tuple[Tensor, ...]:
-        x_NI = x.flatten(0, -2)
+    def forward(ctx: Any, x_NI: Tensor, layers: "Layers", *ab: Tensor) -> tuple[Tensor, ...]:
         weights = [layer.folded() if layer.folds(len(x_NI)) else None for layer in layers]
-        # Rank-wide factors lie as few long rows: on a CPU the other way round takes two to four
-        # times. Those of all layers are made at once: it is reading x that takes the time.
-        h_RN = torch.cat([layer.a * layer.scale for layer in layers]) @ x_NI.t()
+        apart = any(w is None for w in weights)
+        h_RN = _narrowed(x_NI, layers) if apart else None
         ys = []
-        parts = zip(weights, layers, torch.split(h_RN, _ranks(layers)), strict=True)
-        for w, layer, own_RN in parts:
-            y_NO = F.linear(x_NI, layer.weight if w is None else w, layer.base.bias)
-            if w is None:
-                y_NO.addmm_(own_RN.t(), layer.b.t())
-            ys.append(y_NO.view(*x.shape[:-1], len(layer.b)))
-        ctx.save_for_backward(x, h_RN, *ab, *weights)
+        for w, layer, own_RN in zip(weights, layers, _split(h_RN, layers), strict=True):
+            y_NO = F.linear(x_NI, layer.frozen if w is None else w, layer.base.bias)
+            ys.append(y_NO if w is not None else y_NO.addmm_(own_RN.t(), layer.b.t()))
+        ctx.save_for_backward(x_NI, h_RN, *ab, *weights)
         ctx.layers = layers
         return tuple(ys)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        layers, (x, h_RN, *rest) = ctx.layers, ctx.saved_tensors  # asked for once: see _recomputed
+    def backward(ctx: Any, *dys: Tensor) -> tuple[Any, ...]:
+        layers, (x_NI, h_RN, *rest) = ctx.layers, ctx.saved_tensors  # asked for once: _recomputed
         weights = rest[2 * len(layers) :]
-        x_NI, dys = x.flatten(0, -2), [dy.flatten(0, -2) for dy in grads]
+        h_RN = _narrowed(x_NI, layers) if h_RN is None else h_RN
         both = list(zip(layers, dys, strict=True))
         dh_RN = torch.cat([(layer.b.t() * layer.scale) @ dy.t() for layer, dy in both])
-        da = (dh_RN @ x_NI).split(_ranks(layers))
-        db = [(h @ dy).t() for h, dy in zip(torch.split(h_RN, _ranks(layers)), dys, strict=True)]
+        da = _split(dh_RN @ x_NI, layers)
+        db = [(h @ dy).t() for h, dy in zip(_split(h_RN, layers), dys, strict=True)]
         dx: Any = None
         if ctx.needs_input_grad[0]:
-            parts = zip(weights, both, torch.split(dh_RN, _ranks(layers)), strict=True)
-            for w, (layer, dy), own_RN in parts:
-                w_OI = layer.weight if w is None else w
+            for w, (layer, dy), own_RN in zip(weights, both, _split(dh_RN, layers), strict=True):
+                w_OI = layer.frozen if w is None else w
                 dx = dy @ w_OI if dx is None else dx.addmm_(dy, w_OI)
                 if w is None:
                     dx.addmm_(own_RN.t(), layer.a)
-            dx = dx.view_as(x)
         return dx, None, *(grad for pair in zip(da, db, strict=True) for grad in pair)
 
 
-def _ranks(layers: "Layers") -> list[int]:
-    return [len(layer.a) for layer in layers]
+def _narrowed(x_NI: Tensor, layers: "Layers") -> Tensor:
+    """Compute s A x of all layers at once, R x N: it is reading x that takes the time.
+
+    Rank-wide factors lie as few long rows: on a CPU the other way round takes two to four times.
+    """
+    return torch.cat([layer.a * layer.scale for layer in layers]) @ x_NI.t()
+
+
+def _split(all_R: Tensor | None, layers: "Layers") -> Sequence[Any]:
+    """Part what has a row for each rank of each layer; of nothing each has nothing."""
+    if all_R is None:
+        return [None] * len(layers)
+    return torch.split(all_R, [len(layer.a) for layer in layers])
 
 
 @dataclass(frozen=True)
-class _Folded:
-    """The forward that takes the place of PEFT's.
+class _LowRank:
+    """A frozen layer and its update: a forward that takes the place of PEFT's.
 
     Args:
         base: the frozen layer.
@@ -86,8 +92,8 @@ class _Folded:
         return _multiplied(x, (self,))[0]
 
     @property
-    def weight(self) -> Tensor:
-        """The base's weight, O x I."""
+    def frozen(self) -> Tensor:
+        """The frozen layer's weight, O x I."""
         w: Tensor = self.base.weight
         return w.t() if isinstance(self.base, Conv1D) else w
 
@@ -97,30 +103,31 @@ class _Folded:
         return tokens * (wide + out) > 3 * wide * out
 
     def folded(self) -> Tensor:
-        """Fold the update into the base's weight, O x I."""
-        return torch.addmm(self.weight, self.b, self.a, alpha=self.scale)
+        """Fold the update into the frozen weight, O x I."""
+        return torch.addmm(self.frozen, self.b, self.a, alpha=self.scale)
 
 
-Layers = tuple[_Folded, ...]
+Layers = tuple[_LowRank, ...]
 
 
 def products(x: Tensor, layers: Sequence[Any]) -> Sequence[Tensor]:
-    """Multiply one input by the weights of several layers, together where they are folded."""
+    """Multiply one input by the weights of several layers, together where all are `folded`'s."""
     ways = tuple(layer.forward for layer in layers)
-    if all(isinstance(way, _Folded) for way in ways):
+    if all(isinstance(way, _LowRank) for way in ways):
         return _multiplied(x, ways)
     return [layer(x) for layer in layers]
 
 
 def _multiplied(x: Tensor, layers: Layers) -> tuple[Tensor, ...]:
     ab = [part for layer in layers for part in (layer.a, layer.b)]
-    ys: tuple[Tensor, ...] = _Products.apply(x, layers, *ab)  # type: ignore[no-untyped-call]
-    return ys
+    ys: Any = _Products.apply(x.flatten(0, -2), layers, *ab)  # type: ignore[no-untyped-call]
+    # Not in the function: of its results none may be a view, or nobody may write into them (OLMo).
+    return tuple(y.view(*x.shape[:-1], len(layer.b)) for y, layer in zip(ys, layers, strict=True))
 
 
 @contextmanager
 def folded(model: nn.Module, *, exact: bool) -> Iterator[int]:
-    """Let a model's low-rank layers multiply by folded weights within the block.
+    """Let a model's low-rank layers multiply as `_Products` does within the block.
 
     Layers with more than one adapter, with dropout or lengths of their own (DoRA), and those that
     are no plain linear layers in fp32 stay PEFT's.
@@ -132,20 +139,15 @@ def folded(model: nn.Module, *, exact: bool) -> Iterator[int]:
     Yields:
         How many layers do so.
     """
-    layers = [layer for layer in model.modules() if exact and _plain(layer)]
-    for layer in layers:
-        layer.forward = _way(layer)
-    try:
-        yield len(layers)
-    finally:
-        for layer in layers:
-            del layer.forward
+    ways = [(layer, _way(layer)) for layer in model.modules() if exact and _plain(layer)]
+    with replaced(ways):
+        yield len(ways)
 
 
-def _way(layer: Any) -> _Folded:
+def _way(layer: Any) -> _LowRank:
     (name,) = layer.active_adapters
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-    return _Folded(layer.get_base_layer(), a, b, layer.scaling[name])
+    return _LowRank(layer.get_base_layer(), a, b, layer.scaling[name])
 
 
 def _plain(layer: Any) -> bool:

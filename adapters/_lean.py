@@ -9,7 +9,7 @@ as the head's are.
 
 # B rows, T positions, D width, H heads, S width of a head, N labelled places
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from transformers.activations import NewGELUActivation
 from ._attention import APART, CLOSE, apart
 from ._examples import Examples
 from ._folded import products
+from ._replaced import replaced
 
 
 class _Norm(torch.autograd.Function):
@@ -109,10 +110,18 @@ def _standing(layer: Any, x_BTD: Tensor, examples: Examples, told: dict[str, Any
     return apart(own, q, k, v, None, own.scaling, dropped, examples=examples)[0].flatten(2)
 
 
-def _plain(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
+def _ungated(layer: Any, x: Tensor, mixed: Tensor) -> Tensor:
     """Go on behind the attention of a block of GPT-2."""
     x = x + layer.attn.resid_dropout(layer.attn.c_proj(mixed))
     return x + layer.mlp(layer.ln_2(x))  # type: ignore[no-any-return]
+
+
+def _simple(model: Any) -> bool:
+    """Say whether a model of the llama family is in fp32, with nothing random in it."""
+    config, trunk = model.config, model.base_model
+    norms = [trunk.norm, *(layer.input_layernorm for layer in trunk.layers)]
+    plain = all(norm.weight.dtype == torch.float32 for norm in norms)
+    return plain and config.hidden_act == "silu" and not config.attention_dropout
 
 
 @dataclass(frozen=True)
@@ -123,19 +132,23 @@ class _Family:
         blocks: where they are.
         attend: mixes the places of each example; the product behind it is `feed`'s.
         feed: goes on, place by place.
+        norms: where norms of our own come behind the blocks.
+        fits: what else a model must be, as far as logits might not show it.
     """
 
     blocks: str
     attend: Callable[[Any, Tensor, Examples, dict[str, Any]], Tensor]
     feed: Callable[[Any, Tensor, Tensor], Tensor]
+    norms: tuple[str, ...] = ()
+    fits: Callable[[Any], bool] = lambda _: True
 
 
-LLAMA = _Family("layers", _turning, _gated)
+LLAMA = _Family("layers", _turning, _gated, ("norm",), _simple)
 FAMILIES = {
     "llama": LLAMA,
     "qwen2": LLAMA,
     "qwen3": LLAMA,
-    "gpt2": _Family("h", _standing, _plain),
+    "gpt2": _Family("h", _standing, _ungated),
 }
 
 
@@ -161,37 +174,36 @@ def _block(
 def lean(model: Any, logits: Callable[[], Tensor]) -> Iterator[bool]:
     """Let a model whose attention is APART compute as above, if that changes nothing but rounding.
 
+    Hooks on modules within a block's attention may not be called.
+
     Args:
-        model: a transformers model in fp32.
+        model: a transformers model.
         logits: computes some of its logits, to compare.
 
     Yields:
         Whether it does.
     """
-    if not _fits(model):
+    family = FAMILIES.get(model.config.model_type)
+    if not family or model.config._attn_implementation != APART or not family.fits(model):
         yield False
         return
     before, trunk = _tried(logits), model.base_model
-    family = FAMILIES[model.config.model_type]
-    changed = [*getattr(trunk, family.blocks)]
-    for number, layer in enumerate(changed, 1):
-        layer.forward = partial(_block, family, layer, number == len(changed))
-    if family is LLAMA:
-        trunk.norm.forward = partial(_norm, trunk.norm)
-        changed.append(trunk.norm)
-    try:
-        if not (same := bool((_tried(logits) - before).abs().max() <= CLOSE * before.abs().max())):
-            _put_back(changed)
-        yield same
-    finally:
-        _put_back(changed)
+    *earlier, last = getattr(trunk, family.blocks)
+    ways = [(layer, partial(_block, family, layer, False)) for layer in earlier]
+    ways += [(last, partial(_block, family, last, True))]
+    ways += [(norm, partial(_norm, norm)) for norm in map(trunk.get_submodule, family.norms)]
+    with replaced(ways):
+        if (_tried(logits) - before).abs().max() <= CLOSE * before.abs().max():
+            yield True
+            return
+    yield False
 
 
 @contextmanager
 def smooth(model: Any) -> Iterator[int]:
-    """Let GELUs written out by tanh (arXiv:1606.08415) be one kernel, as they are in GPT-2.
+    """Let GELUs written out by tanh (arXiv:1606.08415), as GPT-2's are, be one kernel.
 
-    transformers writes them in eight passes, five of which keep what they read for the gradient.
+    transformers writes them in eight passes, and keeps four tensors for the gradient.
 
     Args:
         model: a transformers model.
@@ -200,31 +212,10 @@ def smooth(model: Any) -> Iterator[int]:
         How many do so.
     """
     gelus = [module for module in model.modules() if type(module) is NewGELUActivation]
-    for gelu in gelus:
-        gelu.forward = partial(F.gelu, approximate="tanh")  # type: ignore[method-assign]
-    try:
+    with replaced([(gelu, partial(F.gelu, approximate="tanh")) for gelu in gelus]):
         yield len(gelus)
-    finally:
-        _put_back(gelus)
-
-
-def _put_back(modules: Sequence[Any]) -> None:
-    for module in modules:
-        vars(module).pop("forward", None)
 
 
 @torch.no_grad()
 def _tried(logits: Callable[[], Tensor]) -> Tensor:
     return logits()
-
-
-def _fits(model: Any) -> bool:
-    """Say whether a model's blocks are of the family, in fp32, with nothing random in them."""
-    config = model.config
-    if config.model_type not in FAMILIES or config._attn_implementation != APART:
-        return False
-    if FAMILIES[config.model_type] is not LLAMA:
-        return True
-    norms = [model.base_model.norm, *(layer.input_layernorm for layer in model.base_model.layers)]
-    plain = all(norm.weight.dtype == torch.float32 for norm in norms)
-    return plain and config.hidden_act == "silu" and not config.attention_dropout

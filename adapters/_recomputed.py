@@ -15,6 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ._replaced import replaced
+
 
 def blocks(model: Any) -> list[Any]:
     """List the blocks of which a model's family says that they can be computed again."""
@@ -28,16 +30,8 @@ def recomputed(model: Any) -> Iterator[None]:
     Args:
         model: what `Method.attach` returned.
     """
-    ways = [(block, vars(block).get("forward")) for block in blocks(model)]
-    for block, _ in ways:
-        block.forward = partial(_again, block.forward)
-    try:
+    with replaced([(block, partial(_again, block.forward)) for block in blocks(model)]):
         yield
-    finally:
-        for block, before in ways:
-            del block.forward
-            if before is not None:
-                block.forward = before
 
 
 def _again(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:

@@ -32,6 +32,8 @@ def rows_at_once(vocabulary: int, device: torch.device) -> int:
 def nats(x_ND: Tensor, head_VD: Tensor, labels_N: Tensor) -> Tensor:
     """Return the summed negative log-likelihood of the labels, in nats, as a float32 scalar.
 
+    Its gradients are made with it and scaled where they lie: they can be asked for once.
+
     Args:
         x_ND: what the output layer reads.
         head_VD: the output layer's weight.
@@ -82,14 +84,15 @@ class _Nats(torch.autograd.Function):
             gold_P1 = labels_P.clamp(min=0)[:, None]
             z_PV = F.linear(low_ND[piece], low_VD).float().log_softmax(-1)
             total -= (z_PV.gather(1, gold_P1) * known_P1).sum()
-            if not need_x and not need_head:
-                continue
-            g_PV = z_PV.exp_().scatter_add_(1, gold_P1, -known_P1.float())
-            g_PV = g_PV.mul_(known_P1).to(dtype)
-            if grad_ND is not None:
-                grad_ND[piece] = g_PV @ low_VD
-            if need_head:
-                grad_VD = _added(grad_VD, g_PV.T, low_ND[piece])
+            if need_x or need_head:
+                z_PV.exp_().scatter_add_(1, gold_P1, -known_P1.float()).mul_(known_P1)
+                g_PV = z_PV.to(dtype)
+                if grad_ND is not None:
+                    grad_ND[piece] = g_PV @ low_VD
+                if need_head:
+                    grad_VD = _added(grad_VD, g_PV.T, low_ND[piece])
+                del g_PV
+            del z_PV  # before the next piece's logits are made
         ctx.save_for_backward(grad_ND, grad_VD)
         ctx.dtypes = x_ND.dtype, head_VD.dtype
         return total

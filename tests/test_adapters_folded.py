@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, OlmoConfig, OlmoForCausalLM
 
-from ftkit.adapters._folded import _Folded, folded
+from ftkit.adapters._folded import _LowRank, folded, products
 from ftkit.adapters._method import trainable
 from ftkit.catalog import load
 from ftkit.config import override
@@ -33,9 +33,13 @@ def loss(model: Any, length: int = 40) -> torch.Tensor:
 
 @pytest.mark.parametrize("values", [{}, {"rslora": True, "rank": 3}, {"lr_ratio": 4.0}])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("length", [80, 5], ids=["into weights", "into results"])
+@pytest.mark.parametrize(
+    ("length", "into_weights"),
+    [(80, {True}), (5, {False}), (36, {True, False})],
+    ids=["into weights", "into results", "into either"],
+)
 def test_it_gives_pefts_numbers_and_leaves_no_trace(
-    length: int, values: dict[str, Any], bias: bool
+    length: int, into_weights: set[bool], values: dict[str, Any], bias: bool
 ) -> None:
     model = attached("lora", values, attention_bias=bias)
     theirs = loss(model, length)
@@ -44,8 +48,8 @@ def test_it_gives_pefts_numbers_and_leaves_no_trace(
     model.zero_grad()
     with folded(model, exact=True) as layers:
         assert layers == 14, "seven in each of two blocks"
-        ways = [m.forward for m in model.modules() if isinstance(vars(m).get("forward"), _Folded)]
-        assert {way.folds(2 * length) for way in ways} == {length == 80}
+        ways = [m.forward for m in model.modules() if isinstance(vars(m).get("forward"), _LowRank)]
+        assert {way.folds(2 * length) for way in ways} == into_weights
         ours = loss(model, length)
         ours.backward()
     assert_close(ours, theirs, rtol=1e-5, atol=0)
@@ -53,6 +57,26 @@ def test_it_gives_pefts_numbers_and_leaves_no_trace(
     for name, parameter in trainable(model).items():
         assert_close(parameter.grad, grads[name], rtol=1e-3, atol=1e-4 * float(grads[name].norm()))
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_layers_that_read_the_same_multiply_together_each_in_its_way() -> None:
+    """Of 72 tokens an update of 64 x 32 is folded, one of 64 x 64 is not."""
+    model = attached("lora")
+    own = model.base_model.model.model.layers[0].self_attn
+    layers, moving = (own.q_proj, own.k_proj, own.v_proj), list(trainable(model).values())[:6]
+    x_BTD = torch.randn(2, 36, 64, requires_grad=True)
+    with folded(model, exact=True):
+        assert [layer.forward.folds(72) for layer in layers] == [False, True, True]
+        ours = products(x_BTD, layers)
+    theirs = products(x_BTD, layers)
+    for found, wanted in zip(ours, theirs, strict=True):
+        assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    found, wanted = (
+        torch.autograd.grad(sum(y.square().sum() for y in ys), [x_BTD, *moving])
+        for ys in (ours, theirs)
+    )
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, rtol=1e-3, atol=1e-4 * float(other.norm()))
 
 
 @pytest.mark.parametrize("length", [80, 5], ids=["into weights", "into results"])
@@ -73,6 +97,28 @@ def test_it_works_on_layers_that_lie_the_other_way_round(length: int) -> None:
         assert_close(ours, theirs, rtol=1e-5, atol=0)
         for found, grad in zip(torch.autograd.grad(ours, moving), grads, strict=True):
             assert_close(found, grad, rtol=1e-3, atol=1e-4 * float(grad.norm()))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("length", [80, 5], ids=["into weights", "into results"])
+def test_a_model_may_write_into_the_results(length: int, bias: bool) -> None:
+    """OLMo cuts queries, keys and values off where they lie."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "pad_token_id": 0}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "clip_qkv": 0.01, "eos_token_id": 1}
+    config = OlmoConfig(**shape, **depth, attention_bias=bias)
+    model = load("adapters", "lora").attach(OlmoForCausalLM(config), small.tokenizer(), 0)
+    moving = list(trainable(model).values())
+    with torch.no_grad():
+        for parameter in moving:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    grads = torch.autograd.grad(loss(model, length), moving)
+    with folded(model, exact=True) as layers:
+        assert layers == 7
+        for found, grad in zip(
+            torch.autograd.grad(loss(model, length), moving), grads, strict=True
+        ):
+            assert_close(found, grad, rtol=1e-3, atol=1e-4 * float(grad.norm()) + 1e-7)
 
 
 def test_no_product_makes_a_gradient_of_a_frozen_weight() -> None:
