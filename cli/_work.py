@@ -64,9 +64,15 @@ def begin(out: Path | None, default: str, settings: Mapping[str, Any]) -> Iterat
 
 @contextmanager
 def going_on(run: Run) -> Iterator[None]:
-    """Turn a Ctrl-C that reaches the command into a sentence that says how to go on."""
+    """Work on a run alone, and turn a Ctrl-C into a sentence that says how to go on.
+
+    Raises:
+        FtkitError: when another process works on it.
+        Interrupted: after a Ctrl-C.
+    """
     try:
-        yield
+        with run.held():
+            yield
     except KeyboardInterrupt:
         word = click.get_current_context().info_name
         raise Interrupted(f"stopped: `ftkit {word} {run.resumed}` goes on") from None

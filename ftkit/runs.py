@@ -161,6 +161,29 @@ class Run:
             raise FtkitError(f"{path} is not finished: go on with {run.resumed}")
         return run
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no other process work on the run within the block.
+
+        Raises:
+            FtkitError: when another one does.
+        """
+        path = self.inner / "lock"
+        with path.open("a+") as file:
+            if not _locked(file):
+                file.seek(0)
+                raise FtkitError(
+                    f"{self.path} is being worked on by process {file.read() or '?'}: wait until "
+                    "it ends, or stop it"
+                )
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
     @property
     def resumed(self) -> str:
         """The options that go on with it, as a shell takes them."""
@@ -229,6 +252,22 @@ class Run:
         done = {"fingerprint": fingerprint(self.path), "files": hashes, **facts}
         write_whole(self.inner / "done", json.dumps(done, indent=1) + "\n")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file, unless another process has; a kill unlocks it.
+
+    POSIX's lock is the process's alone: a forked worker that outlives it does not keep it.
+    """
+    try:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except (ImportError, OSError):  # Windows and some network disks have none
+        return True
+    return True
 
 
 def find_runs(folder: Path, *, deep: bool = False) -> list[Run]:

@@ -1,5 +1,9 @@
 """Runs begun by a command: refused ones leave nothing, stopped ones say how to go on."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +162,37 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]):
         "toy: 4/4 loss 2.000 · 2.0k tokens/s · 0:00 left",
         "toy: step 4: validation nats 1.500",
     ]
+
+
+HOLDING = """
+import os, sys, time
+from pathlib import Path
+from ftkit.runs import Run
+with Run.create(Path(sys.argv[1]), {"command": "toy"}).held():
+    if not os.fork():
+        time.sleep(60)  # a worker that outlives it
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_do_not_work_on_one_run_and_a_kill_frees_it(tmp_path: Path) -> None:
+    out, root = tmp_path / "base", Path(__file__).parent.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(out)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        start_new_session=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        refused = go(finish, "--resume", "--out", str(out))
+        assert refused.exit_code == 2
+        assert f"base is being worked on by process {other.pid}: wait until it" in refused.output
+        assert not (out / "run" / "done").exists()
+        other.kill()
+        other.wait()
+        assert go(finish, "--resume", "--out", str(out)).exit_code == 0
+        os.killpg(other.pid, signal.SIGKILL)  # the worker
+    assert (out / "run" / "done").exists()
+    assert not (out / "run" / "lock").exists()
