@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,11 +284,11 @@ def test_a_stopped_run_goes_on_with_what_was_decided(tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 def test_dry_run_counts_what_is_not_kept(tmp_path: Path) -> None:
-    """Eight blocks of 4,096 tokens keep far more than what enters them."""
-    base, recipe = small.base(tmp_path / "base", num_hidden_layers=8), small.Counting(epochs=1.0)
-    how = load("adapters", "full")
+    """Twelve blocks of 4,096 tokens keep far more than what enters them."""
+    base, recipe = small.base(tmp_path / "base", num_hidden_layers=12), small.Counting(epochs=1.0)
+    how, whole = load("adapters", "full"), Tuning(held_out=8, sharing=1)
     said = {
-        word: trial(recipe, how, str(base), Tuning(checkpointing=word, held_out=8)).memory
+        word: trial(recipe, how, str(base), replace(whole, checkpointing=word)).memory
         for word in ("false", "true")
     }
     assert said["false"] - said["true"] > 60e6, said
